@@ -1,0 +1,15 @@
+# Everything from the distribution's packages (scripts/packages.txt); nothing is fetched while configuring.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
+pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
+
+message(STATUS "cpp-httplib ${HTTPLIB_VERSION}, PCRE2 ${PCRE2_VERSION}, fmt ${fmt_VERSION}, "
+               "spdlog ${spdlog_VERSION}, nlohmann/json ${nlohmann_json_VERSION}")

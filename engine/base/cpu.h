@@ -1,0 +1,26 @@
+// What instruction sets this CPU and its kernel offer, and which one Quorum uses.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "engine/base/result.h"
+
+namespace quorum {
+
+/// Instruction-set levels that have a kernel table, each including the ones before it.
+enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2 };  // kAvx512: F+BW+DQ+VL+VNNI
+
+std::string_view IsaName(Isa isa);  // "scalar", "avx2", "avx512"
+
+/// The best level that the CPU and the operating system support.
+Isa DetectIsa();
+
+/// The level to use: `DetectIsa()`, lowered by the environment variable QUORUM_ISA=scalar|avx2|avx512.
+/// Errors: kInvalidArgument for an unknown name, or for one that this host lacks (with the missing features).
+Result<Isa> ChooseIsa();
+
+/// Space-separated features of the host that matter here, e.g. "avx2 fma avx512vnni amx-int8", for logs.
+std::string CpuFeatures();
+
+}  // namespace quorum

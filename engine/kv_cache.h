@@ -1,0 +1,65 @@
+// The memory of keys and values, in pages (Kwon et al. 2023), and attention over it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/result.h"
+#include "engine/kernels/kernel_table.h"
+#include "engine/kernels/kv_layout.h"
+#include "engine/step_model.h"
+#include "engine/thread_pool.h"
+
+namespace quorum::engine {
+
+/// Shape of the cache. Head sizes are the same in all layers.
+struct KvShape {
+  std::int32_t layers = 0;
+  std::int32_t kv_heads = 0;
+  std::int32_t head_dim_k = 0;
+  std::int32_t head_dim_v = 0;
+  KvType type = KvType::kBf16;
+};
+
+/// Owns the pages of all layers. A page id covers kPageTokens positions of one sequence in every layer.
+class KvCache {
+ public:
+  static Result<KvCache> Create(const KvShape& shape, std::int32_t num_pages);
+
+  static std::int64_t BytesPerPage(const KvShape& shape);
+  const KvShape& shape() const { return shape_; }
+  std::int32_t num_pages() const { return num_pages_; }
+
+  /// Stores one position's keys (kv_heads, head_dim_k) and values (kv_heads, head_dim_v) of a layer.
+  void Write(std::int32_t layer, std::int32_t page, std::int32_t slot, const float* k, const float* v);
+
+  const void* KPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
+  const void* VPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
+
+ private:
+  KvShape shape_;
+  std::int32_t num_pages_ = 0;
+  AlignedBuffer memory_;
+};
+
+/// How a layer attends.
+struct AttentionParams {
+  std::int32_t heads = 0;       // query heads; a multiple of kv_heads (grouped-query attention, Ainslie et al. 2023)
+  float scale = 0;              // usually 1/sqrt(head_dim)
+  std::int32_t window = 0;      // 0: full; else a token sees itself and the window - 1 positions before it
+  float softcap = 0;            // 0: none
+  const float* sinks = nullptr; // (heads) extra logit in each head's softmax sum, or null
+};
+
+/// Attention of a whole step. `q` and `out` are (rows, heads * head_dim) with rows in slice order; the K/V of the
+/// step's own tokens are written already. Walks pages in ascending position; contexts longer than a fixed number of
+/// positions are split at fixed places, each part computed alone and joined in order, so that a row's bits depend
+/// only on its position and its sequence's keys and values, never on threads or batch.
+void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
+            const AttentionParams& params, std::span<const StepSlice> slices, const float* q, float* out);
+
+}  // namespace quorum::engine

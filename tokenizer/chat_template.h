@@ -1,0 +1,48 @@
+// Chat templates: the Jinja program that comes with a model turns messages into a prompt.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/base/result.h"
+
+namespace quorum::tok {
+
+/// Limits on one rendering: a template comes from a model file and must not be able to hang or exhaust the server.
+struct TemplateBudget {
+  std::int64_t steps = 2'000'000;             // expressions evaluated and statements run
+  std::int64_t output_bytes = 64LL << 20;     // bytes of the result, and of any string made on the way
+  int depth = 200;                            // nesting of calls and expressions
+};
+
+/// What a template sees. JSON documents are passed as JSON values.
+struct TemplateInput {
+  const nlohmann::ordered_json* messages = nullptr;   // array of {role, content, ...}; required
+  const nlohmann::ordered_json* tools = nullptr;      // array, or null for none
+  const nlohmann::ordered_json* extra = nullptr;      // further variables (object), e.g. {"enable_thinking": false}
+  std::string bos_token;
+  std::string eos_token;
+  bool add_generation_prompt = true;
+  std::int64_t now_unix = 0;                          // what strftime_now() reads; UTC
+};
+
+/// A parsed template. Immutable and thread-safe.
+class ChatTemplate {
+ public:
+  /// Parses with the options that transformers uses (trim_blocks, lstrip_blocks, loop controls).
+  /// Errors: kInvalidArgument with line and what was expected.
+  static Result<std::shared_ptr<const ChatTemplate>> Parse(std::string_view source);
+
+  virtual ~ChatTemplate() = default;
+
+  /// Errors: kInvalidArgument: raise_exception's message, an undefined operation, or a budget that ran out, with line.
+  virtual Result<std::string> Render(const TemplateInput& input, const TemplateBudget& budget = {}) const = 0;
+
+  virtual const std::string& source() const = 0;
+};
+
+}  // namespace quorum::tok

@@ -1,0 +1,82 @@
+// Text to token ids and back. Knows nothing of tensors, files or requests.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/result.h"
+
+namespace quorum::tok {
+
+using TokenId = std::int32_t;
+
+/// Roles of a vocabulary entry; the values are GGUF's `tokenizer.ggml.token_type`.
+enum class TokenType : std::int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6,
+};
+
+/// A vocabulary as a model file describes it (GGUF's `tokenizer.ggml.*` keys), free of any file format.
+struct VocabData {
+  std::string model;                 // "gpt2": byte-level BPE; "llama": SentencePiece BPE
+  std::string pre;                   // name of the split pattern: "smollm", "llama-bpe", "qwen2", "gpt-4o", ...
+  std::vector<std::string> tokens;   // as in the file: byte-level BPE spells bytes as GPT-2's printable characters
+  std::vector<TokenType> types;      // empty: all kNormal
+  std::vector<float> scores;         // SentencePiece only
+  std::vector<std::string> merges;   // "left right", by rank
+  std::optional<TokenId> bos, eos, eot, unk, pad;
+  std::vector<TokenId> more_end_of_generation;  // further ids that end a reply
+  bool add_bos = false;
+  bool add_eos = false;
+  bool add_space_prefix = false;     // SentencePiece only
+};
+
+struct EncodeOptions {
+  bool add_special = false;    // add BOS / EOS where the model asks for them
+  bool parse_special = false;  // text such as "<|im_start|>" becomes the control token; never for user text
+};
+
+/// Immutable and thread-safe.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// Ids of `text`. Bytes that are not UTF-8 are encoded as bytes, never dropped.
+  /// Errors: kInvalidArgument when the vocabulary cannot spell the text, kInternal when the splitter hits a limit.
+  virtual Result<std::vector<TokenId>> Encode(std::string_view text, const EncodeOptions& options) const = 0;
+
+  /// The raw bytes that `id` stands for; control tokens give their name (e.g. "<|im_end|>"). An id outside the
+  /// vocabulary gives "". One token may hold part of a UTF-8 character.
+  virtual std::string_view TokenBytes(TokenId id) const = 0;
+
+  virtual std::int32_t vocab_size() const = 0;
+  virtual bool IsControl(TokenId id) const = 0;          // control and unknown tokens: not part of visible text
+  virtual bool IsEndOfGeneration(TokenId id) const = 0;  // EOS, EOT and their like
+  virtual std::optional<TokenId> bos() const = 0;
+  virtual std::optional<TokenId> eos() const = 0;
+  /// The id whose vocabulary entry is exactly `text` (as in the file), e.g. "<|im_end|>".
+  virtual std::optional<TokenId> FindToken(std::string_view text) const = 0;
+
+  /// Concatenated bytes; control tokens are left out when `skip_control`.
+  std::string Decode(std::span<const TokenId> ids, bool skip_control = true) const;
+};
+
+/// Builds the tokenizer that `vocab` describes.
+/// Errors: kInvalidArgument or kUnsupported, naming the field and entry at fault.
+Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData vocab);
+
+/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`. `config_json` is `tokenizer_config.json`
+/// (bos/eos names), may be empty.
+Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view tokenizer_json,
+                                                               std::string_view config_json);
+
+}  // namespace quorum::tok
