@@ -1,0 +1,27 @@
+// One file a subcommand; each adds its own flags and its action to the program.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/base/result.h"
+
+namespace quorum::cli {
+
+/// What the chosen subcommand does; returns the exit status. Set by the subcommand's callback.
+using Action = std::function<int()>;
+
+// Each adds its subcommand to `app` and, when it is chosen, sets `action`.
+void AddServe(CLI::App& app, Action& action);
+void AddRun(CLI::App& app, Action& action);
+void AddUpcycle(CLI::App& app, Action& action);
+void AddInspect(CLI::App& app, Action& action);
+void AddEval(CLI::App& app, Action& action);
+void AddBench(CLI::App& app, Action& action);
+
+/// Prints `quorum: <message>` to stderr and returns exit status 1.
+int Fail(const Error& error);
+
+}  // namespace quorum::cli
