@@ -1,0 +1,195 @@
+#include "engine/thread_pool.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <thread>
+#include <vector>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "engine/base/check.h"
+#include "engine/cpu_limits.h"
+
+namespace quorum::engine {
+namespace {
+
+/// How long a thread spins before it sleeps: longer than the serial code between two matrix products, short against
+/// a time slice, so that a thread whose peer lost its core gives its own core back.
+constexpr std::chrono::microseconds kSpin{50};
+constexpr std::size_t kCacheLine = 64;
+
+void Pause() {
+#if defined(__SSE2__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+/// A counter that threads wait on: spin a little, then sleep in the kernel.
+class Signal {
+ public:
+  std::uint32_t value() const { return word_.load(std::memory_order_acquire); }
+
+  /// Counts up and wakes at most `wake` sleepers. Everything written before is seen by those that WaitPast lets go.
+  void Raise(int wake) {
+    word_.fetch_add(1, std::memory_order_seq_cst);
+    // Either this load sees the sleeper's count, or the sleeper's futex call sees the new word: both are seq_cst.
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) Futex(FUTEX_WAKE_PRIVATE, static_cast<std::uint32_t>(wake));
+  }
+
+  /// Returns once value() != seen.
+  void WaitPast(std::uint32_t seen) {
+    const auto start = std::chrono::steady_clock::now();
+    do {
+      for (int i = 0; i < 32; ++i) {
+        if (value() != seen) return;
+        Pause();
+      }
+    } while (std::chrono::steady_clock::now() - start < kSpin);
+    sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    while (word_.load(std::memory_order_seq_cst) == seen) Futex(FUTEX_WAIT_PRIVATE, seen);
+    sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  void Futex(int operation, std::uint32_t value) {
+    static_assert(sizeof(word_) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
+    syscall(SYS_futex, &word_, operation, value, nullptr, nullptr, 0);
+  }
+
+  alignas(kCacheLine) std::atomic<std::uint32_t> word_{0};
+  std::atomic<std::int32_t> sleepers_{0};
+};
+
+/// Puts the thread's float control word to the one that Quorum's bits are defined for (round to nearest even, no
+/// flush to zero, exceptions masked) and back.
+class FloatMode {
+ public:
+#if defined(__SSE2__)
+  FloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(kDefault); }
+  ~FloatMode() { _mm_setcsr(saved_); }
+
+ private:
+  static constexpr unsigned kDefault = 0x1F80;
+  unsigned saved_;
+#else
+  FloatMode() = default;
+  ~FloatMode() = default;
+#endif
+
+ public:
+  FloatMode(const FloatMode&) = delete;
+  FloatMode& operator=(const FloatMode&) = delete;
+};
+
+/// Failure is harmless: the thread then runs wherever the kernel puts it.
+void PinThisThread(int cpu) {
+  const auto index = static_cast<std::size_t>(cpu);
+  const std::size_t bytes = CPU_ALLOC_SIZE(index + 1);
+  cpu_set_t* set = CPU_ALLOC(index + 1);
+  if (set == nullptr) return;
+  CPU_ZERO_S(bytes, set);
+  CPU_SET_S(index, bytes, set);
+  sched_setaffinity(0, bytes, set);
+  CPU_FREE(set);
+}
+
+}  // namespace
+
+/// One run is one countdown: `remaining_` starts at the number of tasks and each fetch_sub that returns r > 0 is the
+/// right to task (tasks - r). A worker that comes late only pushes it below zero, and needs not be waited for: the
+/// run is over when all tasks are finished, and the job's fields stay put until then.
+class ThreadPool::Impl {
+ public:
+  explicit Impl(int threads) {
+    QUORUM_CHECK(threads >= 1);
+    const std::vector<int> cpus = AllowedCpus();
+    const bool pin = threads > 1 && cpus.size() >= static_cast<std::size_t>(threads);
+    workers_.reserve(static_cast<std::size_t>(threads - 1));
+    for (int worker = 1; worker < threads; ++worker) {
+      // The caller, worker 0, is not ours to pin: threads that it starts later would inherit the mask.
+      const int cpu = pin ? cpus[static_cast<std::size_t>(worker)] : -1;
+      workers_.emplace_back([this, worker, cpu] { WorkerLoop(worker, cpu); });
+    }
+  }
+
+  ~Impl() {
+    stop_.store(true, std::memory_order_relaxed);
+    started_.Raise(size());
+    for (std::thread& thread : workers_) thread.join();
+  }
+
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void Run(std::int64_t tasks, TaskFn fn, void* context) {
+    const FloatMode mode;
+    if (tasks <= 1 || workers_.empty()) {
+      for (std::int64_t task = 0; task < tasks; ++task) fn(context, task, 0);
+      return;
+    }
+    const std::uint32_t before = finished_all_.value();
+    tasks_ = tasks;
+    fn_ = fn;
+    context_ = context;
+    finished_.store(0, std::memory_order_relaxed);
+    remaining_.store(tasks, std::memory_order_release);
+    started_.Raise(static_cast<int>(std::min<std::int64_t>(tasks - 1, size() - 1)));
+    if (!Work(0)) finished_all_.WaitPast(before);
+  }
+
+ private:
+  /// Takes tasks until none is left. True: this thread finished the run's last one.
+  bool Work(int worker) {
+    std::int64_t done = 0;
+    std::int64_t tasks = 0;
+    for (std::int64_t left = 0; (left = remaining_.fetch_sub(1, std::memory_order_acquire)) > 0; ++done) {
+      tasks = tasks_;
+      fn_(context_, tasks - left, worker);
+    }
+    return done > 0 && finished_.fetch_add(done, std::memory_order_acq_rel) + done == tasks;
+  }
+
+  void WorkerLoop(int worker, int cpu) {
+    if (cpu >= 0) PinThisThread(cpu);
+    const FloatMode mode;
+    std::uint32_t seen = 0;
+    while (true) {
+      started_.WaitPast(seen);
+      seen = started_.value();
+      if (stop_.load(std::memory_order_relaxed)) return;
+      if (Work(worker)) finished_all_.Raise(1);
+    }
+  }
+
+  Signal started_;       // counts runs
+  Signal finished_all_;  // counts runs whose last task was finished by a worker other than the caller
+  alignas(kCacheLine) std::atomic<std::int64_t> remaining_{0};
+  alignas(kCacheLine) std::atomic<std::int64_t> finished_{0};
+  alignas(kCacheLine) std::int64_t tasks_ = 0;
+  TaskFn fn_ = nullptr;
+  void* context_ = nullptr;
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>(threads)) {}
+ThreadPool::~ThreadPool() = default;
+
+int ThreadPool::size() const { return impl_->size(); }
+
+void ThreadPool::Run(std::int64_t tasks, TaskFn fn, void* context) { impl_->Run(tasks, fn, context); }
+
+}  // namespace quorum::engine
