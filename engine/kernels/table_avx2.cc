@@ -1,0 +1,20 @@
+// The table of the avx2 kernels.
+#include "engine/kernels/kernel_impl.h"
+
+namespace quorum::engine::avx2 {
+
+const KernelTable kTable = {
+    .name = "avx2",
+    .quantize_row = QuantizeRow,
+    .matmul = MatMul,
+    .rms_norm = RmsNorm,
+    .add = Add,
+    .axpy = Axpy,
+    .swiglu = SwiGlu,
+    .softmax = Softmax,
+    .log_sum_exp = LogSumExp,
+    .rope = Rope,
+    .attend_page = AttendPage,
+};
+
+}  // namespace quorum::engine::avx2

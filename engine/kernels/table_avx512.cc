@@ -1,0 +1,20 @@
+// The table of the avx512 kernels.
+#include "engine/kernels/kernel_impl.h"
+
+namespace quorum::engine::avx512 {
+
+const KernelTable kTable = {
+    .name = "avx512",
+    .quantize_row = QuantizeRow,
+    .matmul = MatMul,
+    .rms_norm = RmsNorm,
+    .add = Add,
+    .axpy = Axpy,
+    .swiglu = SwiGlu,
+    .softmax = Softmax,
+    .log_sum_exp = LogSumExp,
+    .rope = Rope,
+    .attend_page = AttendPage,
+};
+
+}  // namespace quorum::engine::avx512

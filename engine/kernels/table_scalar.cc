@@ -1,0 +1,20 @@
+// The table of the scalar kernels: the golden model that the others equal bit for bit.
+#include "engine/kernels/kernel_impl.h"
+
+namespace quorum::engine::scalar {
+
+const KernelTable kTable = {
+    .name = "scalar",
+    .quantize_row = QuantizeRow,
+    .matmul = MatMul,
+    .rms_norm = RmsNorm,
+    .add = Add,
+    .axpy = Axpy,
+    .swiglu = SwiGlu,
+    .softmax = Softmax,
+    .log_sum_exp = LogSumExp,
+    .rope = Rope,
+    .attend_page = AttendPage,
+};
+
+}  // namespace quorum::engine::scalar
