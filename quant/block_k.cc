@@ -1,0 +1,113 @@
+// The K-quants: 256 elements, a half-precision scale for the block and small integer scales for its groups.
+#include "quant/block_formats.h"
+
+namespace quorum::quant {
+namespace {
+
+struct ScaleMin {
+  int scale;
+  int min;
+};
+
+// Q4_K and Q5_K: eight 6-bit scales and eight 6-bit minima in 12 bytes. Groups 0-3 hold theirs in the low six
+// bits of bytes 0-3 and 4-7; groups 4-7 in the nibbles of bytes 8-11 and the top two bits of bytes 0-7.
+ScaleMin UnpackScaleMin(const std::uint8_t* p, int group) {
+  if (group < 4) return {p[group] & 63, p[group + 4] & 63};
+  return {(p[group + 4] & 15) | ((p[group - 4] >> 6) << 4), (p[group + 4] >> 4) | ((p[group] >> 6) << 4)};
+}
+
+// Q3_K: sixteen 6-bit scales in 12 bytes, stored with 32 added: four low bits in the nibbles of bytes 0-7, two
+// high bits in bytes 8-11.
+int UnpackQ3Scale(const std::uint8_t* p, int group) {
+  const int low = (p[group % 8] >> (group < 8 ? 0 : 4)) & 15;
+  const int high = (p[8 + group % 4] >> (2 * (group / 4))) & 3;
+  return (low | (high << 4)) - 32;
+}
+
+}  // namespace
+
+// 16 bytes (scale | min << 4 a group of 16), 64 bytes of 2-bit codes, d, dmin: w = (d s) q - (dmin m)
+void DequantizeQ2_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, src += 84, dst += kSuperBlock) {
+    const std::uint8_t* codes = src + 16;
+    const float d = LoadHalf(src + 80);
+    const float dmin = LoadHalf(src + 82);
+    for (int e = 0; e < kSuperBlock; ++e) {
+      const int group = e / 16;
+      const float scale = d * static_cast<float>(src[group] & 15);
+      const float min = dmin * static_cast<float>(src[group] >> 4);
+      const int q = (codes[e / 128 * 32 + e % 32] >> (2 * (e % 128 / 32))) & 3;
+      dst[e] = scale * static_cast<float>(q) - min;
+    }
+  }
+}
+
+// 32 bytes of third bits, 64 bytes of 2-bit codes, 12 bytes of scales, d: w = (d s) (q - (4 where the bit is 0))
+void DequantizeQ3_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, src += 110, dst += kSuperBlock) {
+    const std::uint8_t* codes = src + 32;
+    const std::uint8_t* scales = src + 96;
+    const float d = LoadHalf(src + 108);
+    for (int e = 0; e < kSuperBlock; ++e) {
+      const float scale = d * static_cast<float>(UnpackQ3Scale(scales, e / 16));
+      const int low = (codes[e / 128 * 32 + e % 32] >> (2 * (e % 128 / 32))) & 3;
+      const int high = (src[e % 32] >> (e / 32)) & 1;
+      dst[e] = scale * static_cast<float>(low - 4 * (1 - high));
+    }
+  }
+}
+
+// d, dmin, 12 bytes of scales and minima, 128 bytes of 4-bit codes: w = (d s) q - (dmin m), groups of 32
+void DequantizeQ4_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, src += 144, dst += kSuperBlock) {
+    const float d = LoadHalf(src);
+    const float dmin = LoadHalf(src + 2);
+    const std::uint8_t* codes = src + 16;
+    for (int group = 0; group < 8; ++group) {
+      const ScaleMin sm = UnpackScaleMin(src + 4, group);
+      const float scale = d * static_cast<float>(sm.scale);
+      const float min = dmin * static_cast<float>(sm.min);
+      for (int l = 0; l < 32; ++l) {
+        const int q = (codes[group / 2 * 32 + l] >> (4 * (group % 2))) & 15;
+        dst[group * 32 + l] = scale * static_cast<float>(q) - min;
+      }
+    }
+  }
+}
+
+// d, dmin, 12 bytes of scales and minima, 32 bytes of fifth bits, 128 bytes of 4-bit codes: as Q4_K
+void DequantizeQ5_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, src += 176, dst += kSuperBlock) {
+    const float d = LoadHalf(src);
+    const float dmin = LoadHalf(src + 2);
+    const std::uint8_t* high = src + 16;
+    const std::uint8_t* codes = src + 48;
+    for (int group = 0; group < 8; ++group) {
+      const ScaleMin sm = UnpackScaleMin(src + 4, group);
+      const float scale = d * static_cast<float>(sm.scale);
+      const float min = dmin * static_cast<float>(sm.min);
+      for (int l = 0; l < 32; ++l) {
+        const int low = (codes[group / 2 * 32 + l] >> (4 * (group % 2))) & 15;
+        const int q = low | (((high[l] >> group) & 1) << 4);
+        dst[group * 32 + l] = scale * static_cast<float>(q) - min;
+      }
+    }
+  }
+}
+
+// 128 bytes of low nibbles, 64 bytes of high 2 bits, 16 signed scales, d: w = (d s) (q - 32), groups of 16
+void DequantizeQ6_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
+  for (std::int64_t b = 0; b < blocks; ++b, src += 210, dst += kSuperBlock) {
+    const std::uint8_t* high = src + 128;
+    const std::uint8_t* scales = src + 192;
+    const float d = LoadHalf(src + 208);
+    for (int e = 0; e < kSuperBlock; ++e) {
+      const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[e / 16]));
+      const int low = (src[e / 128 * 64 + e % 64] >> (4 * (e % 128 / 64))) & 15;
+      const int top = (high[e / 128 * 32 + e % 32] >> (2 * (e % 128 / 32))) & 3;
+      dst[e] = scale * static_cast<float>((low | (top << 4)) - 32);
+    }
+  }
+}
+
+}  // namespace quorum::quant
