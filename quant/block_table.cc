@@ -13,8 +13,7 @@ constexpr std::int8_t kE2M1Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3
 
 // Half of the E8M0 scale 2^(e - 127), because the values above are doubled. 2^-128 and 2^-127 are subnormal.
 float HalfOfE8M0(std::uint8_t e) {
-  const std::uint32_t bits =
-      e < 2 ? std::uint32_t{0x00200000} << e : static_cast<std::uint32_t>(e - 1) << 23;
+  const std::uint32_t bits = e < 2 ? std::uint32_t{0x00200000} << e : static_cast<std::uint32_t>(e - 1) << 23;
   float f;
   std::memcpy(&f, &bits, sizeof f);
   return f;

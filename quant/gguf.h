@@ -35,6 +35,33 @@ struct GgufTensor {
   std::int64_t dim(std::size_t i) const { return i < dims.size() ? dims[i] : 1; }
 };
 
+/// GGUF's numbers for the types of metadata values.
+enum class GgufType : std::uint32_t {
+  kUint8 = 0,
+  kInt8 = 1,
+  kUint16 = 2,
+  kInt16 = 3,
+  kUint32 = 4,
+  kInt32 = 5,
+  kFloat32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kUint64 = 10,
+  kInt64 = 11,
+  kFloat64 = 12,
+};
+
+/// One metadata entry as the file stores it, for tools that copy it: `value` is its bytes, for an array with the
+/// element type and the count in front. Points into the mapping.
+struct GgufEntry {
+  std::string key;
+  GgufType type = GgufType::kUint8;
+  std::span<const std::byte> value;
+};
+
+struct GgufPart;  // quant/gguf_parser.h
+
 /// A read-only GGUF model, possibly split over several files (`-00001-of-0000N.gguf`, opened by the first).
 /// Owns the mappings; tensors point into them. Immutable and thread-safe after opening.
 class GgufFile {
@@ -47,10 +74,16 @@ class GgufFile {
   static Result<GgufFile> Parse(std::span<const std::byte> bytes, const std::string& name);
 
   const std::map<std::string, GgufValue, std::less<>>& metadata() const { return metadata_; }
+  /// The same entries in the file's order, uninterpreted (a split model: the first file's).
+  const std::vector<GgufEntry>& entries() const { return entries_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* FindTensor(std::string_view name) const;
   const std::string& path() const { return path_; }
   std::uint32_t version() const { return version_; }
+  /// Files that the model is split over; 1 when it is not.
+  std::size_t parts() const { return parts_; }
+  /// Bytes of all those files.
+  std::uint64_t file_bytes() const { return file_bytes_; }
 
   /// Typed look-ups: nothing when the key is absent, an error naming the key when it has another type or is out of
   /// range for the type asked for.
@@ -60,16 +93,22 @@ class GgufFile {
   Result<std::optional<std::string>> GetString(std::string_view key) const;
   /// The same for arrays; the pointer lives as long as the file.
   Result<const std::vector<std::string>*> GetStrings(std::string_view key) const;  // nullptr: absent
-  Result<std::vector<std::int64_t>> GetInts(std::string_view key) const;           // empty: absent; a scalar is one
-  Result<std::vector<double>> GetFloats(std::string_view key) const;
+  Result<std::vector<std::int64_t>> GetInts(std::string_view key) const;  // empty: absent; a scalar is one; bools 0, 1
+  Result<std::vector<double>> GetFloats(std::string_view key) const;  // empty: absent; a scalar is one; integers widen
 
   /// Tells the kernel that a tensor's bytes are no longer needed.
   void Release(const GgufTensor& tensor) const;
 
  private:
-  friend class GgufParser;
+  /// Takes over one parsed file: the first one's metadata, every one's tensors.
+  Status Append(GgufPart part, const std::string& name);
+  Status OpenSiblings(std::int64_t count);
+
   std::string path_;
   std::uint32_t version_ = 0;
+  std::size_t parts_ = 0;
+  std::uint64_t file_bytes_ = 0;
+  std::vector<GgufEntry> entries_;
   std::map<std::string, GgufValue, std::less<>> metadata_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string, std::size_t, std::less<>> by_name_;

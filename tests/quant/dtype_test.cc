@@ -120,7 +120,7 @@ TEST_CASE("Types that hold no weights, or that cannot be made, are refused") {
     CHECK_FALSE(Quantize(type, floats.data(), blocks.data(), 256));
   }
   CHECK(floats[0] == 3.0F);
-  CHECK_FALSE(FindDType(4).has_value());  // Q4_2, gone from GGML
+  CHECK_FALSE(FindDType(4).has_value());   // Q4_2, gone from GGML
   CHECK_FALSE(FindDType(16).has_value());  // IQ2_XXS
   CHECK_FALSE(FindDType(~0U).has_value());
   CHECK(FindDType(12)->name == "Q4_K");
