@@ -1,0 +1,119 @@
+// The memory that a step works in, allocated once, and the sharing out of its work.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/check.h"
+#include "engine/base/result.h"
+#include "engine/kernels/kernel_table.h"
+#include "engine/kernels/packed_matrix.h"
+#include "engine/thread_pool.h"
+#include "engine/weights.h"
+
+namespace quorum::engine {
+
+/// Hands out pieces of one block of memory. Without memory it only counts, so that the same code first measures.
+class Bump {
+ public:
+  Bump() = default;
+  explicit Bump(std::byte* memory) : memory_(memory) {}
+
+  /// Room for `n` values, 64-byte aligned, zeroed.
+  template <typename T>
+  T* Take(std::int64_t n) {
+    QUORUM_CHECK(n >= 0 && n < (std::int64_t{1} << 48));
+    const std::int64_t offset = size_;
+    size_ += (n * static_cast<std::int64_t>(sizeof(T)) + 63) / 64 * 64;
+    return memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + offset);
+  }
+  std::int64_t size() const { return size_; }
+
+ private:
+  std::byte* memory_ = nullptr;
+  std::int64_t size_ = 0;
+};
+
+/// Rows of activations in the forms that packed matrices read. Rows may be written by several threads, each its own.
+class ActBuffer {
+ public:
+  ActBuffer() = default;
+  /// Room for `rows` rows of up to `cols` columns; floats and the two quantized forms only where `forms` says so.
+  ActBuffer(Bump& memory, std::int64_t rows, std::int64_t cols, const ActForms& forms);
+
+  /// Row of floats; consecutive rows lie `cols` apart.
+  float* Floats(std::int64_t row) { return x_ + row * cols_; }
+
+  /// Quantizes `k` columns of row `row` from column `col` on, in the quantized forms of `forms`.
+  /// REQUIRES: col is a multiple of the largest block in use; part ends at a block's end or the row's.
+  void Quantize(const KernelTable& kernels, const ActForms& forms, std::int64_t row, std::int64_t col, const float* x,
+                std::int64_t k);
+
+  /// What a matrix of `format` reads, starting with row `row`.
+  ActView View(PackFormat format, std::int64_t row = 0) const;
+
+ private:
+  struct Quantized {
+    std::int8_t* q = nullptr;
+    float* scale = nullptr;
+    std::int32_t* sum = nullptr;
+    std::int64_t block = 0;
+    std::int64_t ld_b = 0;
+  };
+  Quantized TakeForm(Bump& memory, std::int64_t rows, std::int64_t block) const;
+  void QuantizeForm(const KernelTable& kernels, const Quantized& form, std::int64_t row, std::int64_t col,
+                    const float* x, std::int64_t k) const;
+
+  std::int64_t cols_ = 0;
+  std::int64_t ld_q_ = 0;
+  std::int64_t ld_s_ = 0;
+  float* x_ = nullptr;
+  Quantized block32_, block256_;
+};
+
+/// One matrix product of a step: dst[i] = W act[i] for all rows.
+struct Product {
+  const PackedView* w;
+  ActView act;
+  float* dst;        // (rows, w->n)
+  std::int64_t ld;   // row stride of dst in floats, at least w->n
+};
+
+/// Rows that one matmul call handles: what a worker's scratch has room for.
+inline constexpr std::int64_t kRowBlock = 128;
+
+/// What all parts of a step share.
+struct Team {
+  const KernelTable& kernels;
+  ThreadPool& pool;
+  float* scratch = nullptr;          // (pool.size(), scratch_floats)
+  std::int64_t scratch_floats = 0;
+
+  float* Scratch(int worker) const { return scratch + worker * scratch_floats; }
+
+  /// body(row) for each of `rows` rows, a few rows a task; few rows stay on the calling thread.
+  template <typename Body>
+  void ForRows(std::int64_t rows, Body&& body) const {
+    constexpr std::int64_t kRowsPerTask = 4;
+    const std::int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+    const auto run = [&](std::int64_t task, int) {
+      for (std::int64_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask); ++row) body(row);
+    };
+    if (tasks <= 1) {
+      for (std::int64_t task = 0; task < tasks; ++task) run(task, 0);
+    } else {
+      pool.ParallelFor(tasks, run);
+    }
+  }
+
+  /// Panels of one task when `panels` of them are shared out: several tasks a thread, so that a slow one does less.
+  std::int64_t PanelsPerTask(std::int64_t panels) const {
+    return std::clamp<std::int64_t>(panels / (4 * static_cast<std::int64_t>(pool.size())), 1, 16);
+  }
+
+  /// Computes `count` products of `rows` rows each, sharing out panels and blocks of rows.
+  void Run(const Product* products, std::int64_t count, std::int64_t rows) const;
+};
+
+}  // namespace quorum::engine

@@ -1,0 +1,126 @@
+#include "engine/model_spec.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace quorum::engine {
+namespace {
+
+Status InRange(std::string_view what, std::int64_t value, std::int64_t lowest, std::int64_t highest) {
+  if (value >= lowest && value <= highest) return {};
+  return InvalidArgument(fmt::format("{} is {}, expected {} to {}", what, value, lowest, highest));
+}
+
+Status Positive(std::string_view what, double value) {
+  if (std::isfinite(value) && value > 0) return {};
+  return InvalidArgument(fmt::format("{} is {}, expected a positive number", what, value));
+}
+
+Status CheckRope(const RopeSpec& rope, std::int32_t head_dim) {
+  QUORUM_TRY(InRange("rotated dimensions", rope.dims, 0, head_dim));
+  if (rope.dims % 2 != 0) return InvalidArgument(fmt::format("rotated dimensions are {}, expected an even number", rope.dims));
+  if (!(rope.base > 1.0 && rope.base <= 1e12)) {
+    return InvalidArgument(fmt::format("rope frequency base is {}, expected above 1 and up to 1e12", rope.base));
+  }
+  // Angles stay below 2^20 * 100, which the range reduction in rope.cc handles exactly enough.
+  if (!(rope.factor >= 0.01 && rope.factor <= 1e6)) {
+    return InvalidArgument(fmt::format("rope scaling factor is {}, expected 0.01 to 1e6", rope.factor));
+  }
+  if (rope.scaling == RopeScaling::kYarn) {
+    QUORUM_TRY(InRange("original context of YaRN", rope.original_context, 1, 1 << 20));
+    QUORUM_TRY(Positive("YaRN's attention factor", rope.attention_factor));
+    QUORUM_TRY(Positive("YaRN's beta_fast", rope.beta_fast));
+    QUORUM_TRY(Positive("YaRN's beta_slow", rope.beta_slow));
+  }
+  if (!rope.factors.empty() && std::ssize(rope.factors) != rope.dims / 2) {
+    return InvalidArgument(
+        fmt::format("rope has {} frequency factors, expected {}", rope.factors.size(), rope.dims / 2));
+  }
+  for (const float factor : rope.factors) {
+    if (!(factor >= 0.01F && factor <= 1e6F)) {
+      return InvalidArgument(fmt::format("a rope frequency factor is {}, expected 0.01 to 1e6", factor));
+    }
+  }
+  return {};
+}
+
+Status CheckAttention(const AttentionSpec& attention) {
+  QUORUM_TRY(InRange("attention heads", attention.heads, 1, 4096));
+  QUORUM_TRY(InRange("key/value heads", attention.kv_heads, 1, attention.heads));
+  if (attention.heads % attention.kv_heads != 0) {
+    return InvalidArgument(fmt::format("attention heads ({}) are not a multiple of the key/value heads ({})",
+                                       attention.heads, attention.kv_heads));
+  }
+  QUORUM_TRY(InRange("head dimension", attention.head_dim, 8, 1024));
+  if (attention.head_dim % 8 != 0) {
+    return Unsupported(fmt::format("head dimension is {}, expected a multiple of 8", attention.head_dim));
+  }
+  QUORUM_TRY(Positive("attention scale", static_cast<double>(attention.scale)));
+  if (!(attention.softcap >= 0.0F && std::isfinite(attention.softcap))) {
+    return InvalidArgument(fmt::format("attention soft-cap is {}, expected 0 or more", attention.softcap));
+  }
+  return {};
+}
+
+Status CheckLayer(const ModelSpec& spec, const LayerSpec& layer) {
+  QUORUM_TRY(InRange("attention window", layer.window, 0, 1 << 30));
+  QUORUM_TRY(InRange("feed-forward width", layer.ff, 1, 1 << 20));
+  QUORUM_TRY(InRange("experts", layer.experts, 0, 4096));
+  QUORUM_TRY(InRange("width of the shared expert", layer.shared_ff, 0, 1 << 20));
+  if (layer.experts > 0) QUORUM_TRY(InRange("experts used for a token", spec.router.top_k, 1, layer.experts));
+  if (layer.experts == 0 && layer.shared_ff > 0) return InvalidArgument("a dense layer has a shared expert");
+  return {};
+}
+
+}  // namespace
+
+bool ModelSpec::has_experts() const { return max_experts() > 0; }
+
+std::int32_t ModelSpec::max_experts() const {
+  std::int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max(most, layer.experts);
+  return most;
+}
+
+std::int32_t ModelSpec::max_ff() const {
+  std::int32_t most = 0;
+  for (const LayerSpec& layer : layers) most = std::max({most, layer.ff, layer.shared_ff});
+  return most;
+}
+
+Status CheckSpec(const ModelSpec& spec) {
+  QUORUM_TRY(InRange("vocabulary", spec.vocab_size, 1, 1 << 24));
+  QUORUM_TRY(InRange("embedding length", spec.d_model, 1, 1 << 17));
+  QUORUM_TRY(InRange("context length", spec.context_length, 1, 1 << 20));
+  QUORUM_TRY(InRange("layers", std::ssize(spec.layers), 1, 1024));
+  QUORUM_TRY(Positive("norm epsilon", static_cast<double>(spec.norm_eps)));
+  QUORUM_TRY(Positive("embedding scale", static_cast<double>(spec.embedding_scale)));
+  QUORUM_TRY(Positive("residual scale", static_cast<double>(spec.residual_scale)));
+  QUORUM_TRY(Positive("logit scale", static_cast<double>(spec.logit_scale)));
+  QUORUM_TRY(Positive("router scale", static_cast<double>(spec.router.scale)));
+  QUORUM_TRY(CheckAttention(spec.attention));
+  QUORUM_TRY(CheckRope(spec.rope, spec.attention.head_dim));
+  for (const LayerSpec& layer : spec.layers) QUORUM_TRY(CheckLayer(spec, layer));
+  return {};
+}
+
+std::string DescribeSpec(const ModelSpec& spec) {
+  const AttentionSpec& attention = spec.attention;
+  std::string text = fmt::format(
+      "{}: {} layers, width {}, {} heads of {} over {} key/value heads, vocabulary {}, context {}", spec.architecture,
+      spec.layers.size(), spec.d_model, attention.heads, attention.head_dim, attention.kv_heads, spec.vocab_size,
+      spec.context_length);
+  if (spec.has_experts()) {
+    text += fmt::format(", {} experts of width {}, {} for a token", spec.max_experts(), spec.layers.back().ff,
+                        spec.router.top_k);
+    if (spec.layers.back().shared_ff > 0) text += fmt::format(", a shared expert of {}", spec.layers.back().shared_ff);
+  } else {
+    text += fmt::format(", feed-forward width {}", spec.max_ff());
+  }
+  return text;
+}
+
+}  // namespace quorum::engine

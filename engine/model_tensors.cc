@@ -1,0 +1,116 @@
+#include "engine/model_tensors.h"
+
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "engine/base/check.h"
+
+namespace quorum::engine {
+namespace {
+
+Status CheckShape(const TensorRef& tensor, std::int64_t rows, std::int64_t cols) {
+  if (tensor.rows != rows || tensor.cols != cols) {
+    return InvalidArgument(fmt::format("tensor '{}' has {} rows of {}, expected {} rows of {}", tensor.name,
+                                       tensor.rows, tensor.cols, rows, cols));
+  }
+  const quant::DTypeInfo& info = quant::Info(tensor.type);
+  if (cols % info.block != 0) {
+    return InvalidArgument(fmt::format("tensor '{}' has rows of {}, which type {} stores only in multiples of {}",
+                                       tensor.name, cols, info.name, info.block));
+  }
+  const auto bytes = static_cast<std::size_t>(rows * tensor.row_bytes());
+  if (tensor.data.size() != bytes) {
+    return InvalidArgument(
+        fmt::format("tensor '{}' has {} bytes, expected {}", tensor.name, tensor.data.size(), bytes));
+  }
+  float probe[256];  // the longest block of any type
+  QUORUM_CHECK(info.block <= std::ssize(probe));
+  if (!quant::Dequantize(tensor.type, tensor.data.data(), probe, info.block)) {
+    return Unsupported(fmt::format("tensor '{}' has type {}, which holds no weights", tensor.name, info.name));
+  }
+  return {};
+}
+
+Status CheckOptional(const std::optional<TensorRef>& tensor, bool wanted, std::string_view what, std::int64_t rows,
+                     std::int64_t cols) {
+  if (tensor.has_value() != wanted) {
+    return InvalidArgument(fmt::format("{}: {}", what, wanted ? "the tensor is missing"
+                                                              : "tensor '" + tensor->name + "' is not expected"));
+  }
+  return wanted ? CheckShape(*tensor, rows, cols) : Status();
+}
+
+Status CheckNetwork(const NetworkTensors& network, std::int64_t ff, std::int64_t d_model) {
+  QUORUM_TRY(CheckShape(network.gate, ff, d_model));
+  QUORUM_TRY(CheckShape(network.up, ff, d_model));
+  return CheckShape(network.down, d_model, ff);
+}
+
+Status CheckAttention(const ModelSpec& spec, const LayerTensors& layer, const std::string& where) {
+  const AttentionSpec& attention = spec.attention;
+  const std::int64_t q_rows = std::int64_t{attention.heads} * attention.head_dim;
+  const std::int64_t kv_rows = std::int64_t{attention.kv_heads} * attention.head_dim;
+  QUORUM_TRY(CheckShape(layer.attention_norm, 1, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.q, q_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.k, kv_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.v, kv_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.output, spec.d_model, q_rows));
+  QUORUM_TRY(CheckOptional(layer.q_bias, attention.qkv_bias, where + "query bias", 1, q_rows));
+  QUORUM_TRY(CheckOptional(layer.k_bias, attention.qkv_bias, where + "key bias", 1, kv_rows));
+  QUORUM_TRY(CheckOptional(layer.v_bias, attention.qkv_bias, where + "value bias", 1, kv_rows));
+  QUORUM_TRY(CheckOptional(layer.output_bias, attention.output_bias, where + "output bias", 1, spec.d_model));
+  const bool per_row = attention.qk_norm == QkNorm::kPerRow;
+  const bool norms = attention.qk_norm != QkNorm::kNone;
+  QUORUM_TRY(CheckOptional(layer.q_norm, norms, where + "query norm", 1, per_row ? q_rows : attention.head_dim));
+  QUORUM_TRY(CheckOptional(layer.k_norm, norms, where + "key norm", 1, per_row ? kv_rows : attention.head_dim));
+  return CheckOptional(layer.sinks, attention.sinks, where + "attention sinks", 1, attention.heads);
+}
+
+Status CheckFfn(const ModelSpec& spec, const LayerSpec& shape, const LayerTensors& layer, const std::string& where) {
+  QUORUM_TRY(CheckShape(layer.ffn_norm, 1, spec.d_model));
+  QUORUM_TRY(CheckOptional(layer.router, shape.experts > 0, where + "router", shape.experts, spec.d_model));
+  const std::int64_t networks = shape.experts > 0 ? shape.experts : 1;
+  if (std::ssize(layer.networks) != networks) {
+    return InvalidArgument(
+        fmt::format("{}{} feed-forward networks, expected {}", where, layer.networks.size(), networks));
+  }
+  for (const NetworkTensors& network : layer.networks) QUORUM_TRY(CheckNetwork(network, shape.ff, spec.d_model));
+  if (layer.shared.has_value() != (shape.shared_ff > 0)) {
+    return InvalidArgument(where + "the shared expert " + (layer.shared ? "is not expected" : "is missing"));
+  }
+  if (layer.shared) QUORUM_TRY(CheckNetwork(*layer.shared, shape.shared_ff, spec.d_model));
+  return CheckOptional(layer.shared_gate, layer.shared.has_value() && spec.shared_gate,
+                       where + "gate of the shared expert", 1, spec.d_model);
+}
+
+}  // namespace
+
+void TensorRef::Row(std::int64_t i, float* dst) const {
+  QUORUM_CHECK(i >= 0 && i < rows);
+  QUORUM_CHECK(quant::Dequantize(type, data.data() + i * row_bytes(), dst, cols));
+}
+
+std::vector<float> TensorRef::Floats() const {
+  std::vector<float> values(static_cast<std::size_t>(rows * cols));
+  for (std::int64_t i = 0; i < rows; ++i) Row(i, values.data() + i * cols);
+  return values;
+}
+
+Status CheckTensors(const ModelSpec& spec, const ModelTensors& tensors) {
+  QUORUM_TRY(CheckShape(tensors.embedding, spec.vocab_size, spec.d_model));
+  QUORUM_TRY(CheckShape(tensors.final_norm, 1, spec.d_model));
+  QUORUM_TRY(CheckOptional(tensors.output, !spec.tied_embeddings, "output matrix", spec.vocab_size, spec.d_model));
+  if (tensors.layers.size() != spec.layers.size()) {
+    return InvalidArgument(
+        fmt::format("the file holds {} layers, expected {}", tensors.layers.size(), spec.layers.size()));
+  }
+  for (std::size_t i = 0; i < tensors.layers.size(); ++i) {
+    const std::string where = fmt::format("layer {}: ", i);
+    QUORUM_TRY(CheckAttention(spec, tensors.layers[i], where));
+    QUORUM_TRY(CheckFfn(spec, spec.layers[i], tensors.layers[i], where));
+  }
+  return {};
+}
+
+}  // namespace quorum::engine

@@ -1,0 +1,62 @@
+// The tensors of a decoder as its file holds them, found by role instead of by name. A file format needs one function
+// that fills this in; packing (weights.h) and the scalar reference (reference.h) read only this.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/model_spec.h"
+#include "quant/dtype.h"
+
+namespace quorum::engine {
+
+/// A (rows, cols) row-major matrix of y = W x, or a vector with rows == 1. Points into the file.
+struct TensorRef {
+  std::string name;  // for messages
+  quant::DType type = quant::DType::kF32;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  std::span<const std::byte> data;  // quant::BytesOf(type, rows * cols) bytes
+
+  std::int64_t row_bytes() const { return quant::BytesOf(type, cols); }
+  /// Dequantizes row `i` into `dst` (cols floats).
+  void Row(std::int64_t i, float* dst) const;
+  /// All values, row by row.
+  std::vector<float> Floats() const;
+};
+
+/// One SwiGLU network: gate and up (ff, d_model), down (d_model, ff).
+struct NetworkTensors {
+  TensorRef gate, up, down;
+};
+
+struct LayerTensors {
+  TensorRef attention_norm;                           // (d_model)
+  TensorRef q, k, v, output;                          // (heads * head_dim, d_model) ... (d_model, heads * head_dim)
+  std::optional<TensorRef> q_bias, k_bias, v_bias, output_bias;
+  std::optional<TensorRef> q_norm, k_norm;            // (head_dim), or the whole row
+  std::optional<TensorRef> sinks;                     // (heads)
+  TensorRef ffn_norm;                                 // (d_model)
+  std::optional<TensorRef> router;                    // (experts, d_model)
+  std::vector<NetworkTensors> networks;               // one when dense, else one an expert
+  std::optional<NetworkTensors> shared;
+  std::optional<TensorRef> shared_gate;               // (d_model)
+};
+
+struct ModelTensors {
+  TensorRef embedding;              // (vocab_size, d_model)
+  TensorRef final_norm;             // (d_model)
+  std::optional<TensorRef> output;  // (vocab_size, d_model); absent: the embedding serves
+  std::vector<LayerTensors> layers;
+};
+
+/// Checks that every tensor is there, has the shape that `spec` asks for and a type with weights in it.
+/// Errors: kInvalidArgument naming the tensor, what was expected and what was found.
+Status CheckTensors(const ModelSpec& spec, const ModelTensors& tensors);
+
+}  // namespace quorum::engine

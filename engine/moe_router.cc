@@ -1,0 +1,80 @@
+#include "engine/moe_router.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "engine/base/check.h"
+
+namespace quorum::engine {
+namespace {
+
+/// The `k` highest of `values`, ids ascending. O(n k) with k small; comparisons with NaN are false, so a NaN is chosen
+/// only when nothing else is left.
+void TopK(std::span<const float> values, std::int32_t k, std::int32_t* ids) {
+  const auto n = static_cast<std::int32_t>(values.size());
+  for (std::int32_t found = 0; found < k; ++found) {
+    std::int32_t best = -1;
+    for (std::int32_t i = 0; i < n; ++i) {
+      if (std::find(ids, ids + found, i) != ids + found) continue;
+      const float value = values[static_cast<std::size_t>(i)];
+      if (best < 0 || value > values[static_cast<std::size_t>(best)]) best = i;
+    }
+    ids[found] = best;
+  }
+  std::sort(ids, ids + k);
+}
+
+/// 1 / (1 + exp(-x)) by the kernels' own exp: the softmax of (x, 0).
+float Sigmoid(const KernelTable& kernels, float x) {
+  float pair[2] = {x, 0.0F};
+  kernels.softmax(pair, 2);
+  return pair[0];
+}
+
+}  // namespace
+
+void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
+                float* weights) {
+  const std::int32_t k = spec.top_k;
+  QUORUM_CHECK(k >= 1 && k <= std::ssize(logits));
+  TopK(logits, k, ids);
+  if (spec.score == RouterScore::kSoftmax) kernels.softmax(logits.data(), std::ssize(logits));
+  for (std::int32_t i = 0; i < k; ++i) {
+    const float value = logits[static_cast<std::size_t>(ids[i])];
+    weights[i] = spec.score == RouterScore::kSigmoid ? Sigmoid(kernels, value) : value;
+  }
+  if (spec.score == RouterScore::kTopKSoftmax) kernels.softmax(weights, k);
+  if (spec.renormalize) {
+    float sum = 0;
+    for (std::int32_t i = 0; i < k; ++i) sum += weights[i];
+    for (std::int32_t i = 0; i < k; ++i) weights[i] /= sum;
+  }
+  for (std::int32_t i = 0; i < k; ++i) weights[i] *= spec.scale;
+}
+
+ExpertCounters::ExpertCounters(std::int32_t layers, std::int32_t experts)
+    : layers_(layers),
+      experts_(experts),
+      cells_(std::make_unique<Cell[]>(static_cast<std::size_t>(layers) * static_cast<std::size_t>(experts))) {}
+
+void ExpertCounters::Count(std::int32_t layer, std::int32_t expert, std::uint64_t tokens, double gate_mass) {
+  Cell& cell = cells_[static_cast<std::size_t>(layer) * static_cast<std::size_t>(experts_) +
+                      static_cast<std::size_t>(expert)];
+  // One writer: a load and a store are enough, and cheaper than an atomic addition.
+  cell.tokens.store(cell.tokens.load(std::memory_order_relaxed) + tokens, std::memory_order_relaxed);
+  cell.gate_mass.store(cell.gate_mass.load(std::memory_order_relaxed) + gate_mass, std::memory_order_relaxed);
+}
+
+ExpertStats ExpertCounters::Read() const {
+  ExpertStats stats{layers_, experts_, {}, {}};
+  const std::size_t cells = static_cast<std::size_t>(layers_) * static_cast<std::size_t>(experts_);
+  stats.tokens.reserve(cells);
+  stats.gate_mass.reserve(cells);
+  for (std::size_t i = 0; i < cells; ++i) {
+    stats.tokens.push_back(cells_[i].tokens.load(std::memory_order_relaxed));
+    stats.gate_mass.push_back(cells_[i].gate_mass.load(std::memory_order_relaxed));
+  }
+  return stats;
+}
+
+}  // namespace quorum::engine

@@ -1,0 +1,47 @@
+// The router: which experts a token visits and with what weight, and exact counts of that.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/kernels/kernel_table.h"
+#include "engine/model_spec.h"
+
+namespace quorum::engine {
+
+/// Chooses spec.top_k experts of one token from its router logits (destroyed) and writes their ids, ascending, and
+/// weights. Highest logits win, ties go to the lower id; logits that are not numbers still give valid, distinct ids.
+/// With top_k 1 and renormalize the weight is exactly 1.
+void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
+                float* weights);
+
+/// Tokens and gate mass of every (layer, expert) since the start.
+struct ExpertStats {
+  std::int32_t layers = 0;
+  std::int32_t experts = 0;             // the most that a layer has
+  std::vector<std::uint64_t> tokens;    // (layers, experts)
+  std::vector<double> gate_mass;        // (layers, experts), sum of the weights
+};
+
+/// Counted by one thread, readable by any other at any time.
+class ExpertCounters {
+ public:
+  ExpertCounters(std::int32_t layers, std::int32_t experts);
+
+  void Count(std::int32_t layer, std::int32_t expert, std::uint64_t tokens, double gate_mass);
+  ExpertStats Read() const;
+
+ private:
+  struct Cell {
+    std::atomic<std::uint64_t> tokens{0};
+    std::atomic<double> gate_mass{0};
+  };
+  std::int32_t layers_;
+  std::int32_t experts_;
+  std::unique_ptr<Cell[]> cells_;
+};
+
+}  // namespace quorum::engine

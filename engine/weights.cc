@@ -1,0 +1,264 @@
+#include "engine/weights.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "engine/base/check.h"
+
+namespace quorum::engine {
+namespace {
+
+enum class PackKind : std::uint8_t { kMatrix, kGateUp, kFloatMatrix, kFloats, kCopy };
+
+/// One piece of the arena and where it comes from.
+struct PackJob {
+  PackKind kind;
+  const TensorRef* src;
+  const TensorRef* second;  // kGateUp: up
+  std::int64_t offset;      // in the arena
+};
+
+std::int64_t RoundUp(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+/// Rows of one packing task: whole panels, about 256 KiB of file bytes.
+std::int64_t RowsOfTask(const TensorRef& tensor) {
+  return std::max<std::int64_t>((256 << 10) / std::max<std::int64_t>(tensor.row_bytes(), 1) / kPanelRows, 1) *
+         kPanelRows;
+}
+
+/// Rows [first, last) of a matrix with any type that holds weights, as float panels.
+Status PackAsFloats(const TensorRef& src, std::int64_t first, std::int64_t last, std::uint8_t* dst) {
+  std::vector<float> rows(static_cast<std::size_t>((last - first) * src.cols));
+  for (std::int64_t i = first; i < last; ++i) src.Row(i, rows.data() + (i - first) * src.cols);
+  return PackMatrix(quant::DType::kF32, rows.data(), last - first, src.cols, dst);
+}
+
+Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::uint8_t* arena) {
+  const TensorRef& src = *job.src;
+  std::uint8_t* dst = arena + job.offset;
+  const std::int64_t panel = first / kPanelRows;
+  const std::byte* rows = src.data.data() + first * src.row_bytes();
+  switch (job.kind) {
+    case PackKind::kMatrix:
+      return PackMatrix(src.type, rows, last - first, src.cols,
+                        dst + panel * PanelBytes(*PackFormatOf(src.type), src.cols));
+    case PackKind::kGateUp:
+      return PackGateUp(src.type, rows, job.second->data.data() + first * src.row_bytes(), last - first, src.cols,
+                        dst + 2 * panel * PanelBytes(*PackFormatOf(src.type), src.cols));
+    case PackKind::kFloatMatrix: return PackAsFloats(src, first, last, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
+    case PackKind::kFloats:
+      for (std::int64_t i = first; i < last; ++i) src.Row(i, reinterpret_cast<float*>(dst) + i * src.cols);
+      return {};
+    case PackKind::kCopy:
+      std::memcpy(dst + first * src.row_bytes(), rows, static_cast<std::size_t>((last - first) * src.row_bytes()));
+      return {};
+  }
+  return {};
+}
+
+std::int64_t JobBytes(const PackJob& job) {
+  return static_cast<std::int64_t>(job.src->data.size() + (job.second != nullptr ? job.second->data.size() : 0));
+}
+
+}  // namespace
+
+void ActForms::Add(PackFormat format) {
+  switch (ActBlock(format)) {
+    case 0: floats = true; break;
+    case 32: block32 = true; break;
+    default: block256 = true; break;
+  }
+}
+
+void ActForms::Add(const ActForms& other) {
+  floats = floats || other.floats;
+  block32 = block32 || other.block32;
+  block256 = block256 || other.block256;
+}
+
+/// Lays the arena out. Runs twice: without memory, to learn its size, and with it, to fill `Weights` in.
+class WeightPacker {
+ public:
+  WeightPacker(const ModelSpec& spec, const ModelTensors& tensors, std::uint8_t* arena)
+      : spec_(spec), tensors_(tensors), arena_(arena) {}
+
+  Status LayOut(Weights& weights) {
+    weights.d_model_ = spec_.d_model;
+    if (tensors_.output) {
+      weights.embedding_ = Place(PackKind::kCopy, tensors_.embedding, tensors_.embedding.rows * tensors_.embedding.row_bytes());
+      weights.embedding_type_ = tensors_.embedding.type;
+    }
+    weights.layers_.resize(tensors_.layers.size());
+    for (std::size_t i = 0; i < tensors_.layers.size(); ++i) {
+      QUORUM_TRY(Attention(tensors_.layers[i], weights.layers_[i]));
+      QUORUM_TRY(Ffn(tensors_.layers[i], weights.layers_[i]));
+    }
+    weights.final_norm_ = Floats(tensors_.final_norm);
+    QUORUM_ASSIGN(weights.output_, Matrix(tensors_.output ? *tensors_.output : tensors_.embedding));
+    weights.output_input_.Add(weights.output_.format);
+    AddForms(weights);
+    return {};
+  }
+
+  std::int64_t bytes() const { return size_; }
+  const std::vector<PackJob>& jobs() const { return jobs_; }
+
+ private:
+  static void AddForms(Weights& weights) {
+    WeightForms& forms = weights.forms_;
+    forms.model.Add(weights.output_input_);
+    for (const LayerWeights& layer : weights.layers_) {
+      forms.model.Add(layer.attention_input);
+      forms.model.Add(layer.ffn_input);
+      forms.attention.Add(layer.attention_output);
+      for (const NetworkWeights& network : layer.networks) forms.hidden.Add(network.down.format);
+    }
+  }
+
+  /// Reserves `bytes` for `src` and remembers to fill them.
+  std::uint8_t* Place(PackKind kind, const TensorRef& src, std::int64_t bytes, const TensorRef* second = nullptr) {
+    QUORUM_CHECK(bytes >= 0 && size_ <= std::numeric_limits<std::int64_t>::max() / 2 - bytes);
+    const std::int64_t offset = size_;
+    size_ = RoundUp(size_ + bytes, 64);
+    jobs_.push_back({kind, &src, second, offset});
+    return arena_ == nullptr ? nullptr : arena_ + offset;
+  }
+
+  const float* Floats(const TensorRef& src) {
+    return reinterpret_cast<const float*>(
+        Place(PackKind::kFloats, src, src.rows * src.cols * static_cast<std::int64_t>(sizeof(float))));
+  }
+  const float* Floats(const std::optional<TensorRef>& src) { return src ? Floats(*src) : nullptr; }
+
+  static Result<PackFormat> FormatOf(const TensorRef& src) {
+    if (const std::optional<PackFormat> format = PackFormatOf(src.type)) return *format;
+    return Unsupported(
+        fmt::format("tensor '{}' has type {}, which has no packed form", src.name, quant::Info(src.type).name));
+  }
+
+  Result<PackedView> Matrix(const TensorRef& src) {
+    QUORUM_ASSIGN(const PackFormat format, FormatOf(src));
+    const std::uint8_t* panels = Place(PackKind::kMatrix, src, PackedBytes(format, src.rows, src.cols));
+    return PackedView{format, src.rows, src.cols, PanelBytes(format, src.cols), panels};
+  }
+
+  PackedView FloatMatrix(const TensorRef& src) {
+    const std::uint8_t* panels = Place(PackKind::kFloatMatrix, src, PackedBytes(PackFormat::kF32, src.rows, src.cols));
+    return {PackFormat::kF32, src.rows, src.cols, PanelBytes(PackFormat::kF32, src.cols), panels};
+  }
+
+  Status Attention(const LayerTensors& src, LayerWeights& dst) {
+    dst.attention_norm = Floats(src.attention_norm);
+    QUORUM_ASSIGN(dst.q, Matrix(src.q));
+    QUORUM_ASSIGN(dst.k, Matrix(src.k));
+    QUORUM_ASSIGN(dst.v, Matrix(src.v));
+    QUORUM_ASSIGN(dst.output, Matrix(src.output));
+    dst.q_bias = Floats(src.q_bias);
+    dst.k_bias = Floats(src.k_bias);
+    dst.v_bias = Floats(src.v_bias);
+    dst.output_bias = Floats(src.output_bias);
+    dst.q_norm = Floats(src.q_norm);
+    dst.k_norm = Floats(src.k_norm);
+    dst.sinks = Floats(src.sinks);
+    for (const PackedView* view : {&dst.q, &dst.k, &dst.v}) dst.attention_input.Add(view->format);
+    dst.attention_output.Add(dst.output.format);
+    return {};
+  }
+
+  Status Ffn(const LayerTensors& src, LayerWeights& dst) {
+    dst.ffn_norm = Floats(src.ffn_norm);
+    if (src.router) {
+      dst.router = FloatMatrix(*src.router);
+      dst.ffn_input.floats = true;
+    }
+    if (src.shared_gate) dst.shared_gate = FloatMatrix(*src.shared_gate);
+    for (const NetworkTensors& network : src.networks) QUORUM_TRY(Network(network, dst));
+    if (src.shared) QUORUM_TRY(Network(*src.shared, dst));
+    return {};
+  }
+
+  Status Network(const NetworkTensors& src, LayerWeights& dst) {
+    NetworkWeights network;
+    network.ff = src.gate.rows;
+    network.interleaved = src.gate.type == src.up.type;
+    if (network.interleaved) {
+      QUORUM_ASSIGN(const PackFormat format, FormatOf(src.gate));
+      const std::int64_t k = src.gate.cols;
+      const std::int64_t panel = PanelBytes(format, k);
+      const std::uint8_t* panels =
+          Place(PackKind::kGateUp, src.gate, 2 * PackedBytes(format, network.ff, k), &src.up);
+      network.gate_up = {format, 2 * RoundUp(network.ff, kPanelRows), k, panel, panels};
+      network.gate = {format, network.ff, k, 2 * panel, panels};
+      network.up = {format, network.ff, k, 2 * panel, panels == nullptr ? nullptr : panels + panel};
+    } else {
+      QUORUM_ASSIGN(network.gate, Matrix(src.gate));
+      QUORUM_ASSIGN(network.up, Matrix(src.up));
+    }
+    QUORUM_ASSIGN(network.down, Matrix(src.down));
+    dst.ffn_input.Add(network.gate.format);
+    dst.ffn_input.Add(network.up.format);
+    dst.networks.push_back(network);
+    return {};
+  }
+
+  const ModelSpec& spec_;
+  const ModelTensors& tensors_;
+  std::uint8_t* arena_;
+  std::int64_t size_ = 0;
+  std::vector<PackJob> jobs_;
+};
+
+Result<WeightPlan> Weights::Plan(const ModelSpec& spec, const ModelTensors& tensors) {
+  Weights without_memory;
+  WeightPacker packer(spec, tensors, nullptr);
+  QUORUM_TRY(packer.LayOut(without_memory));
+  return WeightPlan{packer.bytes(), without_memory.forms_};
+}
+
+Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
+                              const std::function<void(std::span<const std::byte>)>& release,
+                              const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  QUORUM_ASSIGN(const WeightPlan plan, Plan(spec, tensors));
+  Weights weights;
+  QUORUM_ASSIGN(weights.arena_, AlignedBuffer::Allocate(static_cast<std::size_t>(plan.bytes)));
+  auto* arena = weights.arena_.As<std::uint8_t>();
+  WeightPacker packer(spec, tensors, arena);
+  QUORUM_TRY(packer.LayOut(weights));
+
+  std::int64_t total = 0;
+  for (const PackJob& job : packer.jobs()) total += JobBytes(job);
+  std::int64_t done = 0;
+  for (const PackJob& job : packer.jobs()) {
+    const std::int64_t rows = job.src->rows;
+    const std::int64_t step = RowsOfTask(*job.src);
+    std::atomic<bool> failed = false;
+    pool.ParallelFor((rows + step - 1) / step, [&](std::int64_t task, int) {
+      const Status status = RunTask(job, task * step, std::min(rows, (task + 1) * step), arena);
+      if (!status.ok()) failed.store(true, std::memory_order_relaxed);
+    });
+    if (failed.load()) return RunTask(job, 0, rows, arena).error();  // types and shapes alone decide: fails alike
+    if (release) {
+      release(job.src->data);
+      if (job.second != nullptr) release(job.second->data);
+    }
+    done += JobBytes(job);
+    if (progress) progress(done, total);
+  }
+  return weights;
+}
+
+void Weights::Embed(std::int64_t token, float* dst) const {
+  if (embedding_ == nullptr) {
+    UnpackRow(output_, token, dst);
+    return;
+  }
+  const std::int64_t row_bytes = quant::BytesOf(embedding_type_, d_model_);
+  QUORUM_CHECK(quant::Dequantize(embedding_type_, embedding_ + token * row_bytes, dst, d_model_));
+}
+
+}  // namespace quorum::engine

@@ -1,0 +1,104 @@
+// All weights of a model in one anonymous arena, packed for the kernels (DESIGN 5). Packed once, read by every
+// instruction set, by decode and by prefill; the file's pages are given back as they are packed, so that memory never
+// holds two copies.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/result.h"
+#include "engine/kernels/packed_matrix.h"
+#include "engine/model_spec.h"
+#include "engine/model_tensors.h"
+#include "engine/thread_pool.h"
+
+namespace quorum::engine {
+
+/// One packed SwiGLU network: y = down(silu(gate x) * up x). Gate, up and down lie one after the other in memory.
+struct NetworkWeights {
+  std::int64_t ff = 0;
+  bool interleaved = false;  // panel 2p of gate_up is gate's panel p, 2p + 1 is up's
+  PackedView gate_up{};      // (2 * ff rounded up to panels, d_model); only when interleaved
+  PackedView gate{}, up{};   // (ff, d_model); views of every other panel when interleaved
+  PackedView down{};         // (d_model, ff)
+};
+
+/// Forms in which a row of activations is needed by the matrices that read it.
+struct ActForms {
+  bool floats = false;    // float weights
+  bool block32 = false;   // ActBlock 32
+  bool block256 = false;  // ActBlock 256
+  void Add(PackFormat format);
+  void Add(const ActForms& other);
+};
+
+/// Over all layers: the forms of the inputs of width d_model, of attention's outputs and of the networks' hidden rows.
+struct WeightForms {
+  ActForms model, attention, hidden;
+};
+
+/// What packing will need and give.
+struct WeightPlan {
+  std::int64_t bytes = 0;
+  WeightForms forms;
+};
+
+/// Float vectors point into the arena; an absent one is null.
+struct LayerWeights {
+  const float* attention_norm = nullptr;  // (d_model)
+  PackedView q{}, k{}, v{}, output{};
+  const float* q_bias = nullptr;
+  const float* k_bias = nullptr;
+  const float* v_bias = nullptr;
+  const float* output_bias = nullptr;
+  const float* q_norm = nullptr;
+  const float* k_norm = nullptr;
+  const float* sinks = nullptr;     // (heads)
+  const float* ffn_norm = nullptr;  // (d_model)
+  PackedView router{};              // kF32 (experts, d_model); n == 0 when dense
+  std::vector<NetworkWeights> networks;  // dense: one; else the experts, then the shared expert if there is one
+  PackedView shared_gate{};         // kF32 (1, d_model); n == 0 when there is none
+  ActForms attention_input, attention_output, ffn_input;
+};
+
+/// Immutable after loading; thread-safe.
+class Weights {
+ public:
+  /// Packs `tensors` with all threads of `pool`. `release` is called, on this thread, for file bytes that are not
+  /// needed any more; `progress` after each tensor with the file bytes packed so far and in all. Both may be null.
+  /// Errors: kUnsupported (no packed form for a type), kInternal (no address space).
+  static Result<Weights> Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
+                              const std::function<void(std::span<const std::byte>)>& release,
+                              const std::function<void(std::int64_t, std::int64_t)>& progress);
+
+  /// What Pack will need. Errors: kUnsupported as Pack.
+  static Result<WeightPlan> Plan(const ModelSpec& spec, const ModelTensors& tensors);
+
+  std::int64_t bytes() const { return static_cast<std::int64_t>(arena_.size()); }
+  const std::vector<LayerWeights>& layers() const { return layers_; }
+  const float* final_norm() const { return final_norm_; }
+  const PackedView& output() const { return output_; }  // (vocab_size, d_model)
+  const ActForms& output_input() const { return output_input_; }
+  const WeightForms& forms() const { return forms_; }
+
+  /// Writes the embedding of `token` (d_model floats), exactly as quant::Dequantize. REQUIRES: token < vocab_size.
+  void Embed(std::int64_t token, float* dst) const;
+
+ private:
+  friend class WeightPacker;
+  AlignedBuffer arena_;
+  std::vector<LayerWeights> layers_;
+  const float* final_norm_ = nullptr;
+  PackedView output_{};
+  ActForms output_input_;
+  WeightForms forms_;
+  // The embedding, when it is not the output matrix: rows as in the file.
+  const std::uint8_t* embedding_ = nullptr;
+  quant::DType embedding_type_ = quant::DType::kF32;
+  std::int64_t d_model_ = 0;
+};
+
+}  // namespace quorum::engine
