@@ -52,12 +52,12 @@ std::int64_t GgufTensor::elements() const {
 }
 
 Status GgufFile::Append(GgufPart part, const std::string& name) {
-  if (parts_ == 0) {
+  if (paths_.empty()) {
     version_ = part.version;
     metadata_ = std::move(part.metadata);
     entries_ = std::move(part.entries);
   }
-  ++parts_;
+  paths_.push_back(name);
   file_bytes_ += part.bytes;
   for (GgufTensor& tensor : part.tensors) {
     if (!by_name_.emplace(tensor.name, tensors_.size()).second) {

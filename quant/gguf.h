@@ -80,8 +80,8 @@ class GgufFile {
   const GgufTensor* FindTensor(std::string_view name) const;
   const std::string& path() const { return path_; }
   std::uint32_t version() const { return version_; }
-  /// Files that the model is split over; 1 when it is not.
-  std::size_t parts() const { return parts_; }
+  /// The files that the model is split over, the first one first; one when it is not split.
+  const std::vector<std::string>& paths() const { return paths_; }
   /// Bytes of all those files.
   std::uint64_t file_bytes() const { return file_bytes_; }
 
@@ -106,7 +106,7 @@ class GgufFile {
 
   std::string path_;
   std::uint32_t version_ = 0;
-  std::size_t parts_ = 0;
+  std::vector<std::string> paths_;
   std::uint64_t file_bytes_ = 0;
   std::vector<GgufEntry> entries_;
   std::map<std::string, GgufValue, std::less<>> metadata_;

@@ -250,12 +250,13 @@ class Parser {
   }
 
   Status FindAlignment() {
-    const auto found = part_.metadata.find("general.alignment");
-    if (found == part_.metadata.end()) return {};
-    const auto* value = std::get_if<std::int64_t>(&found->second);
-    const bool fits = value != nullptr && *value >= 8 && *value <= (std::int64_t{1} << 30);
+    const auto entry = std::find_if(part_.entries.begin(), part_.entries.end(),
+                                    [](const GgufEntry& e) { return e.key == "general.alignment"; });
+    if (entry == part_.entries.end()) return {};
+    const auto* value = std::get_if<std::int64_t>(&part_.metadata.find(entry->key)->second);
+    const bool fits = entry->type == GgufType::kUint32 && *value >= 8 && *value <= (std::int64_t{1} << 30);
     if (!fits || (*value & (*value - 1)) != 0) {
-      return DataLoss("key 'general.alignment' is not a power of two of 8 or more");
+      return DataLoss("key 'general.alignment' is not a 32-bit power of two of 8 or more");
     }
     alignment_ = static_cast<std::uint64_t>(*value);
     return {};

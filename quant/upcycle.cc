@@ -1,0 +1,379 @@
+#include "quant/upcycle.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "engine/base/check.h"
+#include "quant/counter_random.h"
+#include "quant/gguf.h"
+#include "quant/gguf_parser.h"
+#include "quant/quantize.h"
+
+namespace quorum::quant {
+namespace {
+
+constexpr int kMaxExperts = 1024;
+constexpr std::int64_t kMaxLayers = 65536;
+constexpr std::int64_t kChunkElements = std::int64_t{1} << 18;  // a multiple of every block
+
+// Which random stream makes what: a layer has four.
+enum class Stream : std::uint64_t { kRouter = 0, kGate = 1, kUp = 2, kDown = 3 };
+
+std::uint64_t StreamId(std::int64_t layer, Stream stream) {
+  return static_cast<std::uint64_t>(layer) * 4 + static_cast<std::uint64_t>(stream);
+}
+
+// The feed-forward network of one layer, y = down (silu(gate x) * (up x)).
+struct Ffn {
+  const GgufTensor* gate = nullptr;  // {k, n}
+  const GgufTensor* up = nullptr;    // {k, n}
+  const GgufTensor* down = nullptr;  // {n, k}
+  const GgufTensor* norm = nullptr;  // {k}, or absent
+};
+
+struct Dense {
+  std::string architecture;
+  std::vector<Ffn> layers;
+};
+
+std::string Layer(std::int64_t i, std::string_view rest) {
+  return "blk." + std::to_string(i) + "." + std::string(rest);
+}
+
+std::string Shape(const GgufTensor& tensor) {
+  std::string out;
+  for (const std::int64_t dim : tensor.dims) out += (out.empty() ? "" : " x ") + std::to_string(dim);
+  return out;
+}
+
+Status CheckOptions(const UpcycleOptions& options) {
+  if (options.experts < 2 || options.experts > kMaxExperts) {
+    return InvalidArgument("--experts must lie between 2 and " + std::to_string(kMaxExperts) + ", not " +
+                           std::to_string(options.experts));
+  }
+  if (options.top_k < 1 || options.top_k > options.experts) {
+    return InvalidArgument("--top-k must lie between 1 and the number of experts, " + std::to_string(options.experts) +
+                           ", not " + std::to_string(options.top_k));
+  }
+  if (!(options.noise >= 0.0) || !std::isfinite(options.noise)) {
+    return InvalidArgument("--noise must be 0 or a positive number");
+  }
+  return {};
+}
+
+Status CheckNotSource(const GgufFile& src, const std::string& dst) {
+  struct stat to{};
+  if (::stat(dst.c_str(), &to) != 0) return {};
+  for (const std::string& path : src.paths()) {
+    struct stat from{};
+    if (::stat(path.c_str(), &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino) {
+      return InvalidArgument(dst + " is the source model itself: give the new model another name");
+    }
+  }
+  if (!replace) return InvalidArgument(dst + " exists already; --force writes over it");
+  return {};
+}
+
+Result<std::string> CheckArchitecture(const GgufFile& src) {
+  QUORUM_ASSIGN(const auto architecture, src.GetString("general.architecture"));
+  if (!architecture) return InvalidArgument(src.path() + ": key 'general.architecture' is missing");
+  if (*architecture == "qwen2") {
+    return Unsupported(src.path() +
+                       ": qwen2 cannot be upcycled, because its MoE form in GGUF (qwen2moe) demands shared "
+                       "experts, which a dense model does not have");
+  }
+  QUORUM_ASSIGN(const auto experts, src.GetInt(*architecture + ".expert_count"));
+  const bool routed = std::any_of(src.tensors().begin(), src.tensors().end(), [](const GgufTensor& tensor) {
+    return tensor.name.find("_exps.") != std::string::npos || tensor.name.find("ffn_gate_inp") != std::string::npos;
+  });
+  if (experts.value_or(0) > 0 || routed) {
+    return InvalidArgument(src.path() + ": this is a Mixture-of-Experts model already" +
+                           (experts ? " (" + std::to_string(*experts) + " experts)" : std::string()));
+  }
+  if (*architecture != "llama" && *architecture != "qwen3") {
+    return Unsupported(src.path() + ": architecture " + Quoted(*architecture) +
+                       " cannot be upcycled; llama (Llama, Mistral, SmolLM2 ...) and qwen3 can");
+  }
+  return *architecture;
+}
+
+// The layer's three matrices, if they are what the MoE form can hold.
+Result<Ffn> FindFfn(const GgufFile& src, std::int64_t layer, const UpcycleOptions& options) {
+  Ffn ffn;
+  const std::pair<const GgufTensor**, const char*> parts[] = {
+      {&ffn.gate, "ffn_gate.weight"}, {&ffn.up, "ffn_up.weight"}, {&ffn.down, "ffn_down.weight"}};
+  for (const auto& [tensor, name] : parts) {
+    *tensor = src.FindTensor(Layer(layer, name));
+    if (*tensor == nullptr) return InvalidArgument(src.path() + ": tensor '" + Layer(layer, name) + "' is missing");
+    if ((*tensor)->dims.size() != 2) {
+      return InvalidArgument(src.path() + ": tensor '" + Layer(layer, name) + "' is no matrix: " + Shape(**tensor));
+    }
+    if (options.noise > 0 && !CanQuantize((*tensor)->type)) {
+      return Unsupported(src.path() + ": --noise needs weights in F32, F16, BF16, Q8_0, Q4_0 or Q4_1, but tensor '" +
+                         Layer(layer, name) + "' is " + std::string(Info((*tensor)->type).name));
+    }
+  }
+  if (ffn.gate->dims != ffn.up->dims || ffn.gate->dim(0) != ffn.down->dim(1) || ffn.gate->dim(1) != ffn.down->dim(0)) {
+    return InvalidArgument(src.path() + ": layer " + std::to_string(layer) +
+                           "'s feed-forward shapes do not fit: gate " + Shape(*ffn.gate) + ", up " + Shape(*ffn.up) +
+                           ", down " + Shape(*ffn.down));
+  }
+  ffn.norm = src.FindTensor(Layer(layer, "ffn_norm.weight"));
+  return ffn;
+}
+
+// Biases, scales and the like: leaving them out would be another model.
+Status CheckNothingElse(const GgufFile& src) {
+  constexpr std::string_view kPlaced[] = {"ffn_gate.weight", "ffn_up.weight", "ffn_down.weight", "ffn_norm.weight"};
+  for (const GgufTensor& tensor : src.tensors()) {
+    const std::size_t at = tensor.name.find(".ffn_");
+    if (at == std::string::npos) continue;
+    const std::string_view rest = std::string_view(tensor.name).substr(at + 1);
+    if (std::find(std::begin(kPlaced), std::end(kPlaced), rest) == std::end(kPlaced)) {
+      return Unsupported(src.path() + ": tensor " + Quoted(tensor.name) + " has no place in the MoE form");
+    }
+  }
+  return {};
+}
+
+Result<Dense> CheckDense(const GgufFile& src, const UpcycleOptions& options) {
+  Dense dense;
+  QUORUM_ASSIGN(dense.architecture, CheckArchitecture(src));
+  const std::string key = dense.architecture + ".block_count";
+  QUORUM_ASSIGN(const auto layers, src.GetInt(key));
+  if (!layers || *layers < 1 || *layers > kMaxLayers) {
+    return InvalidArgument(src.path() + ": key '" + key + "' is missing or out of range");
+  }
+  QUORUM_TRY(CheckNothingElse(src));
+  for (std::int64_t i = 0; i < *layers; ++i) {
+    QUORUM_ASSIGN(auto ffn, FindFfn(src, i, options));
+    if (dense.architecture == "qwen3" && i > 0 && ffn.gate->dims != dense.layers[0].gate->dims) {
+      return Unsupported(src.path() + ": qwen3moe needs feed-forward networks of one size, layer " + std::to_string(i) +
+                         "'s differs from layer 0's");
+    }
+    dense.layers.push_back(ffn);
+  }
+  return dense;
+}
+
+// Length of the layer's norm weights, the factor by which they stretch a router's input of root mean square 1.
+double NormLength(const Ffn& ffn) {
+  const std::int64_t k = ffn.gate->dim(0);
+  double sum = 0.0;
+  if (ffn.norm != nullptr && ffn.norm->elements() == k) {
+    std::vector<float> weights(static_cast<std::size_t>(k));
+    if (Dequantize(ffn.norm->type, ffn.norm->data.data(), weights.data(), k)) {
+      for (const float w : weights) sum += static_cast<double>(w) * static_cast<double>(w);
+    }
+  }
+  return sum > 0.0 && std::isfinite(sum) ? std::sqrt(sum) : std::sqrt(static_cast<double>(k));
+}
+
+Status WriteRouter(const Ffn& ffn, std::int64_t layer, const UpcycleOptions& options, const GgufWriter::Sink& sink) {
+  const std::int64_t k = ffn.gate->dim(0);
+  const CounterRandom random(options.seed, StreamId(layer, Stream::kRouter));
+  const double scale = 1.0 / NormLength(ffn);
+  std::vector<float> row(static_cast<std::size_t>(k));
+  for (int expert = 0; expert < options.experts; ++expert) {
+    for (std::int64_t i = 0; i < k; ++i) {
+      const auto index = static_cast<std::uint64_t>(expert * k + i);
+      row[static_cast<std::size_t>(i)] = static_cast<float>(random.Normal(index) * scale);
+    }
+    QUORUM_TRY(sink(std::as_bytes(std::span(row))));
+  }
+  return {};
+}
+
+// Calls `visit(first element, floats)` for the whole tensor, chunk by chunk.
+template <typename Visit>
+Status ForChunks(const GgufTensor& tensor, std::vector<float>& buffer, const Visit& visit) {
+  const std::int64_t n = tensor.elements();
+  buffer.resize(static_cast<std::size_t>(std::min(n, kChunkElements)));
+  for (std::int64_t at = 0; at < n; at += kChunkElements) {
+    const std::int64_t count = std::min(kChunkElements, n - at);
+    const std::byte* src = tensor.data.data() + BytesOf(tensor.type, at);
+    QUORUM_CHECK(Dequantize(tensor.type, src, buffer.data(), count));
+    QUORUM_TRY(visit(at, std::span(buffer).first(static_cast<std::size_t>(count))));
+  }
+  return {};
+}
+
+Status WriteNoisyExperts(const GgufTensor& tensor, std::uint64_t stream, const UpcycleOptions& options,
+                         const GgufWriter::Sink& sink) {
+  std::vector<float> buffer;
+  double squares = 0.0;
+  const auto add_squares = [&squares](std::int64_t, std::span<float> values) -> Status {
+    for (const float v : values) squares += static_cast<double>(v) * static_cast<double>(v);
+    return {};
+  };
+  QUORUM_TRY(ForChunks(tensor, buffer, add_squares));
+  const double sigma = options.noise * std::sqrt(squares / static_cast<double>(tensor.elements()));
+  const CounterRandom random(options.seed, stream);
+  std::vector<std::byte> blocks;
+  for (int expert = 0; expert < options.experts; ++expert) {
+    const auto base = static_cast<std::uint64_t>(expert) * static_cast<std::uint64_t>(tensor.elements());
+    const auto add_noise = [&](std::int64_t at, std::span<float> values) -> Status {
+      const std::uint64_t first = base + static_cast<std::uint64_t>(at);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        values[i] = static_cast<float>(static_cast<double>(values[i]) + sigma * random.Normal(first + i));
+      }
+      const auto count = static_cast<std::int64_t>(values.size());
+      blocks.resize(static_cast<std::size_t>(BytesOf(tensor.type, count)));
+      QUORUM_CHECK(Quantize(tensor.type, values.data(), blocks.data(), count));
+      return sink(blocks);
+    };
+    QUORUM_TRY(ForChunks(tensor, buffer, add_noise));
+  }
+  return {};
+}
+
+Status WriteCopies(const GgufTensor& tensor, int copies, const GgufWriter::Sink& sink) {
+  constexpr std::size_t kChunkBytes = std::size_t{8} << 20;
+  for (int copy = 0; copy < copies; ++copy) {
+    for (std::size_t at = 0; at < tensor.data.size(); at += kChunkBytes) {
+      QUORUM_TRY(sink(tensor.data.subspan(at, std::min(kChunkBytes, tensor.data.size() - at))));
+    }
+  }
+  return {};
+}
+
+// Builds the new model's list of metadata and tensors. What it borrows lives in `src_`, `dense_` and `options_`.
+class Plan {
+ public:
+  Plan(const GgufFile& src, const Dense& dense, const UpcycleOptions& options)
+      : src_(src),
+        dense_(dense),
+        options_(options),
+        architecture_(dense.architecture == "qwen3" ? "qwen3moe" : dense.architecture) {}
+
+  Result<UpcycleSummary> Build(GgufWriter& writer) {
+    summary_.architecture = architecture_;
+    summary_.layers = static_cast<std::int64_t>(dense_.layers.size());
+    for (const GgufTensor& tensor : src_.tensors()) summary_.dense_parameters += tensor.elements();
+    AddTensors(writer);
+    QUORUM_TRY(SetMetadata(writer));
+    summary_.bytes = writer.FileBytes();
+    return summary_;
+  }
+
+ private:
+  void CopyMetadata(GgufWriter& writer) const {
+    const std::string prefix = dense_.architecture + ".";
+    for (const GgufEntry& entry : src_.entries()) {
+      // The new file is one file with the usual alignment, whatever the source's parts and alignment are.
+      if (entry.key.starts_with("split.") || entry.key == "general.alignment") continue;
+      const bool own = entry.key.starts_with(prefix);
+      writer.SetRaw(own ? architecture_ + "." + entry.key.substr(prefix.size()) : entry.key, entry.type, entry.value);
+    }
+  }
+
+  Status SetMetadata(GgufWriter& writer) {
+    CopyMetadata(writer);
+    const std::string ways = std::to_string(options_.experts);
+    writer.SetString("general.architecture", architecture_);
+    QUORUM_ASSIGN(const auto name, src_.GetString("general.name"));
+    if (name) {
+      summary_.name = *name + " MoE " + ways + "x top-" + std::to_string(options_.top_k);
+      writer.SetString("general.name", summary_.name);
+    }
+    QUORUM_ASSIGN(const auto size, src_.GetString("general.size_label"));
+    if (size) writer.SetString("general.size_label", ways + "x" + *size);
+    if (src_.metadata().contains("general.parameter_count")) {
+      writer.SetUint64("general.parameter_count", static_cast<std::uint64_t>(summary_.parameters));
+    }
+    writer.SetUint32(architecture_ + ".expert_count", static_cast<std::uint32_t>(options_.experts));
+    writer.SetUint32(architecture_ + ".expert_used_count", static_cast<std::uint32_t>(options_.top_k));
+    if (architecture_ == "qwen3moe") {
+      const std::int64_t n = dense_.layers[0].gate->dim(1);
+      if (n > std::int64_t{0xffffffff}) return InvalidArgument(src_.path() + ": the feed-forward size is impossible");
+      writer.SetUint32(architecture_ + ".expert_feed_forward_length", static_cast<std::uint32_t>(n));
+    }
+    writer.SetString("quorum.upcycle.method", "sparse upcycling (Komatsuzaki et al. 2022)");
+    if (name) writer.SetString("quorum.upcycle.source", *name);
+    writer.SetString("quorum.upcycle.source_architecture", dense_.architecture);
+    writer.SetUint64("quorum.upcycle.seed", options_.seed);
+    writer.SetFloat32("quorum.upcycle.noise", static_cast<float>(options_.noise));
+    return {};
+  }
+
+  void AddTensors(GgufWriter& writer) {
+    std::map<const GgufTensor*, std::pair<std::int64_t, Stream>> places;
+    for (std::int64_t i = 0; i < summary_.layers; ++i) {
+      const Ffn& ffn = dense_.layers[static_cast<std::size_t>(i)];
+      places[ffn.gate] = {i, Stream::kGate};
+      places[ffn.up] = {i, Stream::kUp};
+      places[ffn.down] = {i, Stream::kDown};
+    }
+    std::vector<bool> routed(dense_.layers.size(), false);  // the layer's router is in
+    for (const GgufTensor& tensor : src_.tensors()) {
+      const auto place = places.find(&tensor);
+      if (place == places.end()) {
+        writer.AddTensor(tensor.name, tensor.type, tensor.dims, tensor.data);
+        summary_.parameters += tensor.elements();
+        summary_.active_parameters += tensor.elements();
+        continue;
+      }
+      const auto [layer, stream] = place->second;
+      if (!routed[static_cast<std::size_t>(layer)]) AddRouter(writer, layer);
+      routed[static_cast<std::size_t>(layer)] = true;
+      AddExperts(writer, tensor, layer, stream);
+    }
+  }
+
+  void AddRouter(GgufWriter& writer, std::int64_t layer) {
+    const Ffn& ffn = dense_.layers[static_cast<std::size_t>(layer)];
+    const std::int64_t k = ffn.gate->dim(0);
+    writer.AddTensor(
+        Layer(layer, "ffn_gate_inp.weight"), DType::kF32, {k, options_.experts},
+        [this, &ffn, layer](const GgufWriter::Sink& sink) { return WriteRouter(ffn, layer, options_, sink); });
+    summary_.parameters += k * options_.experts;
+    summary_.active_parameters += k * options_.experts;
+  }
+
+  void AddExperts(GgufWriter& writer, const GgufTensor& tensor, std::int64_t layer, Stream stream) {
+    const char* name = stream == Stream::kGate ? "ffn_gate_exps.weight"
+                       : stream == Stream::kUp ? "ffn_up_exps.weight"
+                                               : "ffn_down_exps.weight";
+    writer.AddTensor(Layer(layer, name), tensor.type, {tensor.dim(0), tensor.dim(1), options_.experts},
+                     [this, &tensor, id = StreamId(layer, stream)](const GgufWriter::Sink& sink) -> Status {
+                       if (options_.noise > 0) {
+                         QUORUM_TRY(WriteNoisyExperts(tensor, id, options_, sink));
+                       } else {
+                         QUORUM_TRY(WriteCopies(tensor, options_.experts, sink));
+                       }
+                       src_.Release(tensor);
+                       return {};
+                     });
+    summary_.parameters += tensor.elements() * options_.experts;
+    summary_.active_parameters += tensor.elements() * options_.top_k;
+  }
+
+  const GgufFile& src_;
+  const Dense& dense_;
+  const UpcycleOptions& options_;
+  std::string architecture_;
+  UpcycleSummary summary_;
+};
+
+}  // namespace
+
+Result<UpcycleSummary> Upcycle(const std::string& src, const std::string& dst, const UpcycleOptions& options,
+                               const GgufWriter::Progress& progress) {
+  QUORUM_TRY(CheckOptions(options));
+  QUORUM_ASSIGN(const auto model, GgufFile::Open(src));
+  QUORUM_TRY(CheckDestination(model, dst, options.replace));
+  QUORUM_ASSIGN(const auto dense, CheckDense(model, options));
+  GgufWriter writer;
+  Plan plan(model, dense, options);
+  QUORUM_ASSIGN(auto summary, plan.Build(writer));
+  QUORUM_TRY(writer.Write(dst, options.replace, progress));
+  return summary;
+}
+
+}  // namespace quorum::quant
