@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -42,6 +43,13 @@ bool ShowProgress(std::uint64_t done, std::uint64_t total) {
                Gigabytes(done).c_str(), Gigabytes(total).c_str());
   if (done == total) std::fprintf(stderr, "\r\x1b[K");
   return true;
+}
+
+// CLI11 lets "-1" wrap round and cuts numbers that are too large, without a word.
+std::string IsSeed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  return error == std::errc() && end == text.data() + text.size() ? "" : "a whole number from 0 to 2^64 - 1 is needed";
 }
 
 int Run(const Flags& flags) {
@@ -87,7 +95,7 @@ void AddUpcycle(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--seed", flags->options.seed, "Seed of the router's weights and of the noise")
       ->envname("QUORUM_UPCYCLE_SEED")
-      ->check(CLI::NonNegativeNumber)  // a negative seed would wrap round without a word
+      ->check(IsSeed)
       ->capture_default_str();
   command
       ->add_option("--noise", flags->options.noise,

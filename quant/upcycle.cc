@@ -67,7 +67,7 @@ Status CheckOptions(const UpcycleOptions& options) {
   return {};
 }
 
-Status CheckNotSource(const GgufFile& src, const std::string& dst) {
+Status CheckDestination(const GgufFile& src, const std::string& dst, bool replace) {
   struct stat to{};
   if (::stat(dst.c_str(), &to) != 0) return {};
   for (const std::string& path : src.paths()) {
