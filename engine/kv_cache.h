@@ -28,21 +28,29 @@ struct KvShape {
 /// Owns the pages of all layers. A page id covers kPageTokens positions of one sequence in every layer.
 class KvCache {
  public:
+  /// Reserves zeroed memory; the kernel gives it page by page as it is written. Errors: kInvalidArgument for an empty
+  /// shape, kUnsupported for head sizes that are no multiple of 4, kInternal when the memory is refused.
   static Result<KvCache> Create(const KvShape& shape, std::int32_t num_pages);
 
+  /// Bytes of one page id over all layers and heads.
   static std::int64_t BytesPerPage(const KvShape& shape);
   const KvShape& shape() const { return shape_; }
   std::int32_t num_pages() const { return num_pages_; }
 
-  /// Stores one position's keys (kv_heads, head_dim_k) and values (kv_heads, head_dim_v) of a layer.
+  /// Stores one position's keys (kv_heads, head_dim_k) and values (kv_heads, head_dim_v) of a layer, rounded to the
+  /// cache's type (half to even; int8 with one scale per head). Different positions may be written by several threads.
   void Write(std::int32_t layer, std::int32_t page, std::int32_t slot, const float* k, const float* v);
 
+  /// The block of a (layer, page, head): keys, then values, then int8's scales (kv_layout.h). 64-byte aligned.
   const void* KPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
   const void* VPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
 
  private:
+  std::int64_t BlockOffset(std::int32_t layer, std::int32_t page, std::int32_t head) const;
+
   KvShape shape_;
   std::int32_t num_pages_ = 0;
+  std::int64_t block_bytes_ = 0;
   AlignedBuffer memory_;
 };
 
@@ -55,7 +63,7 @@ struct AttentionParams {
   const float* sinks = nullptr; // (heads) extra logit in each head's softmax sum, or null
 };
 
-/// Attention of a whole step. `q` and `out` are (rows, heads * head_dim) with rows in slice order; the K/V of the
+/// Attention of a whole step. `q` is (rows, heads * head_dim_k), `out` (rows, heads * head_dim_v) with rows in slice order; the K/V of the
 /// step's own tokens are written already. Walks pages in ascending position; contexts longer than a fixed number of
 /// positions are split at fixed places, each part computed alone and joined in order, so that a row's bits depend
 /// only on its position and its sequence's keys and values, never on threads or batch.

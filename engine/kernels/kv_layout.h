@@ -1,37 +1,85 @@
-// How keys and values lie in a KV page, and one page's worth of attention. No STL: kernel files include this.
+// How keys and values lie in a KV page, and attention over some pages. No STL: kernel files include this.
 //
-// A page holds kKvPageTokens positions of one sequence for one layer and one KV head. K is stored by dimension,
-// K[d][t], so that 16 tokens' scores are 16 lanes and each lane adds its products in ascending d; V is stored by
-// token, V[t][d], so that 16 output dimensions are 16 lanes and each adds in ascending t. No reduction across lanes is
-// needed, so every instruction set gives the same bits.
+// A block holds kKvPageTokens positions of one sequence for one layer and one KV head: K, then V, then (int8) one
+// scale per token, in one piece of memory. K is stored by dimension so that 16 tokens' scores are 16 lanes and each
+// lane adds its products in ascending d; V is stored by token so that 16 output dimensions are 16 lanes and each adds
+// in ascending t. No reduction across lanes is needed, so every instruction set gives the same bits.
+//
+//     kF32, kBf16   K[dk][64 tokens]                  V[64 tokens][dv]
+//     kInt8         K[dk/4][64 tokens][4 dims] + 128  V[64/4 tokens][dv][4 tokens]   float k_scale[64], v_scale[64]
+//
+// where dv is head_dim_v rounded up to 16 (the padding is zero). The int8 order is the operand order of VPDPBUSD and
+// of AMX tiles; keys are stored with 128 added because one operand of these must be unsigned.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 namespace quorum::engine {
 
 constexpr int64_t kKvPageTokens = 64;
 
+/// Positions that a query row's online softmax runs over before it starts afresh; the parts are joined in ascending
+/// order. Fixed, so that bits do not depend on how the work is shared out (DESIGN 4.5).
+constexpr int64_t kKvSplitTokens = 512;
+
+/// Below this, max|x| counts as 0 when x is quantized: 127 / max|x| and 255 / max|x| stay finite above it.
+constexpr float kKvTinyMax = 0x1p-118F;
+
 enum class KvType : uint8_t { kF32, kBf16, kInt8 };
 
-/// One page for some query rows that share a KV head (the query heads of its group, for one or more tokens).
-/// Online softmax (Milakov & Gimelshein 2018) over pages in ascending position: running max m, sum l, and
-/// unnormalised output o. A row sees positions first[r] <= p < last[r] of the page's kKvPageTokens; an empty range
-/// leaves the row's state untouched.
+/// head_dim_v rounded up to whole vectors: the row length of V in a block and of AttendPageArgs::o.
+static constexpr int64_t KvPaddedDim(int64_t head_dim_v) { return (head_dim_v + 15) / 16 * 16; }
+
+static constexpr int64_t KvElementBytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1;
+}
+
+/// Offsets inside a block, in bytes; all multiples of 64 for head_dim_k % 4 == 0.
+static constexpr int64_t KvValueOffset(KvType type, int64_t head_dim_k) {
+  return head_dim_k * kKvPageTokens * KvElementBytes(type);
+}
+static constexpr int64_t KvScaleOffset(KvType type, int64_t head_dim_k, int64_t head_dim_v) {
+  return KvValueOffset(type, head_dim_k) + KvPaddedDim(head_dim_v) * kKvPageTokens * KvElementBytes(type);
+}
+static constexpr int64_t KvBlockBytes(KvType type, int64_t head_dim_k, int64_t head_dim_v) {
+  const int64_t scales = type == KvType::kInt8 ? 2 * kKvPageTokens * int64_t{sizeof(float)} : 0;
+  return KvScaleOffset(type, head_dim_k, head_dim_v) + scales;
+}
+
+/// Attention of some query rows that share a KV head (the query heads of its group, for one or more tokens) over
+/// consecutive pages of their sequence. Online softmax (Milakov & Gimelshein 2018) over pages in ascending position:
+/// running max m, sum l, and unnormalised output o. A row sees positions first[r] <= p < last[r]; a page of which it
+/// sees nothing leaves its state untouched. What memory holds for positions that no row sees does not matter.
+/// int8: q is quantized per row, q.k is an exact integer; each row's weights of a page times V's token scales are
+/// rounded to 0..255 by their own maximum, and their sum with V is an exact integer; l adds the weights unrounded.
+/// Keys and values must be finite.
 struct AttendPageArgs {
   KvType type;
-  int64_t head_dim_k;    // multiple of 8
-  int64_t head_dim_v;    // multiple of 8
-  const void* k_page;    // layout by `type`
-  const void* v_page;
-  int64_t rows;          // query rows
-  const float* q;        // (rows, head_dim_k) row-major, already scaled by 1/sqrt(d)
-  const int32_t* first;  // (rows) first visible position inside the page
-  const int32_t* last;   // (rows) one past the last visible position inside the page
-  float softcap;         // 0: none; else s = softcap * tanh(s / softcap)
-  float* m;              // (rows) running maximum, -inf at the start
-  float* l;              // (rows) running sum
-  float* o;              // (rows, head_dim_v)
+  int64_t head_dim_k;         // multiple of 4
+  int64_t head_dim_v;
+  int64_t pages;
+  const void* const* blocks;  // (pages) 64-byte aligned blocks
+  int64_t pos;                // position of the first page's first token
+  int64_t rows;               // query rows
+  const float* q;             // (rows, head_dim_k) row-major, already scaled by 1/sqrt(d)
+  const int32_t* first;       // (rows) first visible position
+  const int32_t* last;        // (rows) one past the last visible position
+  float softcap;              // 0: none; else s = softcap * tanh(s / softcap)
+  float* m;                   // (rows) running maximum, -inf at the start
+  float* l;                   // (rows) running sum
+  float* o;                   // (rows, KvPaddedDim(head_dim_v)), 64-byte aligned
+  int8_t* scratch;            // AttendScratchBytes(rows, head_dim_k), 64-byte aligned; used if pages > 0
+  // Where not null: the state of earlier positions, same shapes, to which (m, l, o) is joined after the pages. An
+  // empty state (m = -inf, l = 0) leaves the other as it is.
+  float* into_m;
+  float* into_l;
+  float* into_o;
 };
+
+/// int8 queries, then for each row their scale and their sum.
+static constexpr int64_t AttendScratchBytes(int64_t rows, int64_t head_dim_k) {
+  return (rows * head_dim_k + 63) / 64 * 64 + rows * int64_t{sizeof(float) + sizeof(int32_t)};
+}
 
 }  // namespace quorum::engine

@@ -1,0 +1,345 @@
+// Attention of a step: shares the work out over the pool so that no row's bits can show how.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <new>
+#include <span>
+#include <vector>
+
+#include "engine/base/check.h"
+#include "engine/kv_cache.h"
+
+namespace quorum::engine {
+namespace {
+
+constexpr std::int64_t kBlockRows = 64;  // query rows that share one walk over the pages, about
+constexpr std::int64_t kSplitPages = kKvSplitTokens / kKvPageTokens;
+
+/// Memory that grows and is never given back: one a thread, so that a running server allocates nothing per step.
+class Arena {
+ public:
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena() { Free(); }
+
+  /// Starts over with room for `bytes` in all, each piece rounded up to 64.
+  void Reset(std::size_t bytes) {
+    used_ = 0;
+    if (bytes <= size_) return;
+    Free();
+    data_ = static_cast<std::byte*>(::operator new(bytes, kAlign));
+    size_ = bytes;
+  }
+  template <typename T>
+  T* Take(std::int64_t count) {
+    T* piece = reinterpret_cast<T*>(data_ + used_);
+    used_ += Bytes<T>(count);
+    QUORUM_CHECK(used_ <= size_);
+    return piece;
+  }
+  template <typename T>
+  static std::size_t Bytes(std::int64_t count) {
+    return (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
+  }
+
+ private:
+  static constexpr std::align_val_t kAlign{64};
+  void Free() {
+    ::operator delete(data_, kAlign);
+    data_ = nullptr;
+    size_ = 0;
+  }
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t used_ = 0;
+};
+
+/// Online softmax states of some rows.
+struct States {
+  float* m;
+  float* l;
+  float* o;  // (rows, padded dim)
+
+  static std::size_t Bytes(std::int64_t rows, std::int64_t dim) {
+    return 2 * Arena::Bytes<float>(rows) + Arena::Bytes<float>(rows * dim);
+  }
+  static States Take(Arena& arena, std::int64_t rows, std::int64_t dim) {
+    States s{};
+    s.m = arena.Take<float>(rows);
+    s.l = arena.Take<float>(rows);
+    s.o = arena.Take<float>(rows * dim);
+    return s;
+  }
+  void Clear(std::int64_t rows, std::int64_t dim) const {
+    std::fill_n(m, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(l, rows, 0.0F);
+    std::fill_n(o, rows * dim, 0.0F);
+  }
+};
+
+/// Some tokens of a slice for one KV head. Its rows are (token, query head of the group).
+struct Block {
+  std::int32_t slice;
+  std::int32_t head;           // KV head
+  std::int32_t token;          // first token, counted in the slice
+  std::int32_t tokens;
+  std::int64_t row;            // row of the first token in q and out
+  std::int64_t split_begin;    // splits of positions that its rows see
+  std::int64_t split_end;
+  std::int64_t cost;           // rows * pages
+};
+
+/// The unit of work: a block over all its splits, or over one of them with its state left in `part`.
+struct Task {
+  std::int32_t block;
+  std::int64_t split = -1;  // -1: all
+  States part{};
+};
+
+/// What the caller's thread keeps from step to step.
+struct Plan {
+  std::vector<Block> blocks;
+  std::vector<Task> tasks;
+  std::vector<std::size_t> joins;  // for each block that is shared out: its first task
+  Arena parts;
+};
+
+class Step {
+ public:
+  Step(const KernelTable& kernels, const KvCache& cache, std::int32_t layer, const AttentionParams& params,
+       std::span<const StepSlice> slices, const float* q, float* out)
+      : kernels_(kernels), cache_(cache), layer_(layer), params_(params), slices_(slices), q_(q), out_(out),
+        group_(params.heads / cache.shape().kv_heads), dk_(cache.shape().head_dim_k), dv_(cache.shape().head_dim_v),
+        padded_(KvPaddedDim(dv_)) {
+    QUORUM_CHECK(group_ > 0 && group_ * cache.shape().kv_heads == params.heads);
+  }
+
+  void Run(ThreadPool& pool) {
+    thread_local Plan plan;
+    MakeBlocks(plan);
+    MakeTasks(plan, pool.size());
+    pool.ParallelFor(static_cast<std::int64_t>(plan.tasks.size()), [&](std::int64_t task, int) {
+      RunTask(plan, plan.tasks[static_cast<std::size_t>(task)]);
+    });
+    if (plan.joins.empty()) return;
+    pool.ParallelFor(static_cast<std::int64_t>(plan.joins.size()), [&](std::int64_t join, int) {
+      Join(plan, plan.joins[static_cast<std::size_t>(join)]);
+    });
+  }
+
+ private:
+  std::int64_t FirstVisible(std::int64_t pos) const {
+    return params_.window > 0 ? std::max<std::int64_t>(0, pos - params_.window + 1) : 0;
+  }
+
+  void MakeBlocks(Plan& plan) const {
+    plan.blocks.clear();
+    const std::int64_t block_tokens = std::max<std::int64_t>(1, kBlockRows / group_);
+    std::int64_t row = 0;
+    for (std::size_t s = 0; s < slices_.size(); ++s) {
+      const StepSlice& slice = slices_[s];
+      const auto tokens = static_cast<std::int64_t>(slice.tokens.size());
+      QUORUM_CHECK(slice.pos >= 0 &&
+                   static_cast<std::int64_t>(slice.pages.size()) * kKvPageTokens >= slice.pos + tokens);
+      for (std::int64_t token = 0; token < tokens; token += block_tokens) {
+        const std::int64_t count = std::min(block_tokens, tokens - token);
+        const std::int64_t first = FirstVisible(slice.pos + token);
+        const std::int64_t last = slice.pos + token + count;
+        Block block{};
+        block.slice = static_cast<std::int32_t>(s);
+        block.token = static_cast<std::int32_t>(token);
+        block.tokens = static_cast<std::int32_t>(count);
+        block.row = row + token;
+        block.split_begin = first / kKvSplitTokens;
+        block.split_end = (last - 1) / kKvSplitTokens + 1;
+        block.cost = count * group_ * ((last - 1) / kKvPageTokens - first / kKvPageTokens + 1);
+        for (std::int32_t head = 0; head < cache_.shape().kv_heads; ++head) {
+          block.head = head;
+          plan.blocks.push_back(block);
+        }
+      }
+      row += tokens;
+    }
+    // The dearest first, so that no thread starts a long task when the others are done.
+    std::stable_sort(plan.blocks.begin(), plan.blocks.end(),
+                     [](const Block& a, const Block& b) { return a.cost > b.cost; });
+  }
+
+  /// A block is shared out by splits if it alone is more than a fair piece of one thread's work.
+  void MakeTasks(Plan& plan, int threads) const {
+    plan.tasks.clear();
+    plan.joins.clear();
+    std::int64_t total = 0;
+    for (const Block& block : plan.blocks) total += block.cost;
+    const auto shared = [&](const Block& block) {
+      return threads > 1 && block.split_end - block.split_begin > 1 && block.cost * 4 * threads > total;
+    };
+    std::size_t bytes = 0;
+    for (const Block& block : plan.blocks) {
+      if (shared(block)) {
+        bytes += static_cast<std::size_t>(block.split_end - block.split_begin) *
+                 States::Bytes(block.tokens * group_, padded_);
+      }
+    }
+    plan.parts.Reset(bytes);
+    for (std::size_t b = 0; b < plan.blocks.size(); ++b) {
+      const Block& block = plan.blocks[b];
+      Task task{};
+      task.block = static_cast<std::int32_t>(b);
+      if (!shared(block)) {
+        plan.tasks.push_back(task);
+        continue;
+      }
+      plan.joins.push_back(plan.tasks.size());
+      for (task.split = block.split_begin; task.split < block.split_end; ++task.split) {
+        task.part = States::Take(plan.parts, block.tokens * group_, padded_);
+        plan.tasks.push_back(task);
+      }
+    }
+  }
+
+  /// Fills what does not change from split to split: the rows, their queries and what they see.
+  AttendPageArgs Prepare(const Block& block, Arena& arena, const void*** blocks) const {
+    const StepSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
+    const std::int64_t rows = block.tokens * group_;
+    arena.Reset(2 * States::Bytes(rows, padded_) + Arena::Bytes<float>(rows * dk_) +
+                2 * Arena::Bytes<std::int32_t>(rows) + Arena::Bytes<const void*>(kSplitPages) +
+                Arena::Bytes<std::int8_t>(AttendScratchBytes(rows, dk_)));
+    AttendPageArgs args{};
+    args.type = cache_.shape().type;
+    args.head_dim_k = dk_;
+    args.head_dim_v = dv_;
+    args.rows = rows;
+    args.softcap = params_.softcap;
+    float* q = arena.Take<float>(rows * dk_);
+    auto* first = arena.Take<std::int32_t>(rows);
+    auto* last = arena.Take<std::int32_t>(rows);
+    for (std::int64_t t = 0; t < block.tokens; ++t) {
+      const std::int64_t pos = slice.pos + block.token + t;
+      const float* src = q_ + ((block.row + t) * params_.heads + block.head * group_) * dk_;
+      float* dst = q + t * group_ * dk_;
+      for (std::int64_t i = 0; i < group_ * dk_; ++i) dst[i] = src[i] * params_.scale;
+      for (std::int64_t g = 0; g < group_; ++g) {
+        first[t * group_ + g] = static_cast<std::int32_t>(FirstVisible(pos));
+        last[t * group_ + g] = static_cast<std::int32_t>(pos + 1);
+      }
+    }
+    args.q = q;
+    args.first = first;
+    args.last = last;
+    *blocks = arena.Take<const void*>(kSplitPages);
+    args.blocks = *blocks;
+    args.scratch = arena.Take<std::int8_t>(AttendScratchBytes(rows, dk_));
+    return args;
+  }
+
+  /// Attends the pages of one split from an empty state.
+  void AttendSplit(const Block& block, std::int64_t split, const States& state, const void** blocks,
+                   AttendPageArgs& args) const {
+    const StepSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
+    const std::int64_t first = FirstVisible(slice.pos + block.token);
+    const std::int64_t last = slice.pos + block.token + block.tokens;
+    const std::int64_t begin = std::max(split * kSplitPages, first / kKvPageTokens);
+    const std::int64_t end = std::min((split + 1) * kSplitPages, (last - 1) / kKvPageTokens + 1);
+    for (std::int64_t page = begin; page < end; ++page) {
+      blocks[page - begin] = cache_.KPage(layer_, slice.pages[static_cast<std::size_t>(page)], block.head);
+    }
+    state.Clear(args.rows, padded_);
+    args.pages = end - begin;
+    args.pos = begin * kKvPageTokens;
+    args.m = state.m;
+    args.l = state.l;
+    args.o = state.o;
+    kernels_.attend_page(args);
+  }
+
+  static void JoinInto(AttendPageArgs& args, const States& state) {
+    args.into_m = state.m;
+    args.into_l = state.l;
+    args.into_o = state.o;
+  }
+
+  void RunTask(const Plan& plan, const Task& task) const {
+    thread_local Arena arena;
+    const Block& block = plan.blocks[static_cast<std::size_t>(task.block)];
+    const void** blocks = nullptr;
+    AttendPageArgs args = Prepare(block, arena, &blocks);
+    if (task.split >= 0) {
+      AttendSplit(block, task.split, task.part, blocks, args);
+      return;
+    }
+    const States sum = States::Take(arena, args.rows, padded_);
+    AttendSplit(block, block.split_begin, sum, blocks, args);
+    const States part = States::Take(arena, args.rows, padded_);
+    JoinInto(args, sum);
+    for (std::int64_t split = block.split_begin + 1; split < block.split_end; ++split) {
+      AttendSplit(block, split, part, blocks, args);
+    }
+    Finish(block, args, sum, part);
+  }
+
+  /// Joins the parts of a block that was shared out; `first_task` made the first of them.
+  void Join(const Plan& plan, std::size_t first_task) const {
+    thread_local Arena arena;
+    const Block& block = plan.blocks[static_cast<std::size_t>(plan.tasks[first_task].block)];
+    const States sum = plan.tasks[first_task].part;
+    AttendPageArgs args{};
+    args.head_dim_v = dv_;
+    args.rows = block.tokens * group_;
+    JoinInto(args, sum);
+    const auto splits = static_cast<std::size_t>(block.split_end - block.split_begin);
+    for (std::size_t i = 1; i < splits; ++i) {
+      const States part = plan.tasks[first_task + i].part;
+      args.m = part.m;
+      args.l = part.l;
+      args.o = part.o;
+      kernels_.attend_page(args);
+    }
+    Finish(block, args, sum, plan.tasks[first_task + 1].part);
+  }
+
+  /// Adds the sinks to the sums, and writes o / l. `free` is overwritten.
+  void Finish(const Block& block, AttendPageArgs& args, const States& sum, const States& free) const {
+    if (params_.sinks != nullptr) {
+      // A sink is a position with score `sink` and value 0.
+      for (std::int64_t r = 0; r < args.rows; ++r) free.m[r] = params_.sinks[block.head * group_ + r % group_];
+      std::fill_n(free.l, args.rows, 1.0F);
+      std::fill_n(free.o, args.rows * padded_, 0.0F);
+      args.pages = 0;
+      args.m = free.m;
+      args.l = free.l;
+      args.o = free.o;
+      JoinInto(args, sum);
+      kernels_.attend_page(args);
+    }
+    for (std::int64_t r = 0; r < args.rows; ++r) {
+      const float factor = 1.0F / sum.l[r];
+      const float* src = sum.o + r * padded_;
+      float* dst = out_ + ((block.row + r / group_) * params_.heads + block.head * group_ + r % group_) * dv_;
+      for (std::int64_t d = 0; d < dv_; ++d) dst[d] = src[d] * factor;
+    }
+  }
+
+  const KernelTable& kernels_;
+  const KvCache& cache_;
+  const std::int32_t layer_;
+  const AttentionParams& params_;
+  const std::span<const StepSlice> slices_;
+  const float* const q_;
+  float* const out_;
+  const std::int64_t group_;
+  const std::int64_t dk_;
+  const std::int64_t dv_;
+  const std::int64_t padded_;
+};
+
+}  // namespace
+
+void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
+            const AttentionParams& params, std::span<const StepSlice> slices, const float* q, float* out) {
+  Step(kernels, cache, layer, params, slices, q, out).Run(pool);
+}
+
+}  // namespace quorum::engine

@@ -1,0 +1,95 @@
+// Sixteen lanes in one 512-bit register; members and bits as in vmath_v16_scalar.h, where they are described.
+#pragma once
+
+// g++ 12 takes the undefined pass-through operands of its own intrinsics for our mistakes.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "engine/kernels/vmath.h"
+
+namespace quorum::engine::avx512 {
+namespace {
+
+struct V16 {
+  __m512 v;
+
+  static QUORUM_KERNEL_INLINE V16 Set(float a) { return {_mm512_set1_ps(a)}; }
+  static QUORUM_KERNEL_INLINE V16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static QUORUM_KERNEL_INLINE V16 Load(const float* p, int64_t n, float fill) {
+    return {_mm512_mask_loadu_ps(_mm512_set1_ps(fill), First(n), p)};
+  }
+  static QUORUM_KERNEL_INLINE V16 LoadBf16(const uint16_t* p) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
+  }
+  static QUORUM_KERNEL_INLINE V16 LoadInt32(const int32_t* p) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))}; }
+  static QUORUM_KERNEL_INLINE V16 LoadTwice(const float* p, int64_t n) {
+    const __m512 half = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(static_cast<__mmask8>(First(n)), p));
+    const __m512i index = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    return {_mm512_permutexvar_ps(index, half)};
+  }
+  QUORUM_KERNEL_INLINE void Store(float* p) const { _mm512_storeu_ps(p, v); }
+  QUORUM_KERNEL_INLINE void Store(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, First(n), v); }
+
+  friend QUORUM_KERNEL_INLINE V16 operator+(V16 a, V16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend QUORUM_KERNEL_INLINE V16 operator-(V16 a, V16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend QUORUM_KERNEL_INLINE V16 operator*(V16 a, V16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend QUORUM_KERNEL_INLINE V16 operator/(V16 a, V16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static QUORUM_KERNEL_INLINE V16 Fma(V16 a, V16 b, V16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static QUORUM_KERNEL_INLINE V16 FmaNeg(V16 a, V16 b, V16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+  static QUORUM_KERNEL_INLINE V16 Max(V16 a, V16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+  static QUORUM_KERNEL_INLINE V16 Min(V16 a, V16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+  static QUORUM_KERNEL_INLINE V16 IfLess(V16 a, V16 b, V16 x, V16 y) {
+    return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
+  }
+  static QUORUM_KERNEL_INLINE V16 IfBit(uint32_t bits, V16 x, V16 y) {
+    return {_mm512_mask_blend_ps(static_cast<__mmask16>(bits), y.v, x.v)};
+  }
+  static QUORUM_KERNEL_INLINE V16 Abs(V16 a) { return {_mm512_andnot_ps(_mm512_set1_ps(-0.0F), a.v)}; }
+  static QUORUM_KERNEL_INLINE V16 CopySign(V16 magnitude, V16 sign) {
+    const __m512 bit = _mm512_set1_ps(-0.0F);
+    return {_mm512_or_ps(_mm512_andnot_ps(bit, magnitude.v), _mm512_and_ps(bit, sign.v))};
+  }
+  static QUORUM_KERNEL_INLINE V16 Scale2(V16 a, V16 n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+  static QUORUM_KERNEL_INLINE V16 SwapPairs(V16 a) { return {_mm512_permute_ps(a.v, 0xb1)}; }
+  static QUORUM_KERNEL_INLINE V16 NegateEven(V16 a) {
+    return {_mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), _mm512_set1_epi64(0x80000000LL)))};
+  }
+  QUORUM_KERNEL_INLINE void StoreLowBytes(uint8_t* p) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(v)));
+  }
+
+  static QUORUM_KERNEL_INLINE float ReduceAdd(V16 a) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+    __m128 r = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    r = _mm_add_ps(r, _mm_movehl_ps(r, r));
+    return _mm_cvtss_f32(_mm_add_ss(r, _mm_movehdup_ps(r)));
+  }
+  static QUORUM_KERNEL_INLINE float ReduceMax(V16 a) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+    __m128 r = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    r = _mm_max_ps(r, _mm_movehl_ps(r, r));
+    return _mm_cvtss_f32(_mm_max_ss(r, _mm_movehdup_ps(r)));
+  }
+
+  static QUORUM_KERNEL_INLINE uint32_t ToBits(float a) {
+    uint32_t bits = 0;
+    memcpy(&bits, &a, sizeof bits);
+    return bits;
+  }
+  static QUORUM_KERNEL_INLINE float FromBits(uint32_t bits) {
+    float a = 0;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+  }
+  static QUORUM_KERNEL_INLINE __mmask16 First(int64_t n) { return static_cast<__mmask16>((1U << n) - 1U); }
+};
+
+}  // namespace
+}  // namespace quorum::engine::avx512

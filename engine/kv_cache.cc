@@ -1,0 +1,134 @@
+#include "engine/kv_cache.h"
+
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace quorum::engine {
+
+static_assert(kPageTokens == kKvPageTokens);
+
+namespace {
+
+std::uint32_t Bits(float v) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &v, sizeof bits);
+  return bits;
+}
+
+/// Rounds to the nearest bfloat16, half to even; a NaN stays one.
+std::uint16_t ToBf16(float v) {
+  const std::uint32_t bits = Bits(v);
+  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+/// The factor that brings x's largest value to 127; `scale` takes it back, and is NaN where x is not finite.
+float Int8Factor(const float* x, std::int64_t n, float* scale) {
+  std::uint32_t top_bits = 0;  // magnitudes order like their bits, and integer maxima become vector code
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t magnitude = Bits(x[i]) & 0x7fffffffU;
+    top_bits = magnitude > top_bits ? magnitude : top_bits;
+  }
+  if (top_bits >= 0x7f800000U) {
+    *scale = std::numeric_limits<float>::quiet_NaN();
+    return 0;
+  }
+  float top = 0;
+  std::memcpy(&top, &top_bits, sizeof top);
+  if (top < kKvTinyMax) {
+    *scale = 0;
+    return 0;
+  }
+  *scale = top / 127.0F;
+  return 127.0F / top;
+}
+
+/// round(x * factor), half to even, as a byte in two's complement. |x * factor| <= 127; anything else gives some byte.
+std::uint8_t ToInt8(float x, float factor) {
+  constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23: the low bits of the sum are the rounded value
+  return static_cast<std::uint8_t>(Bits(x * factor + kMagic) & 0xffU);
+}
+
+template <typename T, typename Convert>
+void WriteFloats(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v,
+                 Convert convert) {
+  T* keys = reinterpret_cast<T*>(block) + slot;
+  for (std::int64_t d = 0; d < shape.head_dim_k; ++d) keys[d * kKvPageTokens] = convert(k[d]);
+  T* values = reinterpret_cast<T*>(block + KvValueOffset(shape.type, shape.head_dim_k)) +
+              slot * KvPaddedDim(shape.head_dim_v);
+  for (std::int64_t d = 0; d < shape.head_dim_v; ++d) values[d] = convert(v[d]);
+}
+
+void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v) {
+  auto* scales = reinterpret_cast<float*>(block + KvScaleOffset(shape.type, shape.head_dim_k, shape.head_dim_v)) + slot;
+  const float k_factor = Int8Factor(k, shape.head_dim_k, scales);
+  auto* keys = reinterpret_cast<std::uint8_t*>(block) + 4 * slot;
+  for (std::int64_t d = 0; d < shape.head_dim_k; ++d) {
+    keys[d / 4 * 4 * kKvPageTokens + d % 4] = static_cast<std::uint8_t>(ToInt8(k[d], k_factor) ^ 0x80U);
+  }
+  const float v_factor = Int8Factor(v, shape.head_dim_v, scales + kKvPageTokens);
+  auto* values = reinterpret_cast<std::uint8_t*>(block + KvValueOffset(shape.type, shape.head_dim_k)) +
+                 slot / 4 * 4 * KvPaddedDim(shape.head_dim_v) + slot % 4;
+  for (std::int64_t d = 0; d < shape.head_dim_v; ++d) values[4 * d] = ToInt8(v[d], v_factor);
+}
+
+}  // namespace
+
+std::int64_t KvCache::BytesPerPage(const KvShape& shape) {
+  return KvBlockBytes(shape.type, shape.head_dim_k, shape.head_dim_v) * shape.kv_heads * shape.layers;
+}
+
+Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages) {
+  if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim_k <= 0 || shape.head_dim_v <= 0 || num_pages <= 0) {
+    return InvalidArgument("A KV cache needs at least one page, layer, head and dimension.");
+  }
+  if (shape.head_dim_k % 4 != 0 || shape.head_dim_v % 4 != 0) {
+    return Unsupported("The KV cache needs head sizes that are multiples of 4, not " +
+                       std::to_string(shape.head_dim_k) + " and " + std::to_string(shape.head_dim_v) + ".");
+  }
+  std::int64_t bytes = KvBlockBytes(shape.type, shape.head_dim_k, shape.head_dim_v);
+  KvCache cache;
+  cache.shape_ = shape;
+  cache.num_pages_ = num_pages;
+  cache.block_bytes_ = bytes;
+  for (const std::int32_t count : {shape.kv_heads, shape.layers, num_pages}) {
+    if (__builtin_mul_overflow(bytes, std::int64_t{count}, &bytes)) {
+      return InvalidArgument("The KV cache would be larger than any memory.");
+    }
+  }
+  QUORUM_ASSIGN(cache.memory_, AlignedBuffer::Allocate(static_cast<std::size_t>(bytes)));
+  return cache;
+}
+
+std::int64_t KvCache::BlockOffset(std::int32_t layer, std::int32_t page, std::int32_t head) const {
+  QUORUM_DCHECK(layer >= 0 && layer < shape_.layers && head >= 0 && head < shape_.kv_heads);
+  QUORUM_CHECK(page >= 0 && page < num_pages_);
+  return ((std::int64_t{layer} * num_pages_ + page) * shape_.kv_heads + head) * block_bytes_;
+}
+
+void KvCache::Write(std::int32_t layer, std::int32_t page, std::int32_t slot, const float* k, const float* v) {
+  QUORUM_CHECK(slot >= 0 && slot < kPageTokens);
+  for (std::int32_t head = 0; head < shape_.kv_heads; ++head) {
+    std::byte* block = memory_.data() + BlockOffset(layer, page, head);
+    switch (shape_.type) {
+      case KvType::kF32: WriteFloats<float>(block, shape_, slot, k, v, [](float x) { return x; }); break;
+      case KvType::kBf16: WriteFloats<std::uint16_t>(block, shape_, slot, k, v, ToBf16); break;
+      case KvType::kInt8: WriteInt8(block, shape_, slot, k, v); break;
+    }
+    k += shape_.head_dim_k;
+    v += shape_.head_dim_v;
+  }
+}
+
+const void* KvCache::KPage(std::int32_t layer, std::int32_t page, std::int32_t head) const {
+  return memory_.data() + BlockOffset(layer, page, head);
+}
+
+const void* KvCache::VPage(std::int32_t layer, std::int32_t page, std::int32_t head) const {
+  return memory_.data() + BlockOffset(layer, page, head) + KvValueOffset(shape_.type, shape_.head_dim_k);
+}
+
+}  // namespace quorum::engine
