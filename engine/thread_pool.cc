@@ -18,6 +18,7 @@
 
 #include "engine/base/check.h"
 #include "engine/cpu_limits.h"
+#include "engine/float_mode.h"
 
 namespace quorum::engine {
 namespace {
@@ -69,27 +70,6 @@ class Signal {
 
   alignas(kCacheLine) std::atomic<std::uint32_t> word_{0};
   std::atomic<std::int32_t> sleepers_{0};
-};
-
-/// Puts the thread's float control word to the one that Quorum's bits are defined for (round to nearest even, no
-/// flush to zero, exceptions masked) and back.
-class FloatMode {
- public:
-#if defined(__SSE2__)
-  FloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(kDefault); }
-  ~FloatMode() { _mm_setcsr(saved_); }
-
- private:
-  static constexpr unsigned kDefault = 0x1F80;
-  unsigned saved_;
-#else
-  FloatMode() = default;
-  ~FloatMode() = default;
-#endif
-
- public:
-  FloatMode(const FloatMode&) = delete;
-  FloatMode& operator=(const FloatMode&) = delete;
 };
 
 /// Failure is harmless: the thread then runs wherever the kernel puts it.

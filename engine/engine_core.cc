@@ -1,0 +1,254 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "engine/base/log.h"
+
+namespace quorum::engine {
+
+std::int32_t ContextLength(const StepModel& model) {
+  const std::int64_t kv = std::int64_t{model.num_pages()} * kPageTokens;
+  return static_cast<std::int32_t>(std::min<std::int64_t>(model.context_length(), kv));
+}
+
+EngineCore::EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const KernelTable& kernels,
+                       const EngineOptions& options, std::uint64_t hash_seed)
+    : model_(model),
+      tokenizer_(tokenizer),
+      kernels_(kernels),
+      vocab_(static_cast<std::size_t>(model.vocab_size())),
+      scheduler_({.max_running = options.max_batch,
+                  .prefill_chunk = options.prefill_chunk,
+                  .max_step_tokens = model.max_step_tokens(),
+                  .max_step_logits = model.max_step_logits(),
+                  .num_pages = model.num_pages()},
+                 hash_seed),
+      sampler_(kernels) {
+  stats_.pages_total = model.num_pages();
+}
+
+void EngineCore::Add(std::unique_ptr<Request> request) {
+  Request& added = *request;
+  requests_.emplace(added.ordinal(), std::move(request));
+  scheduler_.Add(*added.choices.front());
+}
+
+void EngineCore::RemoveCancelled() {
+  for (auto it = requests_.begin(); it != requests_.end();) {
+    Request& request = *(it++)->second;  // Cancel erases it
+    if (request.events->cancelled.load(std::memory_order_relaxed)) Cancel(request);
+  }
+}
+
+void EngineCore::CancelAll() {
+  while (!requests_.empty()) Cancel(*requests_.begin()->second);
+}
+
+void EngineCore::Plan() {
+  planned_ = scheduler_.Plan();
+  for (Sequence* sequence : scheduler_.running()) static_cast<Choice*>(sequence)->request.started = true;
+}
+
+void EngineCore::Compute() {
+  if (planned_.empty()) return;
+  slices_.clear();
+  std::size_t rows = 0;
+  for (Sequence* sequence : planned_) {
+    const auto first = static_cast<std::size_t>(sequence->computed);
+    slices_.push_back(
+        {.tokens = std::span(sequence->tokens).subspan(first, static_cast<std::size_t>(sequence->step_tokens)),
+         .pos = sequence->computed,
+         .pages = sequence->pages,
+         .first_logits = sequence->step_first_logits});
+    rows += static_cast<std::size_t>(sequence->step_tokens - sequence->step_first_logits);
+  }
+  if (logits_.size() < rows * vocab_) logits_.resize(rows * vocab_);
+  ++stats_.steps;
+  const Status computed = model_.Step(slices_, std::span(logits_).first(rows * vocab_));
+  if (!computed.ok()) {
+    FailRunning(computed.error());
+    return;
+  }
+  scheduler_.Commit();
+  std::span<const float> left = std::span(logits_).first(rows * vocab_);
+  for (std::size_t i = 0; i < planned_.size(); ++i) {
+    const std::size_t wanted = slices_[i].tokens.size() - static_cast<std::size_t>(slices_[i].first_logits);
+    ReadLogits(static_cast<Choice&>(*planned_[i]), left.first(wanted * vocab_));
+    left = left.subspan(wanted * vocab_);
+  }
+}
+
+/// Takes the rows of the step that was just computed.
+void EngineCore::ReadLogits(Choice& choice, std::span<const float> rows) {
+  if (choice.finished) return;  // its request failed at another choice of this step
+  ScorePrompt(choice, rows);
+  if (choice.finished || choice.remaining() > 0) return;
+  if (choice.request.prompt_done) {
+    Generate(choice, rows);
+  } else {
+    FinishPrompt(choice, rows);
+  }
+}
+
+/// Reads the scores of prompt tokens off the front of `rows`.
+void EngineCore::ScorePrompt(Choice& choice, std::span<const float>& rows) {
+  Request& request = choice.request;
+  while (choice.scored < choice.score_end && !rows.empty()) {
+    const auto logprobs = RowLogprobs::Of(kernels_, rows.first(vocab_));
+    if (!logprobs.ok()) return Fail(request, logprobs.error());
+    const tok::TokenId next = choice.tokens[static_cast<std::size_t>(++choice.scored)];
+    request.prompt_event.prompt_logprobs.push_back(logprobs->At(next));
+    request.prompt_event.prompt_top_logprobs.push_back(logprobs->Top(request.params.top_logprobs));
+    rows = rows.subspan(vocab_);
+  }
+}
+
+/// All choices begin with the row behind the prompt, so that it is computed once and their first events come in order.
+/// The choices after the first have yet to compute what stands behind the prompt's last full page.
+void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
+  Request& request = first.request;
+  request.prompt_done = true;
+  request.prompt_event.cached_tokens = first.cached;
+  stats_.prompt_tokens += request.prompt_size();
+  stats_.cached_tokens += first.cached;
+  Emit(request, std::move(request.prompt_event));
+  for (const auto& choice : request.choices) {
+    if (choice->finished) return;  // the request failed at an earlier choice
+    if (request.token_limit == 0) {
+      Finish(*choice, FinishReason::kLength);
+      continue;
+    }
+    if (choice.get() != &first) choice->tokens = request.params.prompt;
+    if (NeedsCounts(request.params.sampling)) choice->counts.AddPrompt(request.params.prompt);
+    Generate(*choice, row);
+    if (choice.get() != &first && !choice->finished) scheduler_.Add(*choice);
+  }
+}
+
+/// Draws the choice's next token from `row` and says so.
+void EngineCore::Generate(Choice& choice, std::span<const float> row) {
+  Request& request = choice.request;
+  const GenerationRequest& params = request.params;
+  const auto token = sampler_.Sample(row, params.sampling, choice.counts, choice.key.choice, choice.length());
+  if (!token.ok()) return Fail(request, token.error());
+
+  Event event;
+  event.choice = choice.key.choice;
+  event.token = *token;
+  if (params.logprobs) {
+    const auto logprobs = RowLogprobs::Of(kernels_, row);
+    if (!logprobs.ok()) return Fail(request, logprobs.error());
+    event.logprob = logprobs->At(*token).logprob;
+    event.top_logprobs = logprobs->Top(params.top_logprobs);
+  }
+  choice.tokens.push_back(*token);
+  ++choice.generated;
+  ++stats_.generated_tokens;
+  if (NeedsCounts(params.sampling)) choice.counts.AddGenerated(*token);
+
+  const bool ends = (!params.ignore_eos && tokenizer_.IsEndOfGeneration(*token)) ||
+                    std::binary_search(params.stop_ids.begin(), params.stop_ids.end(), *token);
+  if (!ends && (params.include_control_text || !tokenizer_.IsControl(*token))) {
+    event.text = choice.stop.Push(choice.utf8.Push(tokenizer_.TokenBytes(*token)));
+  }
+  event.ends_text = ends || choice.stop.matched();
+  const bool stops = event.ends_text;
+  Emit(request, std::move(event));
+  if (stops) {
+    Finish(choice, FinishReason::kStop);
+  } else if (choice.generated >= request.token_limit) {
+    Finish(choice, FinishReason::kLength);
+  }
+}
+
+void EngineCore::Finish(Choice& choice, FinishReason reason) {
+  Event event;
+  event.kind = Event::Kind::kFinish;
+  event.choice = choice.key.choice;
+  event.completion_tokens = choice.generated;
+  if (reason != FinishReason::kCancelled) {
+    if (!choice.stop.matched()) event.text = choice.stop.Push(choice.utf8.Finish());
+    if (choice.stop.matched()) {
+      reason = FinishReason::kStop;
+      event.stop_text = choice.stop.stop();
+    } else {
+      event.text += choice.stop.Finish();
+    }
+  }
+  event.finish = reason;
+  Request& request = choice.request;
+  scheduler_.Remove(choice);
+  choice.finished = true;
+  Emit(request, std::move(event));
+  if (--request.open_choices > 0) return;
+  ++(reason == FinishReason::kCancelled ? stats_.cancelled : stats_.finished);
+  End(request);
+}
+
+void EngineCore::Cancel(Request& request) {
+  for (const auto& choice : request.choices) {
+    if (!choice->finished) Finish(*choice, FinishReason::kCancelled);
+  }
+}
+
+void EngineCore::Fail(Request& request, const Error& error) {
+  for (const auto& choice : request.choices) {
+    scheduler_.Remove(*choice);
+    choice->finished = true;
+  }
+  Event event;
+  event.kind = Event::Kind::kError;
+  event.finish = FinishReason::kError;
+  event.error = error;
+  Emit(request, std::move(event));
+  ++stats_.failed;
+  Log(LogLevel::kWarn, "a request failed: {}", error.message);
+  End(request);
+}
+
+void EngineCore::FailRunning(const Error& error) {
+  if (scheduler_.running().empty()) {  // then deciding the step failed
+    while (!requests_.empty()) Fail(*requests_.begin()->second, error);
+  }
+  while (!scheduler_.running().empty()) Fail(static_cast<Choice*>(scheduler_.running().front())->request, error);
+}
+
+void EngineCore::End(Request& request) {
+  const auto it = requests_.find(request.ordinal());
+  over_.push_back(std::move(it->second));
+  requests_.erase(it);
+}
+
+void EngineCore::Emit(const Request& request, Event event) {
+  outbox_.emplace_back(request.events.get(), std::move(event));
+}
+
+std::int32_t EngineCore::UpdatePositions() {
+  std::int32_t ahead = 0;
+  for (const auto& [ordinal, request] : requests_) {
+    request->events->requests_ahead.store(request->started ? 0 : ahead, std::memory_order_relaxed);
+    if (!request->started) ++ahead;
+  }
+  return ahead;
+}
+
+const EngineStats& EngineCore::stats() {
+  stats_.preemptions = scheduler_.preemptions();
+  stats_.running = static_cast<std::int32_t>(scheduler_.running().size());
+  stats_.waiting = static_cast<std::int32_t>(scheduler_.waiting().size());
+  stats_.pages_used = scheduler_.cache().referenced();
+  return stats_;
+}
+
+std::int32_t EngineCore::DeliverEvents() {
+  for (auto& [queue, event] : outbox_) queue->Push(std::move(event));
+  outbox_.clear();
+  for (const auto& request : over_) request->events->Close();
+  const auto count = static_cast<std::int32_t>(over_.size());
+  over_.clear();
+  return count;
+}
+
+}  // namespace quorum::engine

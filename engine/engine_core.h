@@ -1,0 +1,79 @@
+// The engine without its thread: requests in, one step at a time, events out. Everything here runs on one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/request.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+
+namespace quorum::engine {
+
+/// Positions that one sequence may have: the model's context, and no more than all KV pages hold.
+std::int32_t ContextLength(const StepModel& model);
+
+class EngineCore {
+ public:
+  EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const KernelTable& kernels,
+             const EngineOptions& options, std::uint64_t hash_seed);
+
+  void Add(std::unique_ptr<Request> request);
+
+  /// Ends the requests whose readers have cancelled.
+  void RemoveCancelled();
+  void CancelAll();
+
+  bool idle() const { return requests_.empty(); }
+
+  /// Decides the next step, then runs it on the model and does what follows from it. Nothing happens when idle.
+  void Plan();
+  void Compute();
+
+  /// Fails everything that runs, or else everything: when a step threw.
+  void FailRunning(const Error& error);
+
+  /// Tells waiting requests how many are ahead of them; returns how many have not started.
+  std::int32_t UpdatePositions();
+
+  /// Counters and gauges as of now (without what only Submit knows).
+  const EngineStats& stats();
+  std::int32_t free_slots() const { return scheduler_.free_slots(); }
+  const Scheduler& scheduler() const { return scheduler_; }
+
+  /// Hands the events since the last call to their readers, who then see stats() that include them.
+  /// Returns the number of requests that are over.
+  std::int32_t DeliverEvents();
+
+ private:
+  void ReadLogits(Choice& choice, std::span<const float> rows);
+  void ScorePrompt(Choice& choice, std::span<const float>& rows);
+  void FinishPrompt(Choice& first, std::span<const float> row);
+  void Generate(Choice& choice, std::span<const float> row);
+  void Finish(Choice& choice, FinishReason reason);
+  void End(Request& request);
+  void Fail(Request& request, const Error& error);
+  void Cancel(Request& request);
+  void Emit(const Request& request, Event event);
+
+  StepModel& model_;
+  const tok::Tokenizer& tokenizer_;
+  const KernelTable& kernels_;
+  std::size_t vocab_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  std::map<std::int64_t, std::unique_ptr<Request>> requests_;  // by ordinal
+  std::vector<std::unique_ptr<Request>> over_;                 // kept until their events are delivered
+  std::vector<std::pair<EventQueue*, Event>> outbox_;
+  std::span<Sequence* const> planned_;
+  std::vector<StepSlice> slices_;
+  std::vector<float> logits_;
+  EngineStats stats_;
+};
+
+}  // namespace quorum::engine

@@ -1,0 +1,59 @@
+// A request inside the engine: what was asked, its choices, and how far they are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "engine/engine.h"
+#include "engine/event_queue.h"
+#include "engine/sampler.h"
+#include "engine/sequence.h"
+#include "engine/stop_matcher.h"
+#include "tokenizer/utf8_stream.h"
+
+namespace quorum::engine {
+
+/// Limits on what one request may ask for, so that the engine's work per token is bounded.
+inline constexpr std::int32_t kMaxChoices = 128;  // OpenAI's limit on n
+inline constexpr std::size_t kMaxStops = 64;
+inline constexpr std::size_t kMaxStopBytes = 64 << 10;  // all stop strings together
+
+struct Request;
+
+struct Choice : Sequence {
+  Choice(Request& owner, std::int32_t index);
+
+  Request& request;
+  TokenCounts counts;
+  tok::Utf8Stream utf8;
+  StopMatcher stop;
+  std::int32_t generated = 0;
+  bool finished = false;
+};
+
+struct Request {
+  /// `context`: positions that one sequence may have. REQUIRES: CheckRequest passed.
+  Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std::int32_t context);
+
+  /// Its place in the order of arrival.
+  void SetOrdinal(std::int64_t ordinal);
+  std::int64_t ordinal() const { return choices.front()->key.request; }
+  std::int32_t prompt_size() const { return static_cast<std::int32_t>(params.prompt.size()); }
+
+  GenerationRequest params;
+  std::shared_ptr<EventQueue> events;
+  std::int32_t token_limit;  // max_tokens, clipped to the context
+  std::vector<std::unique_ptr<Choice>> choices;
+  std::int32_t open_choices;  // not finished yet
+  bool started = false;       // has been in a step
+  bool prompt_done = false;
+  Event prompt_event;  // collects the prompt's scores
+};
+
+/// Errors: kInvalidArgument with the field at fault; see Engine::Submit.
+Status CheckRequest(const GenerationRequest& request, std::int32_t vocab, std::int32_t context);
+
+}  // namespace quorum::engine

@@ -1,0 +1,287 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "engine/rng.h"
+
+namespace quorum::engine {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kBan = -100.0F;  // OpenAI: a bias of -100 bans
+
+/// The highest value. Errors: a value that no softmax has an answer for.
+Result<float> CheckedMax(std::span<const float> row) {
+  // Lanes, so that the loop is vectorized without reordering what a float comparison means.
+  constexpr std::size_t kLanes = 16;
+  std::array<float, kLanes> max;
+  std::array<std::uint32_t, kLanes> bad{};
+  max.fill(kMinusInfinity);
+  std::size_t i = 0;
+  for (; i + kLanes <= row.size(); i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const float x = row[i + lane];
+      max[lane] = x > max[lane] ? x : max[lane];
+      bad[lane] |= x <= std::numeric_limits<float>::max() ? 0U : 1U;
+    }
+  }
+  for (; i < row.size(); ++i) {
+    max[0] = std::max(max[0], row[i]);
+    bad[0] |= row[i] <= std::numeric_limits<float>::max() ? 0U : 1U;
+  }
+  for (std::size_t lane = 1; lane < kLanes; ++lane) {
+    max[0] = std::max(max[0], max[lane]);
+    bad[0] |= bad[lane];
+  }
+  if (bad[0] != 0) return Internal("The model's logits are not numbers (NaN or infinity): its weights may be damaged.");
+  return max[0];
+}
+
+Error AllBanned(std::span<const float> raw) {
+  const bool model = std::all_of(raw.begin(), raw.end(), [](float x) { return x == kMinusInfinity; });
+  return model ? Internal("The model gave every token a probability of zero.")
+               : InvalidArgument("logit_bias bans every token that the model could generate.", "logit_bias");
+}
+
+/// Puts entries in the order of `before` and drops all behind the first ones whose probabilities reach `mass`.
+/// Orders no more than it keeps, up to a factor: real distributions have short heads.
+template <typename Before>
+void KeepMass(std::vector<std::uint32_t>& entries, const std::vector<float>& probs, double mass, Before before) {
+  using Offset = std::vector<std::uint32_t>::difference_type;
+  std::size_t ordered = 0;
+  std::size_t kept = 0;
+  double sum = 0;
+  while (kept < entries.size() && sum < mass) {
+    if (kept == ordered) {
+      const std::size_t next = std::min(entries.size(), std::max<std::size_t>(64, ordered * 4));
+      const auto from = entries.begin() + static_cast<Offset>(ordered);
+      const auto to = entries.begin() + static_cast<Offset>(next);
+      if (next < entries.size()) std::nth_element(from, to, entries.end(), before);
+      std::sort(from, to, before);
+      ordered = next;
+    }
+    sum += static_cast<double>(probs[entries[kept++]]);
+  }
+  entries.resize(kept);
+}
+
+double Mass(const std::vector<std::uint32_t>& entries, const std::vector<float>& probs) {
+  double sum = 0;
+  for (const std::uint32_t entry : entries) sum += static_cast<double>(probs[entry]);
+  return sum;
+}
+
+Status CheckRange(float value, float low, float high, bool low_open, const char* name) {
+  if (value >= low && value <= high && !(low_open && value == low)) return {};  // NaN fails
+  const std::string range = (low_open ? "greater than " : "at least ") + std::to_string(static_cast<int>(low)) +
+                            (high > 1e6F ? "" : " and at most " + std::to_string(static_cast<int>(high)));
+  return InvalidArgument(std::string(name) + " must be a number " + range + ".", name);
+}
+
+}  // namespace
+
+Status CheckSampling(const SamplingParams& params, std::int32_t vocab) {
+  constexpr float kMax = std::numeric_limits<float>::max();
+  QUORUM_TRY(CheckRange(params.temperature, 0, kMax, false, "temperature"));
+  QUORUM_TRY(CheckRange(params.top_p, 0, 1, true, "top_p"));
+  QUORUM_TRY(CheckRange(params.min_p, 0, 1, false, "min_p"));
+  QUORUM_TRY(CheckRange(params.typical_p, 0, 1, true, "typical_p"));
+  QUORUM_TRY(CheckRange(params.presence_penalty, -100, 100, false, "presence_penalty"));
+  QUORUM_TRY(CheckRange(params.frequency_penalty, -100, 100, false, "frequency_penalty"));
+  QUORUM_TRY(CheckRange(params.repetition_penalty, 0, 100, true, "repetition_penalty"));
+  if (params.top_k < 0) return InvalidArgument("top_k must not be negative; 0 turns it off.", "top_k");
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (id < 0 || id >= vocab) {
+      return InvalidArgument("logit_bias names token " + std::to_string(id) + ", but the vocabulary has ids 0 to " +
+                                 std::to_string(vocab - 1) + ".",
+                             "logit_bias");
+    }
+    if (!(std::abs(bias) <= 1e6F)) return InvalidArgument("logit_bias values must be finite numbers.", "logit_bias");
+  }
+  return {};
+}
+
+bool NeedsCounts(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0F || params.frequency_penalty != 0 || params.presence_penalty != 0;
+}
+
+TokenCounts::Entry& TokenCounts::At(tok::TokenId token) {
+  const auto [it, added] = index_.try_emplace(token, entries_.size());
+  if (added) entries_.push_back({token, 0});
+  return entries_[it->second];
+}
+
+void TokenCounts::AddPrompt(std::span<const tok::TokenId> prompt) {
+  for (const tok::TokenId token : prompt) At(token);
+}
+
+void TokenCounts::AddGenerated(tok::TokenId token) { ++At(token).generated; }
+
+std::vector<tok::TokenId> TopTokens(std::span<const float> values, std::size_t k) {
+  const auto better = [values](tok::TokenId a, tok::TokenId b) {
+    const float x = values[static_cast<std::size_t>(a)];
+    const float y = values[static_cast<std::size_t>(b)];
+    return x > y || (x == y && a < b);
+  };
+  k = std::min(k, values.size());
+  std::vector<tok::TokenId> top(k * 8 < values.size() ? k : values.size());
+  for (std::size_t i = 0; i < top.size(); ++i) top[i] = static_cast<tok::TokenId>(i);
+  if (top.empty() || k == 0) return {};
+  if (top.size() == values.size()) {
+    if (k < top.size()) {
+      std::nth_element(top.begin(), top.begin() + static_cast<std::ptrdiff_t>(k), top.end(), better);
+      top.resize(k);
+    }
+  } else {
+    // A heap with the worst of the best in front. Equal values come with a higher id, so only greater ones enter.
+    std::make_heap(top.begin(), top.end(), better);
+    float worst = values[static_cast<std::size_t>(top.front())];
+    for (std::size_t i = k; i < values.size(); ++i) {
+      if (!(values[i] > worst)) continue;
+      std::pop_heap(top.begin(), top.end(), better);
+      top.back() = static_cast<tok::TokenId>(i);
+      std::push_heap(top.begin(), top.end(), better);
+      worst = values[static_cast<std::size_t>(top.front())];
+    }
+  }
+  std::sort(top.begin(), top.end(), better);
+  return top;
+}
+
+void Sampler::Adjust(std::span<const float> logits, const SamplingParams& params, const TokenCounts& counts) {
+  logits_.assign(logits.begin(), logits.end());
+  if (NeedsCounts(params)) {
+    for (const auto& [id, generated] : counts.entries()) {
+      float& x = logits_[static_cast<std::size_t>(id)];
+      x = x > 0 ? x / params.repetition_penalty : x * params.repetition_penalty;
+      if (generated == 0) continue;
+      x -= params.frequency_penalty * static_cast<float>(generated);
+      x -= params.presence_penalty;
+    }
+  }
+  for (const auto& [id, bias] : params.logit_bias) {
+    float& x = logits_[static_cast<std::size_t>(id)];
+    x = bias <= kBan ? kMinusInfinity : x + bias;
+  }
+}
+
+Result<tok::TokenId> Sampler::Sample(std::span<const float> logits, const SamplingParams& params,
+                                     const TokenCounts& counts, std::int32_t choice, std::int32_t position) {
+  QUORUM_TRY(CheckedMax(logits));
+  Adjust(logits, params, counts);
+  QUORUM_ASSIGN(const float max, CheckedMax(logits_));
+  if (max == kMinusInfinity) return AllBanned(logits);
+  if (params.temperature == 0.0F) {
+    return static_cast<tok::TokenId>(std::find(logits_.begin(), logits_.end(), max) - logits_.begin());
+  }
+  return Draw(params, max, UniformDraw(params.seed, choice, position));
+}
+
+tok::TokenId Sampler::Draw(const SamplingParams& params, float max, double uniform) {
+  ids_.clear();
+  if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < logits_.size()) {
+    ids_ = TopTokens(logits_, static_cast<std::size_t>(params.top_k));
+    std::vector<float> top(ids_.size());
+    std::transform(ids_.begin(), ids_.end(), top.begin(),
+                   [this](tok::TokenId id) { return logits_[static_cast<std::size_t>(id)]; });
+    logits_ = std::move(top);
+  }
+  // Entries are in id order, or best first with ties by id: either way a tie goes to the lower entry.
+  for (float& x : logits_) x = (x - max) / params.temperature;
+  probs_ = logits_;
+  kernels_.softmax(probs_.data(), static_cast<std::int64_t>(probs_.size()));
+  const auto token = [this](std::size_t entry) {
+    return ids_.empty() ? static_cast<tok::TokenId>(entry) : ids_[entry];
+  };
+  if (params.min_p == 0.0F && params.typical_p >= 1.0F && params.top_p >= 1.0F) return token(DrawFromAll(uniform));
+
+  const float best = *std::max_element(probs_.begin(), probs_.end());
+  float floor = std::max(params.min_p * best, std::numeric_limits<float>::min());
+  if (params.min_p == 0.0F && params.typical_p >= 1.0F) {
+    // All tokens below (1 - top_p) / n together weigh less than what top_p leaves out; half of it, for rounding.
+    floor = std::max(floor, (1.0F - params.top_p) / (2.0F * static_cast<float>(probs_.size())));
+  }
+  kept_.clear();
+  for (std::size_t i = 0; i < probs_.size(); ++i) {
+    if (probs_[i] >= floor) kept_.push_back(static_cast<std::uint32_t>(i));
+  }
+  if (params.typical_p < 1.0F) {
+    // |-log p - entropy| = |mean of log p - log p|, and log p is logits_ up to a constant.
+    double mean = 0;
+    const double mass = Mass(kept_, probs_);
+    for (const std::uint32_t i : kept_) mean += static_cast<double>(probs_[i]) * static_cast<double>(logits_[i]);
+    mean /= mass;
+    KeepMass(kept_, probs_, mass * static_cast<double>(params.typical_p), [&](std::uint32_t a, std::uint32_t b) {
+      const double x = std::abs(mean - static_cast<double>(logits_[a]));
+      const double y = std::abs(mean - static_cast<double>(logits_[b]));
+      return x < y || (x == y && a < b);
+    });
+  }
+  if (params.top_p < 1.0F) {
+    const bool whole = params.min_p == 0.0F && params.typical_p >= 1.0F;
+    const double mass = whole ? 1.0 : Mass(kept_, probs_);
+    KeepMass(kept_, probs_, mass * static_cast<double>(params.top_p), [this](std::uint32_t a, std::uint32_t b) {
+      return probs_[a] > probs_[b] || (probs_[a] == probs_[b] && a < b);
+    });
+  }
+  const double target = uniform * Mass(kept_, probs_);
+  double sum = 0;
+  for (const std::uint32_t i : kept_) {
+    sum += static_cast<double>(probs_[i]);
+    if (sum > target) return token(i);
+  }
+  return token(kept_.back());
+}
+
+std::size_t Sampler::DrawFromAll(double uniform) const {
+  // Sums of blocks first (four chains of additions each), then a walk over one block.
+  constexpr std::size_t kBlock = 512;
+  const auto block_sum = [this](std::size_t begin) {
+    const std::size_t end = std::min(begin + kBlock, probs_.size());
+    std::array<double, 4> sum{};
+    for (std::size_t i = begin; i < end; ++i) sum[i % 4] += static_cast<double>(probs_[i]);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  };
+  double total = 0;
+  for (std::size_t begin = 0; begin < probs_.size(); begin += kBlock) total += block_sum(begin);
+  const double target = uniform * total;
+  double sum = 0;
+  for (std::size_t begin = 0; begin < probs_.size(); begin += kBlock) {
+    const double after = sum + block_sum(begin);
+    if (after > target) {
+      std::size_t last = probs_.size();  // rounding may leave the target just behind the block's last weight
+      for (std::size_t i = begin; i < std::min(begin + kBlock, probs_.size()) && sum <= target; ++i) {
+        if (probs_[i] < std::numeric_limits<float>::min()) continue;
+        sum += static_cast<double>(probs_[i]);
+        last = i;
+      }
+      if (last < probs_.size()) return last;
+    }
+    sum = after;
+  }
+  return static_cast<std::size_t>(std::max_element(probs_.begin(), probs_.end()) - probs_.begin());
+}
+
+Result<RowLogprobs> RowLogprobs::Of(const KernelTable& kernels, std::span<const float> logits) {
+  QUORUM_ASSIGN(const float max, CheckedMax(logits));
+  if (max == kMinusInfinity) return AllBanned(logits);
+  return RowLogprobs(logits, kernels.log_sum_exp(logits.data(), static_cast<std::int64_t>(logits.size())));
+}
+
+TokenLogprob RowLogprobs::At(tok::TokenId token) const {
+  // Rounding of the sum may give a certain token a hair above zero.
+  return {token, std::min(0.0F, logits_[static_cast<std::size_t>(token)] - log_sum_exp_)};
+}
+
+std::vector<TokenLogprob> RowLogprobs::Top(std::int32_t n) const {
+  std::vector<TokenLogprob> top;
+  for (const tok::TokenId token : TopTokens(logits_, static_cast<std::size_t>(std::max(n, 0))))
+    top.push_back(At(token));
+  return top;
+}
+
+}  // namespace quorum::engine
