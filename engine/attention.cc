@@ -117,7 +117,8 @@ class Step {
   }
 
   void Run(ThreadPool& pool) {
-    thread_local Plan plan;
+    thread_local Plan kept;
+    Plan& plan = kept;  // a lambda would not capture `kept` but see each worker's own
     MakeBlocks(plan);
     MakeTasks(plan, pool.size());
     pool.ParallelFor(static_cast<std::int64_t>(plan.tasks.size()), [&](std::int64_t task, int) {

@@ -39,15 +39,10 @@ QUORUM_KERNEL_INLINE uint64_t VisibleBits(int64_t first, int64_t last, int64_t p
 template <class V>
 QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, int8_t* q, float* scale) {
   V max = V::Set(0.0F);
-  V poison = V::Set(0.0F);
-  for (int64_t i = 0; i < dim; i += 16) {
-    const V v = Part<V>(x, i, dim - i < 16 ? dim - i : 16);
-    max = V::Max(max, V::Abs(v));
-    poison = V::Fma(v, V::Set(0.0F), poison);
-  }
-  const float top = V::ReduceMax(max);
+  for (int64_t i = 0; i < dim; i += 16) max = V::MaxOrNan(max, V::Abs(Part<V>(x, i, dim - i < 16 ? dim - i : 16)));
+  const float top = V::ReduceMaxOrNan(max);
   const V factor = V::Set(top < kKvTinyMax ? 0.0F : 127.0F / top);
-  *scale = (top < kKvTinyMax ? 0.0F : top / 127.0F) + V::ReduceAdd(poison);
+  *scale = top < kKvTinyMax ? 0.0F : top < kInfinity ? top / 127.0F : __builtin_nanf("");
   int32_t sum = 0;
   for (int64_t i = 0; i < dim; i += 16) {
     const int64_t count = dim - i < 16 ? dim - i : 16;
@@ -233,9 +228,9 @@ void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* 
     for (int c = 0; c < kTokenVectors; ++c) {
       const V w = V::Load(b.s[r] + 16 * c) * V::Load(v_scale + 16 * c);
       mixed[c] = V::IfBit(static_cast<uint32_t>(b.visible[r] >> (16 * c)) & 0xffffU, w, V::Set(0.0F));
-      max = V::Max(max, mixed[c]);
+      max = V::MaxOrNan(max, mixed[c]);
     }
-    const float top = V::ReduceMax(max);
+    const float top = V::ReduceMaxOrNan(max);
     scale[r] = top < kKvTinyMax ? 0.0F : top / 255.0F;
     const V factor = V::Set(top < kKvTinyMax ? 0.0F : 255.0F / top);
     for (int c = 0; c < kTokenVectors; ++c) {

@@ -69,6 +69,10 @@ struct V16 {
   static QUORUM_KERNEL_INLINE V16 Min(V16 a, V16 b) {
     return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
   }
+  static QUORUM_KERNEL_INLINE V16 MaxOrNan(V16 a, V16 b) {
+    return {_mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a.lo), _mm256_castps_si256(b.lo))),
+            _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a.hi), _mm256_castps_si256(b.hi)))};
+  }
   static QUORUM_KERNEL_INLINE V16 IfLess(V16 a, V16 b, V16 x, V16 y) {
     return {_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
             _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
@@ -120,6 +124,13 @@ struct V16 {
     __m128 r = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     r = _mm_max_ps(r, _mm_movehl_ps(r, r));
     return _mm_cvtss_f32(_mm_max_ss(r, _mm_movehdup_ps(r)));
+  }
+  static QUORUM_KERNEL_INLINE float ReduceMaxOrNan(V16 a) {
+    const __m256i eight = _mm256_max_epu32(_mm256_castps_si256(a.lo), _mm256_castps_si256(a.hi));
+    __m128i r = _mm_max_epu32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    r = _mm_max_epu32(r, _mm_shuffle_epi32(r, 0xee));
+    r = _mm_max_epu32(r, _mm_shuffle_epi32(r, 0x55));
+    return _mm_cvtss_f32(_mm_castsi128_ps(r));
   }
 
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float a) {

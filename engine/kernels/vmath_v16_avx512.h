@@ -45,6 +45,9 @@ struct V16 {
   static QUORUM_KERNEL_INLINE V16 FmaNeg(V16 a, V16 b, V16 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
   static QUORUM_KERNEL_INLINE V16 Max(V16 a, V16 b) { return {_mm512_max_ps(a.v, b.v)}; }
   static QUORUM_KERNEL_INLINE V16 Min(V16 a, V16 b) { return {_mm512_min_ps(a.v, b.v)}; }
+  static QUORUM_KERNEL_INLINE V16 MaxOrNan(V16 a, V16 b) {
+    return {_mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)))};
+  }
   static QUORUM_KERNEL_INLINE V16 IfLess(V16 a, V16 b, V16 x, V16 y) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
   }
@@ -76,6 +79,14 @@ struct V16 {
     __m128 r = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     r = _mm_max_ps(r, _mm_movehl_ps(r, r));
     return _mm_cvtss_f32(_mm_max_ss(r, _mm_movehdup_ps(r)));
+  }
+  static QUORUM_KERNEL_INLINE float ReduceMaxOrNan(V16 a) {
+    const __m256i eight = _mm256_max_epu32(_mm512_castsi512_si256(_mm512_castps_si512(a.v)),
+                                           _mm512_extracti64x4_epi64(_mm512_castps_si512(a.v), 1));
+    __m128i r = _mm_max_epu32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    r = _mm_max_epu32(r, _mm_shuffle_epi32(r, 0xee));
+    r = _mm_max_epu32(r, _mm_shuffle_epi32(r, 0x55));
+    return _mm_cvtss_f32(_mm_castsi128_ps(r));
   }
 
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float a) {

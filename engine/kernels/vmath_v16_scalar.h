@@ -76,6 +76,10 @@ struct V16 {
   static QUORUM_KERNEL_INLINE V16 Min(V16 a, V16 b) {
     return Each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
   }
+  /// The greater of two floats without sign, and NaN if either is: the greater bits.
+  static QUORUM_KERNEL_INLINE V16 MaxOrNan(V16 a, V16 b) {
+    return Each([&](int i) { return ToBits(a.lane[i]) > ToBits(b.lane[i]) ? a.lane[i] : b.lane[i]; });
+  }
   /// a < b ? x : y; y where a or b is NaN.
   static QUORUM_KERNEL_INLINE V16 IfLess(V16 a, V16 b, V16 x, V16 y) {
     return Each([&](int i) { return a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]; });
@@ -126,6 +130,14 @@ struct V16 {
   static QUORUM_KERNEL_INLINE float ReduceMax(V16 a) {
     for (int half = 8; half > 0; half /= 2) {
       for (int i = 0; i < half; ++i) a.lane[i] = a.lane[i] > a.lane[i + half] ? a.lane[i] : a.lane[i + half];
+    }
+    return a.lane[0];
+  }
+  static QUORUM_KERNEL_INLINE float ReduceMaxOrNan(V16 a) {
+    for (int half = 8; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) {
+        a.lane[i] = ToBits(a.lane[i]) > ToBits(a.lane[i + half]) ? a.lane[i] : a.lane[i + half];
+      }
     }
     return a.lane[0];
   }
