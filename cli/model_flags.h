@@ -1,0 +1,35 @@
+// Flags that every subcommand that runs a model shares, and loading with them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/base/result.h"
+#include "engine/model.h"
+#include "engine/thread_pool.h"
+
+namespace quorum::cli {
+
+struct ModelFlags {
+  std::string path;
+  int threads = 0;           // 0: as many as this process may use
+  std::int32_t context = 0;  // 0: the model's own
+  std::string kv = "int8";
+};
+
+/// Adds MODEL, --threads, --ctx and --kv.
+void AddModelFlags(CLI::App& command, ModelFlags& flags);
+
+/// A model and the threads that it runs on.
+struct LoadedModel {
+  std::unique_ptr<engine::ThreadPool> pool;
+  std::unique_ptr<engine::Model> model;
+};
+
+/// Loads the model of `flags`; what they do not say comes from `options`. Shows progress where stderr is a terminal.
+Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions options);
+
+}  // namespace quorum::cli
