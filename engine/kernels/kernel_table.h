@@ -9,50 +9,70 @@ namespace quorum::engine {
 
 // ---------------------------------------------------------------- quantized matrix products (gemm_*.cc)
 
-/// How a packed matrix stores its values. Layouts: packed_matrix.h.
+/// How a packed matrix stores its values; bytes: pack_layout.h. Integer formats need k % 32 == 0, kK256... k % 256 ==
+/// 0. Below, d and m are f16 in memory, s and z small integers; nothing is rounded by packing.
 enum class PackFormat : uint8_t {
-  kF32,      // float rows in 16-row panels: F32, F16 and BF16 files (both widen exactly)
-  kG32U4,    // w = d*q + m, q in 0..15, float d and m per 32: Q4_0, Q4_1
-  kG32S8,    // w = d*q + m, q int8, float d and m per 32: Q8_0, Q5_0, Q5_1, IQ4_NL
-  kK256U4,   // w = d*s*q - dmin*z, q in 0..15, integer s, z per 32, float d, dmin per 256: Q4_K
-  kK256S8,   // w = d*s*q - dmin*z, q int8, integer s, z per 16, float d, dmin per 256: Q5_K, Q6_K, Q2_K, Q3_K
+  // Floats, multiplied with float activations.
+  kF32,
+  kF16,
+  kBf16,
+  // One float scale per 32 columns; activations in blocks of 32.
+  kG32U4,     // w = d*q + m, q in 0..15: Q4_1
+  kG32S4,     // w = d*q, q in -8..7: Q4_0
+  kG32U5,     // w = d*q + m, q in 0..31: Q5_1
+  kG32S5,     // w = d*q, q in -16..15: Q5_0
+  kG32S8,     // w = d*q, q int8: Q8_0
+  kG32Iq4,    // w = d*q, q one of 16 int8: IQ4_NL
+  kG32Mxfp4,  // w = d*q, q one of 15 integers in -12..12, d a power of two in one byte: MXFP4
+  // Integer scales per 32 or 16 columns and floats d, dmin per 256; activations in blocks of 256.
+  kK256U2,   // w = d*s*q - dmin*z, q in 0..3, s and z per 16: Q2_K
+  kK256S3,   // w = d*s*q, q in -4..3, s per 16: Q3_K
+  kK256U4,   // w = d*s*q - dmin*z, q in 0..15, s and z per 32: Q4_K
+  kK256Iq4,  // w = d*s*q, q one of 16 int8, s per 32: IQ4_XS
+  kK256U5,   // w = d*s*q - dmin*z, q in 0..31, s and z per 32: Q5_K
+  kK256S6,   // w = d*s*q, q in -32..31, s per 16: Q6_K
 };
 
 /// A packed (n, k) weight matrix: y[i] = sum_j W[i][j] * x[j]. Rows are interleaved in panels of 16; the last panel
 /// is padded with zero rows. Non-owning view.
 struct PackedView {
   PackFormat format;
-  int64_t n;             // rows (outputs)
-  int64_t k;             // columns (inputs)
-  int64_t panel_bytes;   // distance of two panels; a multiple of 64
-  const uint8_t* panels; // 64-byte aligned; (n + 15) / 16 panels
+  int64_t n;              // rows (outputs)
+  int64_t k;              // columns (inputs)
+  int64_t panel_bytes;    // distance of two panels; a multiple of 64
+  const uint8_t* panels;  // 64-byte aligned; (n + 15) / 16 panels
 };
 
-/// Activations of some rows. Integer formats read q/scale/sum; kF32 reads x.
-/// Quantized by quantize_rows in blocks of `block` columns (32 or 256, the last block may be shorter).
+/// Activations of some rows. Integer formats read q/scale/sum; kF32, kF16 and kBf16 read x.
+/// Quantized by quantize_row in blocks of ActBlock(format) columns (32 or 256, the last block may be shorter).
 struct ActView {
-  const float* x;        // (rows, k), row stride ld_x floats; only for kF32
+  const float* x;  // (rows, k), row stride ld_x floats; only for the float formats
   int64_t ld_x;
-  const int8_t* q;       // (rows, k), row stride ld_q bytes; |q| <= 127; zero-padded to a multiple of 64 columns
+  const int8_t* q;  // (rows, k), row stride ld_q bytes; |q| <= 127; read to column k, no padding needed
   int64_t ld_q;
-  const float* scale;    // (rows, blocks), row stride ld_b
-  const int32_t* sum;    // (rows, k/16 groups) sum of q over each 16 columns, row stride ld_s
+  const float* scale;  // (rows, blocks), row stride ld_b
+  const int32_t* sum;  // (rows, k/16 groups) sum of q over each 16 columns, row stride ld_s
   int64_t ld_b, ld_s;
 };
 
 struct KernelTable {
   const char* name;  // "scalar", "avx2", "avx512"
 
-  /// Bytes, scales and sums of `k` floats in blocks of `block` (32 or 256): scale = max|x| / 127,
-  /// q = round-half-even(x / scale by x * (127 / max|x|)), clamped to +-127; an all-zero block has scale 0.
-  /// NaN or infinity in x gives unspecified finite q and a scale that is NaN or infinite, never undefined behaviour.
+  /// Bytes, scales and sums of `k` floats (k % 32 == 0) in blocks of `block` (32 or 256): scale = max|x| / 127,
+  /// q = round-half-even(x * (127 / max|x|)), clamped to +-127. Where max|x| < 2^-120, so that 127 / max|x| could
+  /// overflow, the block counts as zero: scale 0, q 0. NaN or infinity in x: scale is NaN or infinite, q 0.
   void (*quantize_row)(const float* x, int64_t k, int64_t block, int8_t* q, float* scale, int32_t* sum);
 
   /// dst[i][j] = sum over k of act[rows[i]] * w[16 * panel_begin + j], for i < m and all rows j of panels
   /// [panel_begin, panel_end). `rows` may be null (rows 0..m-1). dst row stride is `ld` floats, and column 0 of dst is
   /// row 16 * panel_begin of W. Padding rows of the last panel are written too: dst must have room for whole panels.
-  /// Joins blocks in ascending k by fma(float(isum), d_w * d_a, acc), then, where the format has a minimum,
-  /// fma(float(asum), m_w * d_a, acc).
+  /// With one-level scales, each group of 32 in ascending k does
+  ///     acc = fma(float(sum of q_w * q_a), d * d_a, acc)
+  ///     acc = fma(m, d_a * float(sum of q_a), acc)                    where the format has m
+  /// and with two levels each block of 256 in ascending k
+  ///     acc = fma(float(sum of s * q_w * q_a), d * d_a, acc)
+  ///     acc = fma(-float(sum of z * q_a), dmin * d_a, acc)            where the format has dmin
+  /// with exact integer sums; float formats do acc = fma(w, x, acc) for each k. acc starts at +0.
   void (*matmul)(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,
                  int64_t panel_end, float* dst, int64_t ld);
 

@@ -1,0 +1,132 @@
+// Random quantized matrices, as a file would hold them, and their packed form, for the kernel tests.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "engine/kernels/packed_matrix.h"
+#include "quant/dtype.h"
+
+namespace quorum::engine::test {
+
+using Random = std::mt19937;
+
+/// Every type that has a packed form.
+inline const std::vector<quant::DType>& PackableTypes() {
+  using quant::DType;
+  static const std::vector<DType> types = {
+      DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ4_0,  DType::kQ4_1, DType::kQ5_0,
+      DType::kQ5_1, DType::kQ8_0,   DType::kQ2_K,   DType::kQ3_K,  DType::kQ4_K, DType::kQ5_K,
+      DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4,
+  };
+  return types;
+}
+
+inline float Uniform(Random& random, float lo, float hi) {
+  return std::uniform_real_distribution<float>(lo, hi)(random);
+}
+
+inline void PutHalf(float value, std::uint8_t* p) {
+  const std::uint16_t half = quant::FloatToHalf(value);
+  std::memcpy(p, &half, sizeof half);
+}
+
+/// Random bytes with sane scales: |d| and |dmin| up to `scale`, either sign.
+inline std::vector<std::uint8_t> RandomFileRows(quant::DType type, std::int64_t n, std::int64_t k, float scale,
+                                                Random& random) {
+  using quant::DType;
+  const quant::DTypeInfo& info = quant::Info(type);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(n * quant::BytesOf(type, k)));
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
+  for (std::size_t at = 0; at < bytes.size(); at += static_cast<std::size_t>(info.bytes)) {
+    std::uint8_t* block = bytes.data() + at;
+    const float value = Uniform(random, -scale, scale);
+    const float other = Uniform(random, -scale, scale);
+    switch (type) {
+      case DType::kF32: std::memcpy(block, &value, sizeof value); break;
+      case DType::kF16: PutHalf(value, block); break;
+      case DType::kBF16: {
+        const std::uint16_t bits = quant::FloatToBf16(value);
+        std::memcpy(block, &bits, sizeof bits);
+        break;
+      }
+      case DType::kMXFP4:
+        block[0] = static_cast<std::uint8_t>(random() % 2 == 0 ? 118 + random() % 10 : random() % 130);
+        break;
+      case DType::kQ2_K:
+        PutHalf(value, block + 80);
+        PutHalf(other, block + 82);
+        break;
+      case DType::kQ3_K: PutHalf(value, block + 108); break;
+      case DType::kQ6_K: PutHalf(value, block + 208); break;
+      case DType::kQ4_K:
+      case DType::kQ5_K:
+      case DType::kQ4_1:
+      case DType::kQ5_1:
+        PutHalf(value, block);
+        PutHalf(other, block + 2);
+        break;
+      default: PutHalf(value, block); break;
+    }
+  }
+  return bytes;
+}
+
+/// 64-byte aligned heap memory of exactly the bytes asked for, so that AddressSanitizer sees every overrun.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(std::int64_t bytes)
+      : data_(static_cast<std::uint8_t*>(std::aligned_alloc(64, static_cast<std::size_t>(bytes)))) {}
+  std::uint8_t* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::uint8_t* p) const { std::free(p); }
+  };
+  std::unique_ptr<std::uint8_t, Free> data_;
+};
+
+/// A matrix as a file holds it and packed.
+struct TestMatrix {
+  quant::DType type;
+  std::int64_t n;
+  std::int64_t k;
+  std::vector<std::uint8_t> file;
+  AlignedBytes packed;
+
+  TestMatrix(quant::DType type_in, std::int64_t n_in, std::int64_t k_in, std::vector<std::uint8_t> file_in)
+      : type(type_in), n(n_in), k(k_in), file(std::move(file_in)), packed(PackedBytes(*PackFormatOf(type), n, k)) {
+    ok = PackMatrix(type, file.data(), n, k, packed.data()).ok();
+  }
+  bool ok = false;
+
+  PackedView view() const {
+    const PackFormat format = *PackFormatOf(type);
+    return {format, n, k, PanelBytes(format, k), packed.data()};
+  }
+  std::vector<float> Dequantized() const {
+    std::vector<float> w(static_cast<std::size_t>(n * k));
+    quant::Dequantize(type, file.data(), w.data(), n * k);
+    return w;
+  }
+};
+
+inline TestMatrix RandomMatrix(quant::DType type, std::int64_t n, std::int64_t k, float scale, Random& random) {
+  return {type, n, k, RandomFileRows(type, n, k, scale, random)};
+}
+
+/// Column counts that the type allows, small and uneven ones among them.
+inline std::vector<std::int64_t> ColumnCounts(quant::DType type) {
+  const std::int64_t block = quant::Info(type).block;
+  if (block == 1) return {1, 31, 64, 576};
+  if (block == 32) return {32, 96, 256, 288, 576, 960, 2880};
+  return {256, 512, 1536};
+}
+
+}  // namespace quorum::engine::test
