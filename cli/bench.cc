@@ -34,7 +34,7 @@ struct Test {
   std::int32_t prompt = 0;
   std::int32_t generated = 0;
   std::int32_t batch = 1;
-  std::vector<double> samples;  // tokens per second, over all sequences
+  std::vector<double> samples = {};  // tokens per second, over all sequences
 
   std::string Name() const {
     if (prompt > 0) return fmt::format("pp{}", prompt);
