@@ -2,14 +2,13 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "engine/base/byte_reader.h"
 #include "quant/quantize.h"
+#include "tests/quant/scratch.h"
 #include "tests/support/catch.h"
 
 namespace quorum::quant {
@@ -23,8 +22,7 @@ struct Record {
 
 // Reads a file of tests/tools/make_quant_fixtures.py.
 std::vector<Record> ReadFixture(const std::string& name) {
-  std::ifstream file(QUORUM_FIXTURES "/quant/" + name, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  const std::string text = ReadFile(Fixture(name));
   ByteReader reader(std::as_bytes(std::span(text)));
   const auto versions = reader.Read<std::uint32_t>("header");
   REQUIRE(versions.ok());

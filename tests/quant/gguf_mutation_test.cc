@@ -1,13 +1,12 @@
 // Damaged files: whatever the damage, the parser gives an answer or an error, and what it gives can be read.
 // Worth most under the address sanitizer.
-#include <fstream>
-#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "quant/gguf.h"
 #include "quant/gguf_summary.h"
+#include "tests/quant/scratch.h"
 #include "tests/support/catch.h"
 
 namespace quorum::quant {
@@ -39,13 +38,8 @@ void Try(const std::string& text, Outcome& outcome) {
   Summarize(*file);
 }
 
-std::string Load(const std::string& name) {
-  std::ifstream file(QUORUM_FIXTURES "/quant/" + name, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 TEST_CASE("Every truncation of a GGUF file is refused") {
-  const std::string whole = Load("kinds.gguf");
+  const std::string whole = ReadFile(Fixture("kinds.gguf"));
   Outcome outcome;
   for (std::size_t n = 0; n < whole.size(); ++n) Try(whole.substr(0, n), outcome);
   // The last tensor ends before the file does: its padding may be missing.
@@ -56,7 +50,7 @@ TEST_CASE("Every truncation of a GGUF file is refused") {
 TEST_CASE("Flipped bytes of a GGUF file never crash") {
   std::mt19937_64 random(1);
   for (const char* name : {"kinds.gguf", "dense.gguf"}) {
-    const std::string whole = Load(name);
+    const std::string whole = ReadFile(Fixture(name));
     REQUIRE(whole.size() > 500);
     const std::size_t head = std::min<std::size_t>(whole.size(), 2600);  // where damage matters
     Outcome outcome;

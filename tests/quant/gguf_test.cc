@@ -2,22 +2,17 @@
 
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "tests/quant/scratch.h"
 #include "tests/support/catch.h"
 
 namespace quorum::quant {
 namespace {
 
-const std::string kFolder = QUORUM_FIXTURES "/quant/";
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+const std::string kFolder = Fixture("");
 
 // Bytes of a GGUF file, piece by piece and unchecked: what a writer would refuse to make.
 class Raw {
@@ -274,15 +269,14 @@ TEST_CASE("GGUF: a split model is one model") {
 }
 
 TEST_CASE("GGUF: broken sets of parts") {
-  char folder_template[] = "/tmp/quorum-split-XXXXXX";
-  const std::string folder = std::string(::mkdtemp(folder_template)) + "/";
+  Folder folder;
   const std::string first = ReadFile(kFolder + "split-00001-of-00002.gguf");
   const std::string second = ReadFile(kFolder + "split-00002-of-00002.gguf");
   const auto save = [&](const std::string& name, const std::string& bytes) {
-    std::ofstream(folder + name, std::ios::binary) << bytes;
+    std::ofstream(folder / name, std::ios::binary) << bytes;
   };
   const auto refused = [&](const std::string& name, ErrorCode code, const std::string& part) {
-    const auto file = GgufFile::Open(folder + name);
+    const auto file = GgufFile::Open(folder / name);
     REQUIRE_FALSE(file.ok());
     INFO(file.error().message);
     CHECK(file.error().code == code);
@@ -309,7 +303,6 @@ TEST_CASE("GGUF: broken sets of parts") {
   save("m-00002-of-00002.gguf", second);
   refused("m-00001-of-00002.gguf", ErrorCode::kDataLoss, "hold 3 tensors, key 'split.tensors.count' says 4");
   CheckRefused(first, ErrorCode::kInvalidArgument, "one of 2 parts");
-  REQUIRE(std::system(("rm -r " + folder).c_str()) == 0);
 }
 
 }  // namespace

@@ -5,47 +5,22 @@
 
 #include <csignal>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 #include "quant/gguf.h"
 #include "quant/quantize.h"
+#include "tests/quant/scratch.h"
 #include "tests/support/catch.h"
 
 namespace quorum::quant {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A folder of its own for each test, gone at its end.
-class Folder {
- public:
-  Folder() {
-    char name[] = "/tmp/quorum-writer-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  std::size_t Count() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
-  }
-
- private:
-  std::string path_;
-};
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::span<const std::byte> Bytes(const std::vector<float>& values) { return std::as_bytes(std::span(values)); }
 
 TEST_CASE("GgufWriter copies a file of the gguf package byte for byte") {
   for (const char* name : {"kinds.gguf", "dense.gguf", "moe.gguf"}) {
-    const std::string path = std::string(QUORUM_FIXTURES "/quant/") + name;
+    const std::string path = Fixture(name);
     const auto src = GgufFile::Open(path).value();
     GgufWriter writer;
     for (const GgufEntry& entry : src.entries()) writer.SetRaw(entry.key, entry.type, entry.value);
