@@ -7,6 +7,13 @@
 namespace quorum::engine::avx2 {
 namespace {
 
+/// a + b in a's register. In assembly because g++ 12 otherwise copies the accumulators from register to register in every
+/// round of the loop, and spills one.
+QUORUM_KERNEL_INLINE __m256i AddTo(__m256i a, __m256i b) {
+  __asm__("vpaddd %1, %0, %0" : "+x"(a) : "x"(b));
+  return a;
+}
+
 QUORUM_KERNEL_INLINE __m256i LoadLine(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
 
 struct Tiles {
@@ -72,18 +79,20 @@ struct Tiles {
         int64_t quad = 0;
         memcpy(&quad, w + r * kTokens + t, sizeof quad);
         const __m256i x = _mm256_set1_epi64x(quad);
-        acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(first, x));
-        acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(second, x));
+        acc[r][0] = AddTo(acc[r][0], _mm256_madd_epi16(first, x));
+        acc[r][1] = AddTo(acc[r][1], _mm256_madd_epi16(second, x));
       }
     }
     for (int r = 0; r < R; ++r) {
-      if (((seen >> r) & 1U) == 0) continue;
+      // A select and no branch, or g++ 12 copies the accumulators from register to register in the loop above.
+      const __m256 all = _mm256_castsi256_ps(_mm256_set1_epi32(-static_cast<int32_t>((seen >> r) & 1U)));
       // dimensions 0 1 4 5 | 2 3 6 7
       const __m256i pairs = _mm256_hadd_epi32(acc[r][0], acc[r][1]);
       const __m256 sum = _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, 0xd8));
       float* dst = o + r * dv + d;
-      const __m256 old = _mm256_mul_ps(_mm256_loadu_ps(dst), _mm256_set1_ps(alpha[r]));
-      _mm256_storeu_ps(dst, _mm256_fmadd_ps(sum, _mm256_set1_ps(scale[r]), old));
+      const __m256 old = _mm256_loadu_ps(dst);
+      const __m256 kept = _mm256_mul_ps(old, _mm256_set1_ps(alpha[r]));
+      _mm256_storeu_ps(dst, _mm256_blendv_ps(old, _mm256_fmadd_ps(sum, _mm256_set1_ps(scale[r]), kept), all));
     }
   }
 
