@@ -1,0 +1,163 @@
+#include "tests/support/fake_model.h"
+
+#include <algorithm>
+#include <map>
+
+namespace quorum::test {
+namespace {
+
+constexpr std::uint64_t kSeed = 0x9E3779B97F4A7C15U;
+
+/// The finaliser of SplitMix64.
+std::uint64_t Mix(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+  return x ^ (x >> 31);
+}
+
+std::uint64_t Extend(std::uint64_t history, tok::TokenId token) {
+  return Mix(history + kSeed + static_cast<std::uint64_t>(token));
+}
+
+}  // namespace
+
+std::uint64_t HashHistory(std::span<const tok::TokenId> history) {
+  std::uint64_t hash = kSeed;
+  for (const tok::TokenId token : history) hash = Extend(hash, token);
+  return hash;
+}
+
+FakeModel::FakeModel(const Options& options)
+    : options_(options), slots_(static_cast<std::size_t>(options.pages) * engine::kPageTokens) {}
+
+void FakeModel::HashLogits(std::span<const tok::TokenId> history, std::span<float> row) {
+  const std::uint64_t hash = HashHistory(history);
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    row[i] = static_cast<float>(Mix(hash + i * kSeed) >> 40) * 0x1p-21F - 4.0F;
+  }
+}
+
+FakeModel::Logits FakeModel::Saying(std::int32_t prompt_size, std::vector<tok::TokenId> reply) {
+  return [prompt_size, reply = std::move(reply)](std::span<const tok::TokenId> history, std::span<float> row) {
+    const auto said = static_cast<std::int32_t>(history.size()) - prompt_size;
+    std::fill(row.begin(), row.end(), 0.0F);
+    if (said < 0) return;
+    const std::size_t next = std::min(static_cast<std::size_t>(said), reply.size() - 1);
+    row[static_cast<std::size_t>(reply[next])] = 10.0F;
+  };
+}
+
+FakeModel::Slot& FakeModel::At(const engine::StepSlice& slice, std::int32_t pos) {
+  const std::int32_t page = slice.pages[static_cast<std::size_t>(pos / engine::kPageTokens)];
+  return slots_[static_cast<std::size_t>(page * engine::kPageTokens + pos % engine::kPageTokens)];
+}
+
+void FakeModel::Fault(std::string what) { faults_.push_back("step " + std::to_string(steps_.size()) + ": " + what); }
+
+bool FakeModel::CheckShape(std::span<const engine::StepSlice> slices, std::size_t floats) {
+  const std::size_t before = faults_.size();
+  std::int64_t tokens = 0;
+  std::int64_t rows = 0;
+  for (const engine::StepSlice& slice : slices) {
+    const auto size = static_cast<std::int32_t>(slice.tokens.size());
+    tokens += size;
+    rows += size - slice.first_logits;
+    if (size == 0) Fault("empty slice");
+    if (slice.first_logits < 0 || slice.first_logits > size) Fault("first_logits out of range");
+    if (slice.pos < 0 || slice.pos + size > options_.context) Fault("positions out of range");
+    if (static_cast<std::int64_t>(slice.pages.size()) * engine::kPageTokens < slice.pos + size) Fault("too few pages");
+    std::set<std::int32_t> distinct(slice.pages.begin(), slice.pages.end());
+    if (distinct.size() != slice.pages.size()) Fault("a page twice in one table");
+    if (!distinct.empty() && (*distinct.begin() < 0 || *distinct.rbegin() >= options_.pages)) Fault("no such page");
+    for (const tok::TokenId token : slice.tokens) {
+      if (token < 0 || token >= options_.vocab) Fault("token outside the vocabulary");
+    }
+  }
+  if (slices.empty()) Fault("empty step");
+  if (tokens > options_.max_step_tokens) Fault("too many tokens");
+  if (rows > options_.max_step_logits) Fault("too many rows of logits");
+  if (floats != static_cast<std::size_t>(rows * options_.vocab)) Fault("logits have the wrong size");
+  return faults_.size() == before;
+}
+
+/// A page that a slice writes belongs to no other slice's positions.
+void FakeModel::CheckSharing(std::span<const engine::StepSlice> slices) {
+  std::map<std::int32_t, int> users;
+  const auto last_page = [](const engine::StepSlice& slice) {
+    return (slice.pos + static_cast<std::int32_t>(slice.tokens.size()) - 1) / engine::kPageTokens;
+  };
+  for (const engine::StepSlice& slice : slices) {
+    for (std::int32_t page = 0; page <= last_page(slice); ++page) ++users[slice.pages[static_cast<std::size_t>(page)]];
+  }
+  for (const engine::StepSlice& slice : slices) {
+    for (std::int32_t page = slice.pos / engine::kPageTokens; page <= last_page(slice); ++page) {
+      if (users[slice.pages[static_cast<std::size_t>(page)]] != 1) Fault("writes a shared page");
+    }
+  }
+}
+
+std::vector<tok::TokenId> FakeModel::ReadHistory(const engine::StepSlice& slice) {
+  std::vector<tok::TokenId> history;
+  std::uint64_t hash = kSeed;
+  for (std::int32_t pos = 0; pos < slice.pos; ++pos) {
+    const Slot& slot = At(slice, pos);
+    hash = Extend(hash, slot.token);
+    if (slot.token < 0 || slot.history != hash) {
+      Fault("position " + std::to_string(pos) + " does not continue the history before it");
+    }
+    history.push_back(slot.token);
+  }
+  return history;
+}
+
+Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<float> out) {
+  if (before_step) QUORUM_TRY(before_step(slices));
+  if (!CheckShape(slices, out.size())) return Internal("malformed step: " + faults_.back());
+  CheckSharing(slices);
+  std::vector<std::vector<tok::TokenId>> histories;
+  for (const engine::StepSlice& slice : slices) histories.push_back(ReadHistory(slice));
+  steps_.emplace_back();
+  const auto vocab = static_cast<std::size_t>(options_.vocab);
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const engine::StepSlice& slice = slices[i];
+    std::vector<tok::TokenId>& history = histories[i];
+    std::uint64_t hash = HashHistory(history);
+    for (std::size_t t = 0; t < slice.tokens.size(); ++t) {
+      const tok::TokenId token = slice.tokens[t];
+      history.push_back(token);
+      hash = Extend(hash, token);
+      At(slice, slice.pos + static_cast<std::int32_t>(t)) = {token, hash};
+      if (t < static_cast<std::size_t>(slice.first_logits)) continue;
+      logits(history, out.first(vocab));
+      out = out.subspan(vocab);
+    }
+    const auto size = static_cast<std::int32_t>(slice.tokens.size());
+    tokens_computed_ += size;
+    steps_.back().push_back({history.front(), slice.pos, size, size - slice.first_logits});
+  }
+  return {};
+}
+
+FakeTokenizer::FakeTokenizer(std::int32_t vocab) {
+  for (std::int32_t id = 0; id + 1 < vocab; ++id) {
+    pieces_.push_back(id < 26 ? std::string(1, static_cast<char>('a' + id)) : std::to_string(id - 26));
+  }
+  pieces_.push_back("<eos>");
+  control_ = {vocab - 1};
+  ends_ = {vocab - 1};
+}
+
+std::string_view FakeTokenizer::TokenBytes(tok::TokenId id) const {
+  return id >= 0 && id < vocab_size() ? std::string_view(pieces_[static_cast<std::size_t>(id)]) : std::string_view();
+}
+
+std::optional<tok::TokenId> FakeTokenizer::eos() const {
+  return ends_.empty() ? std::nullopt : std::optional(*ends_.begin());
+}
+
+std::optional<tok::TokenId> FakeTokenizer::FindToken(std::string_view text) const {
+  const auto it = std::find(pieces_.begin(), pieces_.end(), text);
+  return it == pieces_.end() ? std::nullopt : std::optional(static_cast<tok::TokenId>(it - pieces_.begin()));
+}
+
+}  // namespace quorum::test
