@@ -1,6 +1,7 @@
 #include "engine/moe_router.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 
 #include "engine/base/check.h"
@@ -8,30 +9,30 @@
 namespace quorum::engine {
 namespace {
 
-/// The `k` highest of `values`, ids ascending. O(n k) with k small; comparisons with NaN are false, so a NaN is chosen
-/// only when nothing else is left.
+/// Whether a logit beats another; NaN loses against every number.
+bool Higher(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)); }
+
+/// The `k` highest of `values`, ids ascending. O(n k), with k small.
 void TopK(std::span<const float> values, std::int32_t k, std::int32_t* ids) {
   const auto n = static_cast<std::int32_t>(values.size());
   for (std::int32_t found = 0; found < k; ++found) {
     std::int32_t best = -1;
     for (std::int32_t i = 0; i < n; ++i) {
       if (std::find(ids, ids + found, i) != ids + found) continue;
-      const float value = values[static_cast<std::size_t>(i)];
-      if (best < 0 || value > values[static_cast<std::size_t>(best)]) best = i;
+      if (best < 0 || Higher(values[static_cast<std::size_t>(i)], values[static_cast<std::size_t>(best)])) best = i;
     }
     ids[found] = best;
   }
   std::sort(ids, ids + k);
 }
 
-/// 1 / (1 + exp(-x)) by the kernels' own exp: the softmax of (x, 0).
+}  // namespace
+
 float Sigmoid(const KernelTable& kernels, float x) {
-  float pair[2] = {x, 0.0F};
+  float pair[2] = {x, 0.0F};  // whose softmax it is
   kernels.softmax(pair, 2);
   return pair[0];
 }
-
-}  // namespace
 
 void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
                 float* weights) {

@@ -18,6 +18,9 @@ namespace quorum::engine {
 void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
                 float* weights);
 
+/// 1 / (1 + exp(-x)) by the kernels' own exp.
+float Sigmoid(const KernelTable& kernels, float x);
+
 /// Tokens and gate mass of every (layer, expert) since the start.
 struct ExpertStats {
   std::int32_t layers = 0;

@@ -22,14 +22,14 @@ constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
 double SinSeries(double x) {
   const double x2 = x * x;
   double sum = 0;
-  for (int n = 17; n >= 3; n -= 2) sum = (sum - 1.0) * x2 / static_cast<double>(n * (n - 1));
+  for (int n = 17; n >= 3; n -= 2) sum = -(sum + 1.0) * x2 / static_cast<double>(n * (n - 1));
   return x + x * sum;  // x - x^3/3! + ...
 }
 
 double CosSeries(double x) {
   const double x2 = x * x;
   double sum = 0;
-  for (int n = 18; n >= 2; n -= 2) sum = (sum - 1.0) * x2 / static_cast<double>(n * (n - 1));
+  for (int n = 18; n >= 2; n -= 2) sum = -(sum + 1.0) * x2 / static_cast<double>(n * (n - 1));
   return 1.0 + sum;  // 1 - x^2/2! + ...
 }
 

@@ -1,0 +1,231 @@
+#include "engine/forward.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace quorum::engine {
+namespace {
+
+std::int64_t QueryWidth(const ModelSpec& spec) {
+  return std::int64_t{spec.attention.heads} * spec.attention.head_dim;
+}
+std::int64_t KeyWidth(const ModelSpec& spec) {
+  return std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim;
+}
+
+ActForms WithFloats(ActForms forms) {
+  forms.floats = true;
+  return forms;
+}
+
+void Scale(float factor, std::int64_t n, float* x) {
+  if (factor == 1.0F) return;
+  for (std::int64_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+}  // namespace
+
+Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits,
+                          int threads)
+    : x(memory.Take<float>(limits.rows * spec.d_model)),
+      block(memory.Take<float>(limits.rows * spec.d_model)),
+      q(memory.Take<float>(limits.rows * QueryWidth(spec))),
+      k(memory.Take<float>(limits.rows * KeyWidth(spec))),
+      v(memory.Take<float>(limits.rows * KeyWidth(spec))),
+      cos(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
+      sin(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
+      model(memory, limits.rows, spec.d_model, WithFloats(forms.model)),
+      attended(memory, limits.rows, QueryWidth(spec), WithFloats(forms.attention)),
+      ffn(memory, spec, forms, limits.rows),
+      scratch_floats((FeedForward::ScratchFloats() + 15) / 16 * 16) {
+  scratch = memory.Take<float>(scratch_floats * threads);
+}
+
+std::int64_t Forward::WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits,
+                                     int threads) {
+  Bump counting;
+  const Buffers without_memory(counting, spec, forms, limits, threads);
+  return counting.size();
+}
+
+Result<std::unique_ptr<Forward>> Forward::Create(const ModelSpec& spec, const Weights& weights,
+                                                 const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
+                                                 const StepLimits& limits) {
+  const std::int64_t bytes = WorkspaceBytes(spec, weights.forms(), limits, pool.size());
+  QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(bytes)));
+  const Bump bump(memory.data());
+  return std::unique_ptr<Forward>(
+      new Forward(spec, weights, kernels, pool, cache, std::move(memory), bump, limits));
+}
+
+Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTable& kernels, ThreadPool& pool,
+                 KvCache& cache, AlignedBuffer memory, Bump bump, const StepLimits& limits)
+    : spec_(spec),
+      weights_(weights),
+      cache_(cache),
+      memory_(std::move(memory)),
+      buffers_(bump, spec, weights.forms(), limits, pool.size()),
+      team_{kernels, pool, buffers_.scratch, buffers_.scratch_floats},
+      rope_(MakeRopeTable(spec.rope)) {
+  rows_.reserve(static_cast<std::size_t>(limits.rows));
+  wanted_.reserve(static_cast<std::size_t>(limits.logits));
+}
+
+void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters) {
+  Gather(slices);
+  Start();
+  const std::int64_t rows = std::ssize(rows_);
+  for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+    const LayerWeights& layer = weights_.layers()[i];
+    const auto index = static_cast<std::int32_t>(i);
+    team_.ForRows(rows, [&](std::int64_t row) {
+      if (i > 0) AddToResidual(row);
+      NormRow(layer.attention_norm, layer.attention_input, row, row);
+    });
+    Attention(layer, index, slices);
+    team_.ForRows(rows, [&](std::int64_t row) {
+      if (layer.output_bias != nullptr) {
+        team_.kernels.add(layer.output_bias, spec_.d_model, buffers_.block + row * spec_.d_model);
+      }
+      AddToResidual(row);
+      NormRow(layer.ffn_norm, layer.ffn_input, row, row);
+      std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
+    });
+    buffers_.ffn.Run(team_, index, spec_.layers[i], layer, buffers_.model, rows, buffers_.block, counters);
+  }
+  if (!wanted_.empty()) Logits(logits);
+}
+
+void Forward::Gather(std::span<const StepSlice> slices) {
+  rows_.clear();
+  wanted_.clear();
+  for (const StepSlice& slice : slices) {
+    for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
+      const auto position = slice.pos + static_cast<std::int32_t>(i);
+      if (static_cast<std::int32_t>(i) >= slice.first_logits) {
+        wanted_.push_back(static_cast<std::int32_t>(rows_.size()));
+      }
+      rows_.push_back({slice.tokens[i], position, slice.pages[static_cast<std::size_t>(position / kPageTokens)],
+                       position % kPageTokens});
+    }
+  }
+}
+
+/// Embeddings, and the angles of each row's position.
+void Forward::Start() {
+  const std::int64_t pairs = spec_.rope.dims / 2;
+  team_.ForRows(std::ssize(rows_), [&](std::int64_t row) {
+    const Row& at = rows_[static_cast<std::size_t>(row)];
+    float* x = buffers_.x + row * spec_.d_model;
+    weights_.Embed(at.token, x);
+    Scale(spec_.embedding_scale, spec_.d_model, x);
+    RopeAngles(rope_, at.position, buffers_.cos + row * pairs, buffers_.sin + row * pairs);
+  });
+}
+
+/// x += residual_scale * block
+void Forward::AddToResidual(std::int64_t row) {
+  const float* block = buffers_.block + row * spec_.d_model;
+  float* x = buffers_.x + row * spec_.d_model;
+  if (spec_.residual_scale == 1.0F) {
+    team_.kernels.add(block, spec_.d_model, x);
+  } else {
+    team_.kernels.axpy(spec_.residual_scale, block, spec_.d_model, x);
+  }
+}
+
+/// Row `to` of the normed input, in the forms wanted, from row `row` of the residual stream.
+void Forward::NormRow(const float* weight, const ActForms& forms, std::int64_t row, std::int64_t to) {
+  float* normed = buffers_.model.Floats(to);
+  team_.kernels.rms_norm(buffers_.x + row * spec_.d_model, weight, spec_.norm_eps, spec_.d_model, normed);
+  buffers_.model.Quantize(team_.kernels, forms, to, 0, normed, spec_.d_model);
+}
+
+/// block = output matrix of attention over the cache and the step's own tokens.
+void Forward::Attention(const LayerWeights& layer, std::int32_t index, std::span<const StepSlice> slices) {
+  const std::int64_t rows = std::ssize(rows_);
+  const ActBuffer& in = buffers_.model;
+  const Product inputs[] = {{&layer.q, in.View(layer.q.format), buffers_.q, QueryWidth(spec_)},
+                            {&layer.k, in.View(layer.k.format), buffers_.k, KeyWidth(spec_)},
+                            {&layer.v, in.View(layer.v.format), buffers_.v, KeyWidth(spec_)}};
+  team_.Run(inputs, std::ssize(inputs), rows);
+  team_.ForRows(rows, [&](std::int64_t row) { RotateAndStore(layer, index, row); });
+
+  const AttentionSpec& attention = spec_.attention;
+  const AttentionParams params{.heads = attention.heads,
+                               .scale = attention.scale,
+                               .window = spec_.layers[static_cast<std::size_t>(index)].window,
+                               .softcap = attention.softcap,
+                               .sinks = layer.sinks};
+  Attend(team_.kernels, team_.pool, cache_, index, params, slices, buffers_.q, buffers_.attended.Floats(0));
+
+  team_.ForRows(rows, [&](std::int64_t row) {
+    buffers_.attended.Quantize(team_.kernels, layer.attention_output, row, 0, buffers_.attended.Floats(row),
+                               QueryWidth(spec_));
+  });
+  const Product output{&layer.output, buffers_.attended.View(layer.output.format), buffers_.block, spec_.d_model};
+  team_.Run(&output, 1, rows);
+}
+
+/// Biases, norms and rotation of a row's queries and keys; keys and values go to the cache.
+void Forward::RotateAndStore(const LayerWeights& layer, std::int32_t index, std::int64_t row) {
+  const AttentionSpec& attention = spec_.attention;
+  const KernelTable& kernels = team_.kernels;
+  float* q = buffers_.q + row * QueryWidth(spec_);
+  float* k = buffers_.k + row * KeyWidth(spec_);
+  float* v = buffers_.v + row * KeyWidth(spec_);
+  if (layer.q_bias != nullptr) {
+    kernels.add(layer.q_bias, QueryWidth(spec_), q);
+    kernels.add(layer.k_bias, KeyWidth(spec_), k);
+    kernels.add(layer.v_bias, KeyWidth(spec_), v);
+  }
+  if (layer.q_norm != nullptr) {
+    NormHeads(layer.q_norm, attention.heads, q);
+    NormHeads(layer.k_norm, attention.kv_heads, k);
+  }
+  const std::int64_t pairs = spec_.rope.dims / 2;
+  if (pairs > 0) {
+    const bool neox = spec_.rope.pairs == RopePairs::kNeox;
+    const float* cos = buffers_.cos + row * pairs;
+    const float* sin = buffers_.sin + row * pairs;
+    for (std::int64_t head = 0; head < attention.heads; ++head) {
+      kernels.rope(q + head * attention.head_dim, cos, sin, spec_.rope.dims, neox);
+    }
+    for (std::int64_t head = 0; head < attention.kv_heads; ++head) {
+      kernels.rope(k + head * attention.head_dim, cos, sin, spec_.rope.dims, neox);
+    }
+  }
+  const Row& at = rows_[static_cast<std::size_t>(row)];
+  cache_.Write(index, at.page, at.slot, k, v);
+}
+
+void Forward::NormHeads(const float* weight, std::int64_t heads, float* row) const {
+  const std::int64_t dim = spec_.attention.head_dim;
+  if (spec_.attention.qk_norm == QkNorm::kPerRow) {
+    team_.kernels.rms_norm(row, weight, spec_.norm_eps, heads * dim, row);
+    return;
+  }
+  for (std::int64_t head = 0; head < heads; ++head) {
+    team_.kernels.rms_norm(row + head * dim, weight, spec_.norm_eps, dim, row + head * dim);
+  }
+}
+
+void Forward::Logits(float* logits) {
+  const std::int64_t count = std::ssize(wanted_);
+  team_.ForRows(count, [&](std::int64_t to) {
+    const std::int64_t row = wanted_[static_cast<std::size_t>(to)];
+    AddToResidual(row);
+    NormRow(weights_.final_norm(), weights_.output_input(), row, to);
+  });
+  const Product product{&weights_.output(), buffers_.model.View(weights_.output().format), logits, spec_.vocab_size};
+  team_.Run(&product, 1, count);
+  if (spec_.logit_scale != 1.0F) {
+    team_.ForRows(count, [&](std::int64_t row) {
+      Scale(spec_.logit_scale, spec_.vocab_size, logits + row * spec_.vocab_size);
+    });
+  }
+}
+
+}  // namespace quorum::engine

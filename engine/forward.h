@@ -1,0 +1,90 @@
+// The forward pass of a decoder over one step: a list of phases, each shared out over the pool. It reads ModelSpec and
+// packed weights and knows no model family. Every value is computed by operations that do not depend on what else is
+// in the step, on the number of threads, or on the kernel table (DESIGN 4). reference.cc says the same in plain loops.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/result.h"
+#include "engine/forward_buffers.h"
+#include "engine/kv_cache.h"
+#include "engine/model_spec.h"
+#include "engine/moe.h"
+#include "engine/rope.h"
+#include "engine/step_model.h"
+#include "engine/weights.h"
+
+namespace quorum::engine {
+
+/// The largest step.
+struct StepLimits {
+  std::int64_t rows = 0;    // tokens
+  std::int64_t logits = 0;  // rows of logits
+};
+
+/// Working memory and the phases. One step at a time.
+class Forward {
+ public:
+  /// Bytes that Create allocates.
+  static std::int64_t WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits,
+                                     int threads);
+
+  /// All references must outlive the object. Errors: kInternal (no address space).
+  static Result<std::unique_ptr<Forward>> Create(const ModelSpec& spec, const Weights& weights,
+                                                 const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
+                                                 const StepLimits& limits);
+
+  /// Computes one step as StepModel::Step. REQUIRES: slices within the limits, all ids, positions and pages in range;
+  /// `logits` has room for the rows asked for. Counts routed tokens in `counters` if not null.
+  void Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters);
+
+ private:
+  /// Where a row's token stands.
+  struct Row {
+    std::int32_t token, position, page, slot;
+  };
+  /// Arrays of (rows, ...) in the workspace.
+  struct Buffers {
+    Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits, int threads);
+    float* x;           // (rows, d_model) the residual stream
+    float* block;       // (rows, d_model) what attention or the networks add to it
+    float* q;           // (rows, heads * head_dim)
+    float* k;           // (rows, kv_heads * head_dim)
+    float* v;           // (rows, kv_heads * head_dim)
+    float* cos;         // (rows, rope.dims / 2)
+    float* sin;         // (rows, rope.dims / 2)
+    ActBuffer model;    // (rows, d_model) normed input of a block
+    ActBuffer attended; // (rows, heads * head_dim) output of attention
+    FeedForward ffn;
+    float* scratch;     // (threads, scratch_floats)
+    std::int64_t scratch_floats;
+  };
+
+  Forward(const ModelSpec& spec, const Weights& weights, const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
+          AlignedBuffer memory, Bump bump, const StepLimits& limits);
+
+  void Gather(std::span<const StepSlice> slices);
+  void Start();
+  void Attention(const LayerWeights& layer, std::int32_t index, std::span<const StepSlice> slices);
+  void RotateAndStore(const LayerWeights& layer, std::int32_t index, std::int64_t row);
+  void NormHeads(const float* weight, std::int64_t heads, float* row) const;
+  void AddToResidual(std::int64_t row);
+  void NormRow(const float* weight, const ActForms& forms, std::int64_t row, std::int64_t to);
+  void Logits(float* logits);
+
+  const ModelSpec& spec_;
+  const Weights& weights_;
+  KvCache& cache_;
+  AlignedBuffer memory_;
+  Buffers buffers_;
+  Team team_;
+  RopeTable rope_;
+  std::vector<Row> rows_;
+  std::vector<std::int32_t> wanted_;  // rows whose logits are asked for, ascending
+};
+
+}  // namespace quorum::engine

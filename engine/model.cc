@@ -1,0 +1,199 @@
+#include "engine/model.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "engine/base/check.h"
+#include "engine/base/log.h"
+#include "engine/kernels/dispatch.h"
+#include "engine/model_config.h"
+
+namespace quorum::engine {
+namespace {
+
+std::int32_t PagesOf(std::int64_t positions) {
+  return static_cast<std::int32_t>((positions + kPageTokens - 1) / kPageTokens);
+}
+
+KvShape ShapeOf(const ModelSpec& spec, KvType type) {
+  return {.layers = static_cast<std::int32_t>(spec.layers.size()),
+          .kv_heads = spec.attention.kv_heads,
+          .head_dim_k = spec.attention.head_dim,
+          .head_dim_v = spec.attention.head_dim,
+          .type = type};
+}
+
+Status CheckOptions(const LoadOptions& options) {
+  if (options.context < 0 || options.context > 1 << 20) {
+    return InvalidArgument(fmt::format("the context length is {}, expected 1 to {}", options.context, 1 << 20));
+  }
+  if (options.max_batch < 1 || options.max_batch > 4096) {
+    return InvalidArgument(fmt::format("the batch size is {}, expected 1 to 4096", options.max_batch));
+  }
+  if (options.kv_bytes < 0 || options.max_step_tokens < 0 || options.max_step_logits < 0 ||
+      options.max_step_tokens > 1 << 16 || options.max_step_logits > 1 << 16) {
+    return InvalidArgument("sizes of the KV cache and of a step must not be negative, and steps at most 65536 rows");
+  }
+  return {};
+}
+
+/// What a model will hold, settled before anything is allocated.
+struct Sizes {
+  std::int32_t context = 0;
+  std::int32_t pages = 0;
+  StepLimits limits;
+  MemoryPlan plan;
+};
+
+Error TooBig(const MemoryPlan& plan, const MemoryLimit& memory) {
+  return InvalidArgument(fmt::format(
+      "this model needs {} of memory (weights {}, KV cache {}, workspace {}), but only {} are available ({})",
+      FormatBytes(plan.total()), FormatBytes(plan.weights), FormatBytes(plan.kv_cache), FormatBytes(plan.workspace),
+      FormatBytes(memory.available), memory.source));
+}
+
+Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const LoadOptions& options) {
+  const MemoryLimit memory = options.memory.available > 0 ? options.memory : AvailableMemory();
+  Sizes sizes;
+  sizes.context = options.context > 0 ? options.context : spec.context_length;
+  if (sizes.context > spec.context_length) {
+    Log(LogLevel::kWarn, "a context of {} is asked for, but this model was made for {}: expect poor answers beyond it",
+        sizes.context, spec.context_length);
+  }
+  sizes.limits.rows = options.max_step_tokens > 0 ? options.max_step_tokens : 512 + options.max_batch;
+  sizes.limits.logits = options.max_step_logits > 0 ? options.max_step_logits : std::max(options.max_batch, 64);
+  sizes.limits.logits = std::min(sizes.limits.logits, sizes.limits.rows);
+  sizes.plan.weights = weights.bytes;
+  sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, options.pool->size());
+
+  const std::int64_t page_bytes = KvCache::BytesPerPage(ShapeOf(spec, options.kv_type));
+  const std::int64_t one_context = PagesOf(sizes.context);
+  const std::int64_t all = one_context * options.max_batch;
+  std::int64_t pages = 0;
+  if (options.kv_bytes > 0) {
+    pages = std::min(options.kv_bytes / page_bytes, all);
+    if (pages < 1) {
+      return InvalidArgument(fmt::format("a KV cache of {} is too small: one page of {} tokens takes {}",
+                                         FormatBytes(options.kv_bytes), kPageTokens, FormatBytes(page_bytes)));
+    }
+  } else {
+    const std::int64_t left = std::max<std::int64_t>(memory.available - sizes.plan.total(), 0);
+    pages = std::clamp<std::int64_t>(left / 2 / page_bytes, one_context, all);
+    // Nobody asked for this context: a shorter one that fits is better than none.
+    if (options.context == 0) pages = std::clamp<std::int64_t>(left / 2 / page_bytes, 1, all);
+  }
+  pages = std::min<std::int64_t>(pages, std::numeric_limits<std::int32_t>::max() / 2);
+  sizes.pages = static_cast<std::int32_t>(pages);
+  sizes.plan.kv_cache = pages * page_bytes;
+  if (sizes.plan.total() > memory.available) return TooBig(sizes.plan, memory);
+  if (pages < one_context) {
+    const auto fits = static_cast<std::int32_t>(pages * kPageTokens);
+    Log(LogLevel::kWarn, "the KV cache holds {} tokens: the context is cut from {} to that", fits, sizes.context);
+    sizes.context = fits;
+  }
+  return sizes;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOptions& options) {
+  QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(path));
+  QUORUM_ASSIGN(ModelSpec spec, SpecFromGguf(file));
+  QUORUM_ASSIGN(const ModelTensors tensors, TensorsFromGguf(file, spec));
+  Result<std::unique_ptr<Model>> model =
+      Create(std::move(spec), tensors, options, [&](std::span<const std::byte> bytes) {
+        quant::GgufTensor part;
+        part.data = bytes;
+        file.Release(part);
+      });
+  if (!model.ok()) return Error{model.error().code, path + ": " + model.error().message, {}, {}};
+  return model;
+}
+
+Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors& tensors, const LoadOptions& options,
+                                             const std::function<void(std::span<const std::byte>)>& release) {
+  QUORUM_CHECK(options.pool != nullptr);
+  QUORUM_TRY(CheckOptions(options));
+  QUORUM_TRY(CheckSpec(spec));
+  QUORUM_TRY(CheckTensors(spec, tensors));
+  const KernelTable* kernels = options.kernels;
+  if (kernels == nullptr) {
+    QUORUM_ASSIGN(kernels, ChooseKernels());
+  }
+  QUORUM_ASSIGN(const WeightPlan weight_plan, Weights::Plan(spec, tensors));
+  QUORUM_ASSIGN(const Sizes sizes, Settle(spec, weight_plan, options));
+  Log(LogLevel::kInfo, "{}", DescribeSpec(spec));
+  Log(LogLevel::kInfo, "memory: weights {}, KV cache {} ({} tokens), workspace {}; {} kernels, {} threads",
+      FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
+      FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size());
+
+  QUORUM_ASSIGN(Weights weights, Weights::Pack(spec, tensors, *options.pool, release, options.progress));
+  QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, options.kv_type), sizes.pages));
+  std::unique_ptr<Model> model(new Model(std::move(spec), *kernels, std::move(weights), std::move(cache),
+                                         sizes.context, sizes.limits, sizes.plan));
+  QUORUM_ASSIGN(model->forward_, Forward::Create(model->spec_, model->weights_, *kernels, *options.pool,
+                                                 *model->cache_, sizes.limits));
+  return model;
+}
+
+Model::Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCache cache, std::int32_t context,
+             const StepLimits& limits, const MemoryPlan& plan)
+    : spec_(std::move(spec)),
+      kernels_(&kernels),
+      weights_(std::move(weights)),
+      cache_(std::make_unique<KvCache>(std::move(cache))),
+      context_(context),
+      limits_(limits),
+      plan_(plan),
+      counters_(static_cast<std::int32_t>(spec_.layers.size()), spec_.max_experts()) {}
+
+Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) const {
+  std::int64_t rows = 0;
+  std::int64_t wanted = 0;
+  for (const StepSlice& slice : slices) {
+    const std::int64_t n = std::ssize(slice.tokens);
+    if (n == 0) return InvalidArgument("a slice of the step has no tokens");
+    if (slice.pos < 0 || slice.pos + n > context_) {
+      return InvalidArgument(fmt::format("positions {} to {} lie outside the context of {}", slice.pos,
+                                         slice.pos + n - 1, context_));
+    }
+    if (std::ssize(slice.pages) < PagesOf(slice.pos + n)) {
+      return InvalidArgument(
+          fmt::format("{} pages do not cover {} positions", slice.pages.size(), slice.pos + n));
+    }
+    for (std::int64_t i = 0; i < PagesOf(slice.pos + n); ++i) {
+      const std::int32_t page = slice.pages[static_cast<std::size_t>(i)];
+      if (page < 0 || page >= num_pages()) return InvalidArgument(fmt::format("page {} does not exist", page));
+    }
+    for (const tok::TokenId token : slice.tokens) {
+      if (token < 0 || token >= spec_.vocab_size) {
+        return InvalidArgument(
+            fmt::format("token {} is outside the vocabulary of {}", token, spec_.vocab_size));
+      }
+    }
+    if (slice.first_logits < 0 || slice.first_logits > n) {
+      return InvalidArgument(fmt::format("logits are asked for from token {} of {}", slice.first_logits, n));
+    }
+    rows += n;
+    wanted += n - slice.first_logits;
+  }
+  if (rows > limits_.rows || wanted > limits_.logits) {
+    return InvalidArgument(fmt::format("a step of {} tokens and {} rows of logits is over the limits of {} and {}",
+                                       rows, wanted, limits_.rows, limits_.logits));
+  }
+  if (logits < static_cast<std::size_t>(wanted * spec_.vocab_size)) {
+    return InvalidArgument(fmt::format("room for {} logits, {} are needed", logits, wanted * spec_.vocab_size));
+  }
+  return {};
+}
+
+Status Model::Step(std::span<const StepSlice> slices, std::span<float> logits) {
+  QUORUM_TRY(CheckStep(slices, logits.size()));
+  if (!slices.empty()) forward_->Step(slices, logits.data(), spec_.has_experts() ? &counters_ : nullptr);
+  return {};
+}
+
+}  // namespace quorum::engine

@@ -1,0 +1,90 @@
+// A decoder loaded from a file: spec, packed weights, KV cache and workspace behind StepModel.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "engine/base/result.h"
+#include "engine/forward.h"
+#include "engine/kernels/kernel_table.h"
+#include "engine/kv_cache.h"
+#include "engine/memory_limit.h"
+#include "engine/model_spec.h"
+#include "engine/model_tensors.h"
+#include "engine/moe_router.h"
+#include "engine/step_model.h"
+#include "engine/thread_pool.h"
+#include "engine/weights.h"
+#include "quant/gguf.h"
+
+namespace quorum::engine {
+
+struct LoadOptions {
+  ThreadPool* pool = nullptr;            // required; must outlive the model, which is its only user meanwhile
+  const KernelTable* kernels = nullptr;  // null: ChooseKernels()
+  std::int32_t context = 0;              // positions of one sequence; 0: the model's own
+  std::int32_t max_batch = 32;           // sequences that the KV cache is sized for
+  std::int64_t kv_bytes = 0;             // KV cache; 0: max_batch whole contexts, at most half of the free memory
+  KvType kv_type = KvType::kInt8;
+  std::int32_t max_step_tokens = 0;      // rows of a step; 0: 512 + max_batch
+  std::int32_t max_step_logits = 0;      // rows of logits of a step; 0: max(max_batch, 64)
+  MemoryLimit memory;                    // available == 0: ask the system
+  /// Called on the loading thread with the file bytes packed so far and in all. May be null.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
+};
+
+/// Where a model's memory goes, in bytes.
+struct MemoryPlan {
+  std::int64_t weights = 0;
+  std::int64_t kv_cache = 0;
+  std::int64_t workspace = 0;
+  std::int64_t total() const { return weights + kv_cache + workspace; }
+};
+
+class Model final : public StepModel {
+ public:
+  /// Loads a GGUF file. The plan is logged before anything is allocated.
+  /// Errors: those of GgufFile::Open, SpecFromGguf and TensorsFromGguf; kInvalidArgument when the options ask for what
+  /// the model cannot do or for more memory than there is (with the sum).
+  static Result<std::unique_ptr<Model>> Load(const std::string& path, const LoadOptions& options);
+
+  /// The same from parts. `release` is told of file bytes that are not needed any more; may be null.
+  static Result<std::unique_ptr<Model>> Create(ModelSpec spec, const ModelTensors& tensors, const LoadOptions& options,
+                                               const std::function<void(std::span<const std::byte>)>& release = {});
+
+  std::int32_t vocab_size() const override { return spec_.vocab_size; }
+  std::int32_t context_length() const override { return context_; }
+  std::int32_t num_pages() const override { return cache_->num_pages(); }
+  std::int32_t max_step_tokens() const override { return static_cast<std::int32_t>(limits_.rows); }
+  std::int32_t max_step_logits() const override { return static_cast<std::int32_t>(limits_.logits); }
+
+  /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed.
+  Status Step(std::span<const StepSlice> slices, std::span<float> logits) override;
+
+  const ModelSpec& spec() const { return spec_; }
+  const MemoryPlan& memory() const { return plan_; }
+  const KernelTable& kernels() const { return *kernels_; }
+  KvType kv_type() const { return cache_->shape().type; }
+  /// Exact counts since loading. Thread-safe, also during a step.
+  ExpertStats expert_stats() const { return counters_.Read(); }
+
+ private:
+  Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCache cache, std::int32_t context,
+        const StepLimits& limits, const MemoryPlan& plan);
+  Status CheckStep(std::span<const StepSlice> slices, std::size_t logits) const;
+
+  ModelSpec spec_;
+  const KernelTable* kernels_;
+  Weights weights_;
+  std::unique_ptr<KvCache> cache_;
+  std::int32_t context_;
+  StepLimits limits_;
+  MemoryPlan plan_;
+  ExpertCounters counters_;
+  std::unique_ptr<Forward> forward_;
+};
+
+}  // namespace quorum::engine

@@ -1,0 +1,196 @@
+#include "engine/moe.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/base/check.h"
+
+namespace quorum::engine {
+namespace {
+
+// Hidden columns of a task: whole blocks of the down matrix's activations, so that the task can quantize them.
+constexpr std::int64_t kWideColumns = 256;  // blocks of 256
+constexpr std::int64_t kColumns = 128;      // blocks of 32, and floats
+
+std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t SlotsPerRow(const ModelSpec& spec) {
+  std::int64_t most = 1;
+  for (const LayerSpec& layer : spec.layers) {
+    const std::int64_t slots = (layer.experts > 0 ? spec.router.top_k : 1) + (layer.shared_ff > 0 ? 1 : 0);
+    most = std::max(most, slots);
+  }
+  return most;
+}
+
+}  // namespace
+
+FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows)
+    : router_(spec.router), d_model_(spec.d_model) {
+  const std::int64_t slots = max_rows * SlotsPerRow(spec);
+  const std::int64_t experts = spec.max_experts();
+  router_logits_ = memory.Take<float>(max_rows * experts);
+  expert_ids_ = memory.Take<std::int32_t>(max_rows * std::max(spec.router.top_k, 1));
+  expert_weights_ = memory.Take<float>(max_rows * std::max(spec.router.top_k, 1));
+  shared_weights_ = memory.Take<float>(max_rows);
+  slot_rows_ = memory.Take<std::int32_t>(slots);
+  slot_weights_ = memory.Take<float>(slots);
+  hidden_ = ActBuffer(memory, slots, spec.max_ff(), forms.hidden);
+  fill_.reserve(static_cast<std::size_t>(experts) + 1);
+  groups_.reserve(static_cast<std::size_t>(experts) + 1);
+  const std::int64_t row_blocks = CeilDiv(slots, kRowBlock) + experts + 1;
+  hidden_tasks_.reserve(static_cast<std::size_t>(row_blocks * CeilDiv(spec.max_ff(), kColumns)));
+}
+
+std::int64_t FeedForward::ScratchFloats() {
+  // Gate and up of a task side by side, then one row of silu(gate) * up.
+  return kRowBlock * 2 * kWideColumns + kWideColumns;
+}
+
+void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
+                      ActBuffer& in, std::int64_t rows, float* out, ExpertCounters* counters) {
+  Route(team, spec, weights, in, rows);
+  GroupByExpert(layer, spec, weights, rows, counters);
+  SplitHidden(team);
+  team.pool.ParallelFor(std::ssize(hidden_tasks_), [&](std::int64_t task, int worker) {
+    Hidden(team, hidden_tasks_[static_cast<std::size_t>(task)], in, team.Scratch(worker));
+  });
+  const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
+  const std::int64_t step = team.PanelsPerTask(panels);
+  team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int worker) {
+    Down(team, task * step, std::min(panels, (task + 1) * step), out, team.Scratch(worker));
+  });
+}
+
+void FeedForward::Route(const Team& team, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in,
+                        std::int64_t rows) {
+  Product products[2];
+  std::int64_t count = 0;
+  if (spec.experts > 0) {
+    products[count++] = {&weights.router, in.View(weights.router.format), router_logits_, spec.experts};
+  }
+  const bool gated = spec.shared_ff > 0 && weights.shared_gate.n > 0;
+  if (gated) products[count++] = {&weights.shared_gate, in.View(weights.shared_gate.format), shared_weights_, 1};
+  if (count > 0) team.Run(products, count, rows);
+  if (spec.shared_ff > 0 && !gated) std::fill_n(shared_weights_, rows, 1.0F);
+  if (count == 0) return;
+  team.ForRows(rows, [&](std::int64_t row) {
+    if (spec.experts > 0) {
+      RouteToken(team.kernels, router_,
+                 {router_logits_ + row * spec.experts, static_cast<std::size_t>(spec.experts)},
+                 expert_ids_ + row * router_.top_k, expert_weights_ + row * router_.top_k);
+    }
+    if (gated) shared_weights_[row] = Sigmoid(team.kernels, shared_weights_[row]);
+  });
+}
+
+void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
+                                std::int64_t rows, ExpertCounters* counters) {
+  groups_.clear();
+  const auto add_all = [&](const NetworkWeights& network, const float* weight_of_row) {
+    const std::int64_t begin = groups_.empty() ? 0 : groups_.back().end;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      slot_rows_[begin + row] = static_cast<std::int32_t>(row);
+      slot_weights_[begin + row] = weight_of_row == nullptr ? 1.0F : weight_of_row[row];
+    }
+    groups_.push_back({&network, begin, begin + rows});
+  };
+  if (spec.experts == 0) {
+    add_all(weights.networks.front(), nullptr);
+    return;
+  }
+  const std::int64_t k = router_.top_k;
+  fill_.assign(static_cast<std::size_t>(spec.experts) + 1, 0);
+  for (std::int64_t i = 0; i < rows * k; ++i) ++fill_[static_cast<std::size_t>(expert_ids_[i]) + 1];
+  for (std::int64_t e = 0; e < spec.experts; ++e) {
+    const auto at = static_cast<std::size_t>(e);
+    if (fill_[at + 1] > 0) groups_.push_back({&weights.networks[at], fill_[at], fill_[at] + fill_[at + 1]});
+    fill_[at + 1] += fill_[at];
+  }
+  for (std::int64_t i = 0; i < rows * k; ++i) {
+    const std::int64_t slot = fill_[static_cast<std::size_t>(expert_ids_[i])]++;
+    slot_rows_[slot] = static_cast<std::int32_t>(i / k);
+    slot_weights_[slot] = expert_weights_[i];
+  }
+  if (counters != nullptr) {
+    for (const Group& group : groups_) {
+      double mass = 0;
+      for (std::int64_t slot = group.begin; slot < group.end; ++slot) mass += static_cast<double>(slot_weights_[slot]);
+      counters->Count(layer, static_cast<std::int32_t>(group.network - weights.networks.data()),
+                      static_cast<std::uint64_t>(group.end - group.begin), mass);
+    }
+  }
+  if (spec.shared_ff > 0) add_all(weights.networks.back(), shared_weights_);
+}
+
+void FeedForward::SplitHidden(const Team& team) {
+  hidden_tasks_.clear();
+  for (const Group& group : groups_) {
+    const NetworkWeights& network = *group.network;
+    const std::int64_t block = ActBlock(network.down.format);
+    std::int64_t width = block > 32 ? kWideColumns : kColumns;
+    // Few networks on many threads: narrower tasks, where blocks allow it.
+    const std::int64_t wanted = 4 * static_cast<std::int64_t>(team.pool.size());
+    while (block <= 32 && width > 64 && std::ssize(groups_) * CeilDiv(network.ff, width) < wanted) width /= 2;
+    for (std::int64_t col = 0; col < network.ff; col += width) {
+      for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
+        hidden_tasks_.push_back({&network, slot, std::min(kRowBlock, group.end - slot), col,
+                                 std::min(width, network.ff - col)});
+      }
+    }
+  }
+}
+
+void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, float* scratch) {
+  const KernelTable& kernels = team.kernels;
+  const NetworkWeights& network = *task.network;
+  const std::int32_t* rows = slot_rows_ + task.slot;
+  const std::int64_t begin = task.col / kPanelRows;
+  const std::int64_t end = CeilDiv(task.col + task.cols, kPanelRows);
+  const std::int64_t width = (end - begin) * kPanelRows;
+  // scratch: (m, 2 * width); gate and up alternate every 16 columns when interleaved, else up lies behind gate.
+  const std::int64_t ld = 2 * width;
+  if (network.interleaved) {
+    kernels.matmul(network.gate_up, in.View(network.gate_up.format), rows, task.m, 2 * begin, 2 * end, scratch, ld);
+  } else {
+    kernels.matmul(network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld);
+    kernels.matmul(network.up, in.View(network.up.format), rows, task.m, begin, end, scratch + width, ld);
+  }
+  ActForms forms;
+  forms.Add(network.down.format);
+  float* row = scratch + kRowBlock * 2 * kWideColumns;
+  for (std::int64_t i = 0; i < task.m; ++i) {
+    const float* both = scratch + i * ld;
+    if (network.interleaved) {
+      for (std::int64_t col = 0; col < width; col += kPanelRows) {
+        kernels.swiglu(both + 2 * col, both + 2 * col + kPanelRows, kPanelRows, row + col);
+      }
+    } else {
+      kernels.swiglu(both, both + width, width, row);
+    }
+    if (forms.floats) {
+      std::memcpy(hidden_.Floats(task.slot + i) + task.col, row, static_cast<std::size_t>(task.cols) * sizeof(float));
+    } else {
+      hidden_.Quantize(kernels, forms, task.slot + i, task.col, row, task.cols);
+    }
+  }
+}
+
+void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, float* scratch) const {
+  const std::int64_t col = begin * kPanelRows;
+  const std::int64_t width = (end - begin) * kPanelRows;
+  const std::int64_t cols = std::min(width, d_model_ - col);
+  for (const Group& group : groups_) {
+    const PackedView& down = group.network->down;
+    for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
+      const std::int64_t m = std::min(kRowBlock, group.end - slot);
+      team.kernels.matmul(down, hidden_.View(down.format, slot), nullptr, m, begin, end, scratch, width);
+      for (std::int64_t i = 0; i < m; ++i) {
+        float* dst = out + std::int64_t{slot_rows_[slot + i]} * d_model_ + col;
+        team.kernels.axpy(slot_weights_[slot + i], scratch + i * width, cols, dst);
+      }
+    }
+  }
+}
+
+}  // namespace quorum::engine

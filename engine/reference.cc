@@ -1,0 +1,267 @@
+#include "engine/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "engine/kernels/packed_matrix.h"
+#include "engine/rope.h"
+
+namespace quorum::engine {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats FloatsOf(const std::optional<TensorRef>& tensor) { return tensor ? tensor->Floats() : Floats(); }
+
+std::span<float> RowOf(Floats& matrix, std::int64_t row, std::int64_t cols) {
+  return {matrix.data() + row * cols, static_cast<std::size_t>(cols)};
+}
+std::span<const float> RowOf(const Floats& matrix, std::int64_t row, std::int64_t cols) {
+  return {matrix.data() + row * cols, static_cast<std::size_t>(cols)};
+}
+
+double Dot(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return sum;
+}
+
+/// Each block of `block` values as q * scale with scale = max|x| / 127 and q an integer.
+Floats RoundToInt8(std::span<const float> x, std::int64_t block) {
+  Floats rounded(x.begin(), x.end());
+  for (std::size_t begin = 0; begin < x.size(); begin += static_cast<std::size_t>(block)) {
+    const std::size_t end = std::min(x.size(), begin + static_cast<std::size_t>(block));
+    float top = 0;
+    for (std::size_t i = begin; i < end; ++i) top = std::max(top, std::abs(x[i]));
+    for (std::size_t i = begin; i < end && top > 0; ++i) {
+      rounded[i] = std::nearbyint(x[i] * (127.0F / top)) * (top / 127.0F);
+    }
+  }
+  return rounded;
+}
+
+void Norm(std::span<float> x, std::span<const float> weight, float eps) {
+  const double mean = Dot(x, x) / static_cast<double>(x.size());
+  const auto scale = static_cast<float>(1.0 / std::sqrt(mean + static_cast<double>(eps)));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = x[i] * scale * weight[i];
+}
+
+Floats Normed(std::span<const float> x, std::span<const float> weight, float eps) {
+  Floats y(x.begin(), x.end());
+  Norm(y, weight, eps);
+  return y;
+}
+
+void Softmax(std::span<float> x) {
+  const float top = *std::max_element(x.begin(), x.end());
+  double sum = 0;
+  for (float& value : x) {
+    value = std::exp(value - top);
+    sum += static_cast<double>(value);
+  }
+  for (float& value : x) value = static_cast<float>(static_cast<double>(value) / sum);
+}
+
+void AddScaled(float factor, std::span<const float> x, std::span<float> y) {
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += factor * x[i];
+}
+
+}  // namespace
+
+Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool round_activations)
+    : spec_(spec),
+      round_activations_(round_activations),
+      embedding_(tensors.embedding.Floats()),
+      final_norm_(tensors.final_norm.Floats()),
+      output_(Load(tensors.output ? *tensors.output : tensors.embedding)) {
+  for (const LayerTensors& src : tensors.layers) {
+    Layer layer;
+    layer.attention_norm = src.attention_norm.Floats();
+    layer.q = Load(src.q);
+    layer.k = Load(src.k);
+    layer.v = Load(src.v);
+    layer.output = Load(src.output);
+    layer.q_bias = FloatsOf(src.q_bias);
+    layer.k_bias = FloatsOf(src.k_bias);
+    layer.v_bias = FloatsOf(src.v_bias);
+    layer.output_bias = FloatsOf(src.output_bias);
+    layer.q_norm = FloatsOf(src.q_norm);
+    layer.k_norm = FloatsOf(src.k_norm);
+    layer.sinks = FloatsOf(src.sinks);
+    layer.ffn_norm = src.ffn_norm.Floats();
+    layer.router.values = FloatsOf(src.router);  // always in floats
+    layer.shared_gate = FloatsOf(src.shared_gate);
+    for (const NetworkTensors& one : src.networks) layer.networks.push_back(Load(one));
+    if (src.shared) layer.networks.push_back(Load(*src.shared));
+    layers_.push_back(std::move(layer));
+  }
+}
+
+Reference::Matrix Reference::Load(const TensorRef& tensor) const {
+  return {tensor.Floats(), round_activations_ ? ActBlock(*PackFormatOf(tensor.type)) : 0};
+}
+
+Reference::Network Reference::Load(const NetworkTensors& tensors) const {
+  return {Load(tensors.gate), Load(tensors.up), Load(tensors.down)};
+}
+
+/// y = W x (+ bias), W (rows, x.size())
+std::vector<float> Reference::MatVec(const Matrix& w, std::span<const float> x, const Floats& bias) {
+  if (w.act_block > 0) return MatVec({w.values, 0}, RoundToInt8(x, w.act_block), bias);
+  Floats y(w.values.size() / x.size());
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    y[i] = static_cast<float>(Dot(RowOf(w.values, static_cast<std::int64_t>(i), std::ssize(x)), x));
+    if (!bias.empty()) y[i] += bias[i];
+  }
+  return y;
+}
+
+std::vector<float> Reference::Logits(std::span<const tok::TokenId> tokens) const {
+  const std::int64_t n = std::ssize(tokens);
+  const std::int64_t d = spec_.d_model;
+  Floats x(static_cast<std::size_t>(n * d));
+  for (std::int64_t t = 0; t < n; ++t) {
+    const std::span<const float> embedding = RowOf(embedding_, tokens[static_cast<std::size_t>(t)], d);
+    AddScaled(spec_.embedding_scale, embedding, RowOf(x, t, d));
+  }
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    Attention(layers_[i], spec_.layers[i].window, n, x);
+    for (std::int64_t t = 0; t < n; ++t) FeedForward(layers_[i], spec_.layers[i], RowOf(x, t, d));
+  }
+  Floats logits;
+  for (std::int64_t t = 0; t < n; ++t) {
+    for (const float logit : MatVec(output_, Normed(RowOf(x, t, d), final_norm_, spec_.norm_eps))) {
+      logits.push_back(logit * spec_.logit_scale);
+    }
+  }
+  return logits;
+}
+
+void Reference::Attention(const Layer& layer, std::int32_t window, std::int64_t tokens, Floats& x) const {
+  const AttentionSpec& attention = spec_.attention;
+  const std::int64_t d = spec_.d_model;
+  Floats queries, keys, values;  // (tokens, heads or kv_heads, head_dim)
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const Floats normed = Normed(RowOf(x, t, d), layer.attention_norm, spec_.norm_eps);
+    Floats q = MatVec(layer.q, normed, layer.q_bias);
+    Floats k = MatVec(layer.k, normed, layer.k_bias);
+    const Floats v = MatVec(layer.v, normed, layer.v_bias);
+    NormAndRotate(layer.q_norm, attention.heads, t, q);
+    NormAndRotate(layer.k_norm, attention.kv_heads, t, k);
+    queries.insert(queries.end(), q.begin(), q.end());
+    keys.insert(keys.end(), k.begin(), k.end());
+    values.insert(values.end(), v.begin(), v.end());
+  }
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const Floats mixed = Attend(layer, window, t, queries, keys, values);
+    AddScaled(spec_.residual_scale, MatVec(layer.output, mixed, layer.output_bias), RowOf(x, t, d));
+  }
+}
+
+/// All heads of one token: softmax(scale * q k) v over the positions that it sees.
+Floats Reference::Attend(const Layer& layer, std::int32_t window, std::int64_t token, const Floats& q,
+                         const Floats& keys, const Floats& values) const {
+  const AttentionSpec& attention = spec_.attention;
+  const std::int64_t dim = attention.head_dim;
+  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, token - window + 1) : 0;
+  Floats mixed(static_cast<std::size_t>(attention.heads * dim));
+  for (std::int64_t head = 0; head < attention.heads; ++head) {
+    const std::int64_t kv_head = head / (attention.heads / attention.kv_heads);
+    const std::span<const float> query = RowOf(q, token * attention.heads + head, dim);
+    Floats weights;
+    for (std::int64_t p = first; p <= token; ++p) {
+      const double score = Dot(query, RowOf(keys, p * attention.kv_heads + kv_head, dim));
+      auto scaled = static_cast<float>(score * static_cast<double>(attention.scale));
+      if (attention.softcap > 0) scaled = attention.softcap * std::tanh(scaled / attention.softcap);
+      weights.push_back(scaled);
+    }
+    if (attention.sinks) weights.push_back(layer.sinks[static_cast<std::size_t>(head)]);  // takes weight, has no value
+    Softmax(weights);
+    for (std::int64_t p = first; p <= token; ++p) {
+      AddScaled(weights[static_cast<std::size_t>(p - first)], RowOf(values, p * attention.kv_heads + kv_head, dim),
+                RowOf(mixed, head, dim));
+    }
+  }
+  return mixed;
+}
+
+void Reference::NormAndRotate(const Floats& norm, std::int64_t heads, std::int64_t position,
+                              std::span<float> row) const {
+  const std::int64_t dim = spec_.attention.head_dim;
+  const RopeTable table = MakeRopeTable(spec_.rope);
+  const std::size_t pairs = table.frequencies.size();
+  if (spec_.attention.qk_norm == QkNorm::kPerRow) Norm(row, norm, spec_.norm_eps);
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const std::span<float> head = row.subspan(static_cast<std::size_t>(h * dim), static_cast<std::size_t>(dim));
+    if (spec_.attention.qk_norm == QkNorm::kPerHead) Norm(head, norm, spec_.norm_eps);
+    for (std::size_t i = 0; i < pairs; ++i) {
+      const double angle = static_cast<double>(position) * table.frequencies[i];
+      const auto cos = static_cast<float>(std::cos(angle) * table.magnitude);
+      const auto sin = static_cast<float>(std::sin(angle) * table.magnitude);
+      const bool neox = spec_.rope.pairs == RopePairs::kNeox;
+      float& a = head[neox ? i : 2 * i];
+      float& b = head[neox ? i + pairs : 2 * i + 1];
+      const float turned = a * cos - b * sin;
+      b = a * sin + b * cos;
+      a = turned;
+    }
+  }
+}
+
+void Reference::FeedForward(const Layer& layer, const LayerSpec& shape, std::span<float> x) const {
+  const Floats normed = Normed(x, layer.ffn_norm, spec_.norm_eps);
+  const Floats weights = Route(layer, shape, normed);
+  Floats sum(x.size());
+  for (std::size_t e = 0; e < layer.networks.size(); ++e) {
+    if (weights[e] == 0.0F) continue;
+    Floats gate = MatVec(layer.networks[e].gate, normed);
+    const Floats up = MatVec(layer.networks[e].up, normed);
+    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
+    AddScaled(weights[e], MatVec(layer.networks[e].down, gate), sum);
+  }
+  AddScaled(spec_.residual_scale, sum, x);
+}
+
+/// The weight of every network for one token, 0 for those that it does not visit.
+Floats Reference::Route(const Layer& layer, const LayerSpec& shape, std::span<const float> x) const {
+  Floats weights(layer.networks.size());
+  if (shape.experts == 0) {
+    weights.front() = 1.0F;
+    return weights;
+  }
+  Floats logits = MatVec(layer.router, x);
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  order.resize(static_cast<std::size_t>(spec_.router.top_k));
+  switch (spec_.router.score) {
+    case RouterScore::kSoftmax: Softmax(logits); break;
+    case RouterScore::kSigmoid:
+      for (float& logit : logits) logit = 1.0F / (1.0F + std::exp(-logit));
+      break;
+    case RouterScore::kTopKSoftmax: {
+      Floats chosen(logits.size(), -std::numeric_limits<float>::infinity());
+      for (const std::size_t e : order) chosen[e] = logits[e];
+      Softmax(chosen);
+      logits = chosen;
+      break;
+    }
+  }
+  double sum = 0;
+  for (const std::size_t e : order) sum += static_cast<double>(logits[e]);
+  for (const std::size_t e : order) {
+    weights[e] = spec_.router.renormalize ? static_cast<float>(static_cast<double>(logits[e]) / sum) : logits[e];
+    weights[e] *= spec_.router.scale;
+  }
+  if (shape.shared_ff > 0) {
+    weights.back() =
+        spec_.shared_gate ? static_cast<float>(1.0 / (1.0 + std::exp(-Dot(layer.shared_gate, x)))) : 1.0F;
+  }
+  return weights;
+}
+
+}  // namespace quorum::engine

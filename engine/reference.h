@@ -1,0 +1,59 @@
+// The whole forward pass once more, as plain scalar loops over dequantized weights: what forward.cc must compute, to be
+// read and to test against. Slow by design, and kept so: no kernels, no packing, no cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model_spec.h"
+#include "engine/model_tensors.h"
+#include "tokenizer/tokenizer.h"
+
+namespace quorum::engine {
+
+/// A decoder in floats. Sums are kept in double precision, values between operations are floats.
+class Reference {
+ public:
+  /// REQUIRES: CheckSpec and CheckTensors accept the arguments; both must outlive the object.
+  /// With `round_activations`, inputs of matrices of a quantized type are first rounded to int8 as the kernels do it:
+  /// what is left between this and forward.cc is then only the rounding of float sums.
+  explicit Reference(const ModelSpec& spec, const ModelTensors& tensors, bool round_activations = false);
+
+  /// Logits (tokens, vocab_size) of every position of one sequence.
+  std::vector<float> Logits(std::span<const tok::TokenId> tokens) const;
+
+ private:
+  using Floats = std::vector<float>;  // (rows, cols) row-major
+  struct Matrix {
+    Floats values;
+    std::int64_t act_block = 0;  // inputs are rounded to int8 in blocks of this many; 0: not
+  };
+  struct Network {
+    Matrix gate, up, down;
+  };
+  struct Layer {
+    Matrix q, k, v, output, router;
+    Floats attention_norm, q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, sinks, ffn_norm, shared_gate;
+    std::vector<Network> networks;  // shared expert last
+  };
+
+  Matrix Load(const TensorRef& tensor) const;
+  Network Load(const NetworkTensors& tensors) const;
+  static Floats MatVec(const Matrix& w, std::span<const float> x, const Floats& bias = {});
+
+  void Attention(const Layer& layer, std::int32_t window, std::int64_t tokens, Floats& x) const;
+  Floats Attend(const Layer& layer, std::int32_t window, std::int64_t token, const Floats& q, const Floats& keys,
+                const Floats& values) const;
+  void NormAndRotate(const Floats& norm, std::int64_t heads, std::int64_t position, std::span<float> row) const;
+  void FeedForward(const Layer& layer, const LayerSpec& shape, std::span<float> x) const;
+  Floats Route(const Layer& layer, const LayerSpec& shape, std::span<const float> x) const;
+
+  const ModelSpec& spec_;
+  bool round_activations_;
+  Floats embedding_, final_norm_;
+  Matrix output_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace quorum::engine
