@@ -1,0 +1,170 @@
+// The loops of the integer matrix products that every instruction set shares: over panels, blocks of columns, and tiles
+// of rows. What happens to one block is the instruction set's `Kernel`. No STL; all static, so no weak symbols.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/kernels/kernel_table.h"
+#include "engine/kernels/pack_layout.h"
+
+namespace quorum::engine {
+
+/// A product's arguments, as in KernelTable::matmul.
+struct GemmTask {
+  const PackedView& w;
+  const ActView& act;
+  const int32_t* rows;
+  int64_t m;
+  int64_t panel_begin;
+  int64_t panel_end;
+  float* dst;
+  int64_t ld;
+};
+
+// The three parts of an instruction set's MatMul, one file each.
+namespace avx2 {
+void MatMulFloat(const GemmTask& task);
+void MatMulOneLevel(const GemmTask& task);
+void MatMulTwoLevels(const GemmTask& task);
+}  // namespace avx2
+namespace avx512 {
+void MatMulFloat(const GemmTask& task);
+void MatMulOneLevel(const GemmTask& task);
+void MatMulTwoLevels(const GemmTask& task);
+}  // namespace avx512
+
+/// R rows of activations from one column on.
+template <size_t R>
+struct ActRows {
+  const int8_t* q[R];
+  const float* scale[R];
+  const int32_t* sum[R];
+};
+
+/// Rows [first, first + R) of the task from `column` (a multiple of 256) on.
+template <size_t R>
+static inline ActRows<R> RowsAt(const GemmTask& t, int64_t first, int64_t column, int64_t act_block) {
+  ActRows<R> act;
+  for (size_t i = 0; i < R; ++i) {
+    const int64_t at = first + static_cast<int64_t>(i);
+    const int64_t row = t.rows == nullptr ? at : t.rows[at];
+    act.q[i] = t.act.q + row * t.act.ld_q + column;
+    act.scale[i] = t.act.scale + row * t.act.ld_b + column / act_block;
+    act.sum[i] = t.act.sum + row * t.act.ld_s + column / 16;
+  }
+  return act;
+}
+
+/// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero.
+struct Partial {
+  float* dst;
+  int64_t ld;
+  bool start;
+};
+
+// A Kernel has
+//   kFewRows      up to so many rows, codes are read from the panel as they are used;
+//   kTileRows     rows of a tile over unpacked codes, for more rows than that; tiles are of nearly equal height,
+//   kTileMinRows  so none has fewer rows than this: floor(m / ceil(m / kTileRows)) for every m > kFewRows;
+//   Few<format, R>(block, groups, act, partial)               one panel's block times R <= kFewRows rows
+//   Unpack<format>(block, groups, scratch)                    a panel's block as bytes: the byte plane's layout
+//   Tile<format, R>(scratch, scales, pairs, groups, act, partial)
+//                                                             2 * pairs unpacked panels times R <= kTileRows rows
+constexpr int64_t kUnpackedBytes = kBlock * kLanes;  // scratch of one panel
+constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: two pairs share a tile's preparation
+
+static inline int64_t GroupsAt(int64_t column, int64_t k) {
+  const int64_t rest = (k - column) / kGroup;
+  return rest < kBlockGroups ? rest : kBlockGroups;
+}
+
+static constexpr int64_t ActBlockOf(const PackTraits& traits) { return IsTwoLevel(traits.scales) ? kBlock : kGroup; }
+
+/// Panel `panel` times rows [first, first + R).
+template <typename Kernel, PackFormat format, size_t R>
+static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
+  constexpr PackTraits kTraits = TraitsOf(format);
+  const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
+  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true};
+  ActRows<R> act = RowsAt<R>(t, first, 0, ActBlockOf(kTraits));
+  for (int64_t column = 0; column < t.w.k; column += kBlock) {
+    const int64_t groups = GroupsAt(column, t.w.k);
+    Kernel::template Few<format, R>(block, groups, act, partial);
+    for (size_t i = 0; i < R; ++i) {
+      act.q[i] += kBlock;
+      act.scale[i] += kBlock / ActBlockOf(kTraits);
+      act.sum[i] += kBlock / 16;
+    }
+    block += BlockBytes(kTraits, groups);
+    partial.start = false;
+  }
+}
+
+/// The same for `count` <= R rows.
+template <typename Kernel, PackFormat format, size_t R>
+static void MultiplyUpTo(const GemmTask& t, int64_t panel, int64_t first, int64_t count) {
+  if (count == static_cast<int64_t>(R)) {
+    MultiplyFew<Kernel, format, R>(t, panel, first);
+  } else if constexpr (R > 1) {
+    MultiplyUpTo<Kernel, format, R - 1>(t, panel, first, count);
+  }
+}
+
+template <typename Kernel, PackFormat format, size_t R>
+static void TileUpTo(const GemmTask& t, const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs,
+                     int64_t panel, int64_t column, int64_t first, int64_t count) {
+  if (count == static_cast<int64_t>(R)) {
+    const ActRows<R> act = RowsAt<R>(t, first, column, ActBlockOf(TraitsOf(format)));
+    const Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0};
+    Kernel::template Tile<format, R>(scratch, scales, pairs, GroupsAt(column, t.w.k), act, partial);
+  } else if constexpr (R > Kernel::kTileMinRows) {
+    TileUpTo<Kernel, format, R - 1>(t, scratch, scales, pairs, panel, column, first, count);
+  }
+}
+
+/// All rows times panels [panel, panel + 2 * pairs): each block is unpacked once.
+template <typename Kernel, PackFormat format>
+static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
+  constexpr PackTraits kTraits = TraitsOf(format);
+  alignas(kLineBytes) uint8_t scratch[kUnpackedPanels * kUnpackedBytes];
+  const uint8_t* scales[kUnpackedPanels];
+  const int64_t tiles = (t.m + Kernel::kTileRows - 1) / Kernel::kTileRows;
+  const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
+  for (int64_t column = 0; column < t.w.k; column += kBlock) {
+    const int64_t groups = GroupsAt(column, t.w.k);
+    for (int64_t p = 0; p < 2 * pairs; ++p) {
+      const uint8_t* codes = block + p * t.w.panel_bytes;
+      Kernel::template Unpack<format>(codes, groups, scratch + p * kUnpackedBytes);
+      scales[p] = codes + groups * GroupBytes(kTraits.payload);
+    }
+    int64_t first = 0;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t count = t.m / tiles + (tile < t.m % tiles ? 1 : 0);
+      TileUpTo<Kernel, format, Kernel::kTileRows>(t, scratch, scales, pairs, panel, column, first, count);
+      first += count;
+    }
+    block += BlockBytes(kTraits, groups);
+  }
+}
+
+template <typename Kernel, PackFormat format>
+static void Multiply(const GemmTask& t) {
+  int64_t panel = t.panel_begin;
+  if (t.m > Kernel::kFewRows) {
+    while (panel + 2 <= t.panel_end) {
+      const int64_t pairs = panel + kUnpackedPanels <= t.panel_end ? kUnpackedPanels / 2 : 1;
+      MultiplyUnpacked<Kernel, format>(t, panel, pairs);
+      panel += 2 * pairs;
+    }
+  }
+  for (; panel < t.panel_end; ++panel) {
+    for (int64_t first = 0; first < t.m; first += Kernel::kFewRows) {
+      const int64_t rest = t.m - first;
+      const int64_t count = rest < Kernel::kFewRows ? rest : Kernel::kFewRows;
+      MultiplyUpTo<Kernel, format, Kernel::kFewRows>(t, panel, first, count);
+    }
+  }
+}
+
+}  // namespace quorum::engine

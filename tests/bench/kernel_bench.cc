@@ -1,0 +1,153 @@
+// Speed of the matrix products on one thread, not a test: GB/s of packed weights and billions of operations (two a
+// multiplication) a second, by format, rows and shape.
+//   kernel_bench [--isa scalar|avx2|avx512] [--type Q4_1] [--shape 2048x2048] [--m 1,8] [--stream MIB] [--seconds 0.1]
+// Without --stream the same matrix is multiplied again and again, so it lies in some cache; with it, as many copies as
+// fill that much memory take turns.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "engine/kernels/kernel_table.h"
+#include "engine/kernels/packed_matrix.h"
+#include "tests/engine/random_weights.h"
+
+namespace quorum::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  const KernelTable* table = nullptr;
+  std::vector<quant::DType> types;
+  std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{1536, 576}, {2048, 2048}, {768, 2048}};
+  std::vector<std::int64_t> rows = {1, 2, 4, 8, 32, 128, 512};
+  std::int64_t stream_mib = 0;
+  double seconds = 0.1;
+};
+
+std::vector<std::string> Split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+bool Parse(int argc, char** argv, Options* options) {
+  std::map<std::string, std::string> flags;
+  for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
+  if (argc % 2 == 0) return false;
+  options->table = Avx512Kernels() != nullptr ? Avx512Kernels() : Avx2Kernels();
+  if (options->table == nullptr) options->table = &ScalarKernels();
+  options->types = test::PackableTypes();
+  for (const auto& [flag, value] : flags) {
+    if (flag == "--isa") {
+      options->table = value == "avx512" ? Avx512Kernels() : value == "avx2" ? Avx2Kernels() : &ScalarKernels();
+      if (options->table == nullptr) return false;
+    } else if (flag == "--type") {
+      const std::vector<std::string> names = Split(value, ',');
+      std::erase_if(options->types, [&](quant::DType type) {
+        return std::find(names.begin(), names.end(), quant::Info(type).name) == names.end();
+      });
+    } else if (flag == "--shape") {
+      options->shapes.clear();
+      for (const std::string& shape : Split(value, ',')) {
+        const std::vector<std::string> sides = Split(shape, 'x');
+        if (sides.size() != 2) return false;
+        options->shapes.emplace_back(std::stoll(sides[0]), std::stoll(sides[1]));
+      }
+    } else if (flag == "--m") {
+      options->rows.clear();
+      for (const std::string& m : Split(value, ',')) options->rows.push_back(std::stoll(m));
+    } else if (flag == "--stream") {
+      options->stream_mib = std::stoll(value);
+    } else if (flag == "--seconds") {
+      options->seconds = std::stod(value);
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Seconds of one product: the best of some repetitions, because other processes share the machine.
+double TimeProduct(const Options& options, const test::TestMatrix& matrix, std::int64_t m, test::Random& random) {
+  const PackedView view = matrix.view();
+  const std::int64_t bytes = PackedBytes(view.format, view.n, view.k);
+  const std::int64_t copies = std::max<std::int64_t>(1, options.stream_mib * (1 << 20) / bytes);
+  std::vector<test::AlignedBytes> copy;
+  for (std::int64_t i = 1; i < copies; ++i) {
+    copy.emplace_back(bytes);
+    std::memcpy(copy.back().data(), matrix.packed.data(), static_cast<std::size_t>(bytes));
+  }
+
+  const std::int64_t k = view.k;
+  std::int64_t block = ActBlock(view.format);
+  if (block == 0) block = k;
+  const std::int64_t blocks = (k + block - 1) / block;
+  std::vector<float> x(static_cast<std::size_t>(m * k));
+  for (float& value : x) value = test::Uniform(random, -1, 1);
+  std::vector<std::int8_t> q(x.size());
+  std::vector<float> scale(static_cast<std::size_t>(m * blocks));
+  std::vector<std::int32_t> sum(static_cast<std::size_t>(m * (k / 16)));
+  for (std::int64_t i = 0; i < m; ++i) {
+    options.table->quantize_row(x.data() + i * k, k, block, q.data() + i * k, scale.data() + i * blocks,
+                                sum.data() + i * (k / 16));
+  }
+  const ActView act = {x.data(), k, q.data(), k, scale.data(), sum.data(), blocks, k / 16};
+  const std::int64_t panels = (view.n + kPanelRows - 1) / kPanelRows;
+  const std::int64_t ld = panels * kPanelRows;
+  std::vector<float> dst(static_cast<std::size_t>(m * ld));
+
+  double best = 1e9;
+  const Clock::time_point begin = Clock::now();
+  for (int runs = 0; runs < 3 || std::chrono::duration<double>(Clock::now() - begin).count() < options.seconds;
+       ++runs) {
+    const Clock::time_point start = Clock::now();
+    for (std::int64_t i = 0; i < copies; ++i) {
+      PackedView w = view;
+      if (i > 0) w.panels = copy[static_cast<std::size_t>(i - 1)].data();
+      options.table->matmul(w, act, nullptr, m, 0, panels, dst.data(), ld);
+    }
+    const std::chrono::duration<double> elapsed = Clock::now() - start;
+    best = std::min(best, elapsed.count() / static_cast<double>(copies));
+  }
+  return best;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  if (!Parse(argc, argv, &options)) {
+    std::fputs("see the head of tests/bench/kernel_bench.cc for the flags\n", stderr);
+    return 2;
+  }
+  test::Random random(1);
+  for (const auto& [n, k] : options.shapes) {
+    std::printf("%s, %lld x %lld: GB/s | GOPS at m =", options.table->name, static_cast<long long>(n),
+                static_cast<long long>(k));
+    for (const std::int64_t m : options.rows) std::printf(" %lld", static_cast<long long>(m));
+    std::printf("\n");
+    for (const quant::DType type : options.types) {
+      if (k % quant::Info(type).block != 0) continue;
+      const test::TestMatrix matrix = test::RandomMatrix(type, n, k, 0.1F, random);
+      std::printf("%-7s", std::string(quant::Info(type).name).c_str());
+      const auto bytes = static_cast<double>(PackedBytes(*PackFormatOf(type), n, k));
+      for (const std::int64_t m : options.rows) {
+        const double seconds = TimeProduct(options, matrix, m, random);
+        std::printf(" | %5.1f %6.1f", bytes / seconds * 1e-9, 2e-9 * static_cast<double>(n * k * m) / seconds);
+        std::fflush(stdout);
+      }
+      std::printf("\n");
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace quorum::engine
+
+int main(int argc, char** argv) { return quorum::engine::Main(argc, argv); }
