@@ -24,6 +24,15 @@ int UnpackQ3Scale(const std::uint8_t* p, int group) {
   return (low | (high << 4)) - 32;
 }
 
+// Where the sixteen 2-bit codes of a group lie in 64 bytes: each half of the block has 32 bytes, whose four pairs of
+// bits are four runs of 32 elements.
+struct CodePlace {
+  int byte;
+  int shift;
+};
+
+CodePlace TwoBitPlace(int group) { return {group / 8 * 32 + group % 2 * 16, group % 8 / 2 * 2}; }
+
 }  // namespace
 
 // 16 bytes (scale | min << 4 a group of 16), 64 bytes of 2-bit codes, d, dmin: w = (d s) q - (dmin m)
@@ -32,12 +41,14 @@ void DequantizeQ2_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
     const std::uint8_t* codes = src + 16;
     const float d = LoadHalf(src + 80);
     const float dmin = LoadHalf(src + 82);
-    for (int e = 0; e < kSuperBlock; ++e) {
-      const int group = e / 16;
+    for (int group = 0; group < 16; ++group) {
       const float scale = d * static_cast<float>(src[group] & 15);
       const float min = dmin * static_cast<float>(src[group] >> 4);
-      const int q = (codes[e / 128 * 32 + e % 32] >> (2 * (e % 128 / 32))) & 3;
-      dst[e] = scale * static_cast<float>(q) - min;
+      const CodePlace at = TwoBitPlace(group);
+      for (int l = 0; l < 16; ++l) {
+        const int q = (codes[at.byte + l] >> at.shift) & 3;
+        dst[group * 16 + l] = scale * static_cast<float>(q) - min;
+      }
     }
   }
 }
@@ -48,11 +59,15 @@ void DequantizeQ3_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
     const std::uint8_t* codes = src + 32;
     const std::uint8_t* scales = src + 96;
     const float d = LoadHalf(src + 108);
-    for (int e = 0; e < kSuperBlock; ++e) {
-      const float scale = d * static_cast<float>(UnpackQ3Scale(scales, e / 16));
-      const int low = (codes[e / 128 * 32 + e % 32] >> (2 * (e % 128 / 32))) & 3;
-      const int high = (src[e % 32] >> (e / 32)) & 1;
-      dst[e] = scale * static_cast<float>(low - 4 * (1 - high));
+    for (int group = 0; group < 16; ++group) {
+      const float scale = d * static_cast<float>(UnpackQ3Scale(scales, group));
+      const CodePlace at = TwoBitPlace(group);
+      const std::uint8_t* third = src + group % 2 * 16;
+      for (int l = 0; l < 16; ++l) {
+        const int low = (codes[at.byte + l] >> at.shift) & 3;
+        const int high = (third[l] >> (group / 2)) & 1;
+        dst[group * 16 + l] = scale * static_cast<float>(low - 4 * (1 - high));
+      }
     }
   }
 }
@@ -101,11 +116,15 @@ void DequantizeQ6_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
     const std::uint8_t* high = src + 128;
     const std::uint8_t* scales = src + 192;
     const float d = LoadHalf(src + 208);
-    for (int e = 0; e < kSuperBlock; ++e) {
-      const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[e / 16]));
-      const int low = (src[e / 128 * 64 + e % 64] >> (4 * (e % 128 / 64))) & 15;
-      const int top = (high[e / 128 * 32 + e % 32] >> (2 * (e % 128 / 32))) & 3;
-      dst[e] = scale * static_cast<float>((low | (top << 4)) - 32);
+    for (int group = 0; group < 16; ++group) {
+      const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[group]));
+      const std::uint8_t* nibbles = src + group / 8 * 64 + group % 4 * 16;
+      const int shift = group % 8 < 4 ? 0 : 4;
+      const CodePlace at = TwoBitPlace(group);
+      for (int l = 0; l < 16; ++l) {
+        const int q = ((nibbles[l] >> shift) & 15) | (((high[at.byte + l] >> at.shift) & 3) << 4);
+        dst[group * 16 + l] = scale * static_cast<float>(q - 32);
+      }
     }
   }
 }
