@@ -26,7 +26,8 @@ std::optional<Event> EventQueue::Next(std::chrono::milliseconds timeout) {
   const auto limit =
       std::clamp<std::chrono::milliseconds>(timeout, std::chrono::milliseconds(0), std::chrono::hours(24));
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, limit, [this] { return closed_ || !events_.empty(); });
+  const auto ready = [this] { return closed_ || !events_.empty(); };
+  if (limit.count() > 0) changed_.wait_for(lock, limit, ready);  // a wait of zero would still go to sleep
   if (events_.empty()) return {};
   Event event = std::move(events_.front());
   events_.pop_front();
