@@ -141,11 +141,21 @@ TEST_CASE("Quantized weights give the reference's logits, and nearly those of fl
                            DType::kQ8_0, DType::kIQ4_NL, DType::kMXFP4, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
                            DType::kQ5_K, DType::kQ6_K, DType::kIQ4_XS}) {
     CAPTURE(quant::Info(type).name);
-    const LoadedTiny loaded = LoadTiny(BlockShape(type, 3));
+    TinyShape shape = BlockShape(type);
+    shape.layers = 1;
+    const LoadedTiny loaded = LoadTiny(shape);
     const std::vector<tok::TokenId> tokens = RandomTokens(20, loaded.model->vocab_size(), 8);
     const std::vector<float> logits = RunSequence(*loaded.model, tokens, 64);
-    // A sum that rounds otherwise may move an activation by one step of 1/127.
-    CHECK(RelativeError(logits, Expected(loaded, tokens, true)) < 2e-3);
+    const std::vector<float> rounded = Expected(loaded, tokens, true);
+    // A float sum that rounds otherwise may move one int8 activation by one step, and with it a row.
+    CHECK(RelativeError(logits, rounded) < 0.02);
+    const auto vocab = static_cast<std::size_t>(loaded.model->vocab_size());
+    int moved = 0;
+    for (std::size_t row = 0; row < tokens.size(); ++row) {
+      const auto part = [&](const std::vector<float>& all) { return std::span(all).subspan(row * vocab, vocab); };
+      if (LargestDifference(part(logits), part(rounded)) > 1e-5) ++moved;
+    }
+    CHECK(moved <= 2);
     // Random weights with large minima are the worst case for int8 activations.
     CHECK(RelativeError(logits, Expected(loaded, tokens)) < 0.15);
   }

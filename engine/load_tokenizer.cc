@@ -1,0 +1,115 @@
+#include "engine/load_tokenizer.h"
+
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace quorum::engine {
+namespace {
+
+/// The id under `key`, checked against the vocabulary. Some converters write -1 for "none".
+Result<std::optional<tok::TokenId>> ReadId(const quant::GgufFile& file, std::string_view key, std::size_t vocab) {
+  QUORUM_ASSIGN(const std::optional<std::int64_t> id, file.GetInt(key));
+  if (!id || *id == -1 || *id == 0xffffffff) return std::optional<tok::TokenId>();
+  if (*id < 0 || *id >= static_cast<std::int64_t>(vocab)) {
+    return InvalidArgument(fmt::format("{}: key '{}' is {}, outside the vocabulary of {}", file.path(), key, *id, vocab));
+  }
+  return std::optional<tok::TokenId>(static_cast<tok::TokenId>(*id));
+}
+
+Status ReadEntries(const quant::GgufFile& file, tok::VocabData& vocab) {
+  QUORUM_ASSIGN(const std::vector<std::string>* tokens, file.GetStrings("tokenizer.ggml.tokens"));
+  if (tokens == nullptr || tokens->empty()) {
+    return InvalidArgument(file.path() + ": key 'tokenizer.ggml.tokens' is missing: the file has no vocabulary");
+  }
+  vocab.tokens = *tokens;
+  QUORUM_ASSIGN(const std::vector<std::int64_t> types, file.GetInts("tokenizer.ggml.token_type"));
+  for (const std::int64_t type : types) {
+    if (type < 0 || type > 6) {
+      return InvalidArgument(
+          fmt::format("{}: key 'tokenizer.ggml.token_type' has an entry {}, expected 0 to 6", file.path(), type));
+    }
+    vocab.types.push_back(type == 0 ? tok::TokenType::kNormal : static_cast<tok::TokenType>(type));  // 0: undefined
+  }
+  QUORUM_ASSIGN(const std::vector<double> scores, file.GetFloats("tokenizer.ggml.scores"));
+  for (const double score : scores) vocab.scores.push_back(static_cast<float>(score));
+  for (const auto& [key, size] : {std::pair<std::string_view, std::size_t>{"token_type", vocab.types.size()},
+                                  {"scores", vocab.scores.size()}}) {
+    if (size != 0 && size != vocab.tokens.size()) {
+      return InvalidArgument(fmt::format("{}: key 'tokenizer.ggml.{}' has {} entries for {} tokens", file.path(), key,
+                                         size, vocab.tokens.size()));
+    }
+  }
+  QUORUM_ASSIGN(const std::vector<std::string>* merges, file.GetStrings("tokenizer.ggml.merges"));
+  if (merges != nullptr) vocab.merges = *merges;
+  return {};
+}
+
+Status ReadIds(const quant::GgufFile& file, tok::VocabData& vocab) {
+  const std::size_t size = vocab.tokens.size();
+  QUORUM_ASSIGN(vocab.bos, ReadId(file, "tokenizer.ggml.bos_token_id", size));
+  QUORUM_ASSIGN(vocab.eos, ReadId(file, "tokenizer.ggml.eos_token_id", size));
+  QUORUM_ASSIGN(vocab.eot, ReadId(file, "tokenizer.ggml.eot_token_id", size));
+  QUORUM_ASSIGN(vocab.unk, ReadId(file, "tokenizer.ggml.unknown_token_id", size));
+  QUORUM_ASSIGN(vocab.pad, ReadId(file, "tokenizer.ggml.padding_token_id", size));
+  QUORUM_ASSIGN(const std::optional<tok::TokenId> eom, ReadId(file, "tokenizer.ggml.eom_token_id", size));
+  if (eom) vocab.more_end_of_generation.push_back(*eom);
+  QUORUM_ASSIGN(const std::optional<bool> add_bos, file.GetBool("tokenizer.ggml.add_bos_token"));
+  vocab.add_bos = add_bos.value_or(vocab.bos && tok::DefaultAddBos(vocab.model, vocab.pre));
+  QUORUM_ASSIGN(const std::optional<bool> add_eos, file.GetBool("tokenizer.ggml.add_eos_token"));
+  vocab.add_eos = add_eos.value_or(false);
+  QUORUM_ASSIGN(const std::optional<bool> space, file.GetBool("tokenizer.ggml.add_space_prefix"));
+  vocab.add_space_prefix = space.value_or(vocab.model == "llama");
+  return {};
+}
+
+/// Embeddings without a token: such ids are never encoded to, and a sampled one has no text.
+void Pad(tok::VocabData& vocab, std::size_t size) {
+  if (vocab.tokens.size() >= size) return;
+  if (vocab.types.empty()) vocab.types.resize(vocab.tokens.size(), tok::TokenType::kNormal);
+  vocab.types.resize(size, tok::TokenType::kUnused);
+  if (!vocab.scores.empty()) vocab.scores.resize(size, -1e9F);
+  while (vocab.tokens.size() < size) vocab.tokens.emplace_back();
+}
+
+std::string TextOf(const tok::VocabData& vocab, const std::optional<tok::TokenId>& id) {
+  return id ? vocab.tokens[static_cast<std::size_t>(*id)] : std::string();
+}
+
+}  // namespace
+
+Result<LoadedTokenizer> LoadGgufTokenizer(const quant::GgufFile& file, std::int32_t vocab_size) {
+  tok::VocabData vocab;
+  QUORUM_ASSIGN(const std::optional<std::string> model, file.GetString("tokenizer.ggml.model"));
+  if (!model) {
+    return InvalidArgument(file.path() + ": key 'tokenizer.ggml.model' is missing: the file has no tokenizer");
+  }
+  vocab.model = *model;
+  QUORUM_ASSIGN(const std::optional<std::string> pre, file.GetString("tokenizer.ggml.pre"));
+  vocab.pre = pre.value_or("default");
+  QUORUM_TRY(ReadEntries(file, vocab));
+  if (std::ssize(vocab.tokens) > vocab_size) {
+    return InvalidArgument(fmt::format("{}: key 'tokenizer.ggml.tokens' has {} entries, but there are only {} embeddings",
+                                       file.path(), vocab.tokens.size(), vocab_size));
+  }
+  QUORUM_TRY(ReadIds(file, vocab));
+  LoadedTokenizer loaded;
+  loaded.bos_token = TextOf(vocab, vocab.bos);
+  loaded.eos_token = TextOf(vocab, vocab.eos);
+  QUORUM_ASSIGN(const std::optional<std::string> chat_template, file.GetString("tokenizer.chat_template"));
+  loaded.chat_template = chat_template.value_or("");
+  Pad(vocab, static_cast<std::size_t>(vocab_size));
+  Result<std::shared_ptr<const tok::Tokenizer>> tokenizer = tok::MakeTokenizer(std::move(vocab));
+  if (!tokenizer.ok()) {
+    return Error{tokenizer.error().code, file.path() + ": " + tokenizer.error().message, {}, {}};
+  }
+  loaded.tokenizer = std::move(tokenizer).value();
+  return loaded;
+}
+
+}  // namespace quorum::engine
