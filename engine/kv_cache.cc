@@ -1,5 +1,6 @@
 #include "engine/kv_cache.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -46,10 +47,13 @@ float Int8Factor(const float* x, std::int64_t n, float* scale) {
   return 127.0F / top;
 }
 
-/// round(x * factor), half to even, as a byte in two's complement. |x * factor| <= 127; anything else gives some byte.
-std::uint8_t ToInt8(float x, float factor) {
+constexpr std::int64_t kChunk = 64;
+
+/// Up to kChunk times round(x * factor), half to even, as a byte in two's complement. |x * factor| <= 127; anything else
+/// gives some byte. Apart from the scattered stores, so that it becomes vector code.
+void ToInt8(const float* x, std::int64_t n, float factor, std::uint8_t* bytes) {
   constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23: the low bits of the sum are the rounded value
-  return static_cast<std::uint8_t>(Bits(x * factor + kMagic) & 0xffU);
+  for (std::int64_t i = 0; i < n; ++i) bytes[i] = static_cast<std::uint8_t>(Bits(x[i] * factor + kMagic) & 0xffU);
 }
 
 template <typename T, typename Convert>
@@ -64,15 +68,27 @@ void WriteFloats(std::byte* block, const KvShape& shape, std::int64_t slot, cons
 
 void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v) {
   auto* scales = reinterpret_cast<float*>(block + KvScaleOffset(shape.type, shape.head_dim_k, shape.head_dim_v)) + slot;
+  std::uint8_t bytes[kChunk];
   const float k_factor = Int8Factor(k, shape.head_dim_k, scales);
   auto* keys = reinterpret_cast<std::uint8_t*>(block) + 4 * slot;
-  for (std::int64_t d = 0; d < shape.head_dim_k; ++d) {
-    keys[d / 4 * 4 * kKvPageTokens + d % 4] = static_cast<std::uint8_t>(ToInt8(k[d], k_factor) ^ 0x80U);
+  for (std::int64_t begin = 0; begin < shape.head_dim_k; begin += kChunk) {
+    const std::int64_t n = std::min(kChunk, shape.head_dim_k - begin);
+    ToInt8(k + begin, n, k_factor, bytes);
+    for (std::int64_t d = 0; d < n; d += 4) {  // head_dim_k is a multiple of 4
+      std::uint32_t quad = 0;
+      std::memcpy(&quad, bytes + d, sizeof quad);
+      quad ^= 0x80808080U;
+      std::memcpy(keys + (begin + d) * kKvPageTokens, &quad, sizeof quad);
+    }
   }
   const float v_factor = Int8Factor(v, shape.head_dim_v, scales + kKvPageTokens);
   auto* values = reinterpret_cast<std::uint8_t*>(block + KvValueOffset(shape.type, shape.head_dim_k)) +
                  slot / 4 * 4 * KvPaddedDim(shape.head_dim_v) + slot % 4;
-  for (std::int64_t d = 0; d < shape.head_dim_v; ++d) values[4 * d] = ToInt8(v[d], v_factor);
+  for (std::int64_t begin = 0; begin < shape.head_dim_v; begin += kChunk) {
+    const std::int64_t n = std::min(kChunk, shape.head_dim_v - begin);
+    ToInt8(v + begin, n, v_factor, bytes);
+    for (std::int64_t d = 0; d < n; ++d) values[4 * (begin + d)] = bytes[d];
+  }
 }
 
 }  // namespace

@@ -316,7 +316,13 @@ QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
       queries.start[r] = -128 * sum;
     }
   }
+  const int64_t block_bytes = KvBlockBytes(a.type, a.head_dim_k, a.head_dim_v);
   for (int64_t page = 0; page < a.pages; ++page) {
+    // Blocks lie anywhere, so the hardware cannot know the next one.
+    if (page + 1 < a.pages) {
+      const auto* next = static_cast<const int8_t*>(a.blocks[page + 1]);
+      for (int64_t i = 0; i < block_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
+    }
     int64_t row = 0;
     for (; row + Isa::kRows <= a.rows; row += Isa::kRows) RowBlock<Isa, Isa::kRows>(a, queries, page, row);
     TailBlock<Isa, Isa::kRows - 1>(a, queries, page, row, a.rows - row);
