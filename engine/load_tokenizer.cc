@@ -83,7 +83,7 @@ std::string TextOf(const tok::VocabData& vocab, const std::optional<tok::TokenId
 
 }  // namespace
 
-Result<LoadedTokenizer> LoadGgufTokenizer(const quant::GgufFile& file, std::int32_t vocab_size) {
+Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file) {
   tok::VocabData vocab;
   QUORUM_ASSIGN(const std::optional<std::string> model, file.GetString("tokenizer.ggml.model"));
   if (!model) {
@@ -93,9 +93,11 @@ Result<LoadedTokenizer> LoadGgufTokenizer(const quant::GgufFile& file, std::int3
   QUORUM_ASSIGN(const std::optional<std::string> pre, file.GetString("tokenizer.ggml.pre"));
   vocab.pre = pre.value_or("default");
   QUORUM_TRY(ReadEntries(file, vocab));
-  if (std::ssize(vocab.tokens) > vocab_size) {
+  const quant::GgufTensor* embedding = file.FindTensor("token_embd.weight");
+  const std::int64_t embeddings = embedding != nullptr ? embedding->dim(1) : std::ssize(vocab.tokens);
+  if (std::ssize(vocab.tokens) > embeddings) {
     return InvalidArgument(fmt::format("{}: key 'tokenizer.ggml.tokens' has {} entries, but there are only {} embeddings",
-                                       file.path(), vocab.tokens.size(), vocab_size));
+                                       file.path(), vocab.tokens.size(), embeddings));
   }
   QUORUM_TRY(ReadIds(file, vocab));
   LoadedTokenizer loaded;
@@ -103,7 +105,7 @@ Result<LoadedTokenizer> LoadGgufTokenizer(const quant::GgufFile& file, std::int3
   loaded.eos_token = TextOf(vocab, vocab.eos);
   QUORUM_ASSIGN(const std::optional<std::string> chat_template, file.GetString("tokenizer.chat_template"));
   loaded.chat_template = chat_template.value_or("");
-  Pad(vocab, static_cast<std::size_t>(vocab_size));
+  Pad(vocab, static_cast<std::size_t>(embeddings));
   Result<std::shared_ptr<const tok::Tokenizer>> tokenizer = tok::MakeTokenizer(std::move(vocab));
   if (!tokenizer.ok()) {
     return Error{tokenizer.error().code, file.path() + ": " + tokenizer.error().message, {}, {}};

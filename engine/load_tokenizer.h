@@ -1,7 +1,6 @@
 // A model file's vocabulary as a Tokenizer: the one place where GGUF keys and the tokenizer meet.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -18,9 +17,9 @@ struct LoadedTokenizer {
   std::string eos_token;
 };
 
-/// Reads `tokenizer.ggml.*` and `tokenizer.chat_template`. `vocab_size` is the number of embeddings: a vocabulary with
-/// more entries is refused, one with fewer is padded with unused entries.
+/// Reads `tokenizer.ggml.*` and `tokenizer.chat_template`. A vocabulary with more entries than there are embeddings is
+/// refused, one with fewer is padded with unused entries, so that every id that a model can draw is known.
 /// Errors: kInvalidArgument or kUnsupported, naming file and key.
-Result<LoadedTokenizer> LoadGgufTokenizer(const quant::GgufFile& file, std::int32_t vocab_size);
+Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file);
 
 }  // namespace quorum::engine
