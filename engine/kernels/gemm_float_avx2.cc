@@ -1,0 +1,94 @@
+// Products with float weights on AVX2. Each lane adds its products in ascending k, so nothing crosses lanes and speed
+// comes from several rows and panels at once.
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/kernels/gemm_driver.h"
+#include "engine/kernels/payload_avx2.h"
+
+namespace quorum::engine::avx2 {
+namespace {
+
+/// 8 weights of one column, from lane 8 * half on.
+template <PackFormat format>
+QUORUM_INLINE __m256 LoadWeights(const uint8_t* panel, int64_t column, size_t half) {
+  const int64_t at = column * kLanes + static_cast<int64_t>(half) * kHalfLanes;
+  if constexpr (format == PackFormat::kF32) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(panel) + at);
+  } else if constexpr (format == PackFormat::kF16) {
+    return LoadHalves(panel + 2 * at);
+  } else {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(panel + 2 * at));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+}
+
+/// Rows [first, first + R) times panels [panel, panel + P).
+template <PackFormat format, size_t R, size_t P>
+void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
+  const float* x[R];
+  for (size_t i = 0; i < R; ++i) {
+    const int64_t at = first + static_cast<int64_t>(i);
+    x[i] = t.act.x + (t.rows == nullptr ? at : t.rows[at]) * t.act.ld_x;
+  }
+  const uint8_t* w[P];
+  for (size_t p = 0; p < P; ++p) w[p] = t.w.panels + (panel + static_cast<int64_t>(p)) * t.w.panel_bytes;
+  __m256 acc[R][2 * P];
+  for (size_t i = 0; i < R; ++i) {
+    for (size_t h = 0; h < 2 * P; ++h) acc[i][h] = _mm256_setzero_ps();
+  }
+  for (int64_t column = 0; column < t.w.k; ++column) {
+    __m256 weights[2 * P];
+#pragma GCC unroll 8
+    for (size_t h = 0; h < 2 * P; ++h) weights[h] = LoadWeights<format>(w[h / 2], column, h % 2);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) {
+      const __m256 value = _mm256_set1_ps(x[i][column]);
+#pragma GCC unroll 8
+      for (size_t h = 0; h < 2 * P; ++h) acc[i][h] = _mm256_fmadd_ps(weights[h], value, acc[i][h]);
+    }
+  }
+  float* dst = t.dst + first * t.ld + (panel - t.panel_begin) * kLanes;
+  for (size_t i = 0; i < R; ++i) {
+    for (size_t h = 0; h < 2 * P; ++h) _mm256_storeu_ps(dst + h * kHalfLanes, acc[i][h]);
+    dst += t.ld;
+  }
+}
+
+/// All rows times one panel.
+template <PackFormat format>
+void MultiplyPanel(const GemmTask& t, int64_t panel) {
+  int64_t first = 0;
+  for (; first + 6 <= t.m; first += 6) MultiplyTile<format, 6, 1>(t, panel, first);
+  switch (t.m - first) {
+    case 5: MultiplyTile<format, 5, 1>(t, panel, first); break;
+    case 4: MultiplyTile<format, 4, 1>(t, panel, first); break;
+    case 3: MultiplyTile<format, 3, 1>(t, panel, first); break;
+    case 2: MultiplyTile<format, 2, 1>(t, panel, first); break;
+    case 1: MultiplyTile<format, 1, 1>(t, panel, first); break;
+    default: break;
+  }
+}
+
+template <PackFormat format>
+void MultiplyFloat(const GemmTask& t) {
+  int64_t panel = t.panel_begin;
+  // One or two rows alone are too few chains for the latency of fma: more panels at once.
+  for (; t.m == 1 && panel + 4 <= t.panel_end; panel += 4) MultiplyTile<format, 1, 4>(t, panel, 0);
+  for (; t.m == 2 && panel + 2 <= t.panel_end; panel += 2) MultiplyTile<format, 2, 2>(t, panel, 0);
+  for (; panel < t.panel_end; ++panel) MultiplyPanel<format>(t, panel);
+}
+
+}  // namespace
+
+void MatMulFloat(const GemmTask& task) {
+  switch (task.w.format) {
+    case PackFormat::kF32: return MultiplyFloat<PackFormat::kF32>(task);
+    case PackFormat::kF16: return MultiplyFloat<PackFormat::kF16>(task);
+    case PackFormat::kBf16: return MultiplyFloat<PackFormat::kBf16>(task);
+    default: return;
+  }
+}
+
+}  // namespace quorum::engine::avx2

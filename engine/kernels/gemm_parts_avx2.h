@@ -1,0 +1,268 @@
+// What the AVX2 products of one-level and of two-level formats share. Only for the files built with AVX2 flags.
+//
+// vpmaddubsw multiplies unsigned by signed bytes and adds two products to an int16 lane, saturating, so care is taken
+// that nothing ever saturates:
+//   - codes of up to 6 bits come as value + bias, 0 <= code <= 63. With |a| <= 127 one instruction gives at most
+//     2 * code * 127, and as many of them as stay below 2^15 (a "run") are added in int16;
+//   - int8 values w come as |w| <= 128 times a with w's sign: 2 * 128 * 127 < 2^15, runs of one.
+// A run's int16 pairs then go to int32 by vpmaddwd, with ones or with the group's integer scale.
+#pragma once
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/kernels/gemm_driver.h"
+#include "engine/kernels/payload_avx2.h"
+
+namespace quorum::engine::avx2 {
+
+constexpr int64_t kUnpackedGroup = kGroup * kLanes;
+constexpr int64_t kAhead = 4096;  // bytes from what is used to what is prefetched
+
+/// How codes are read and summed.
+struct Codes {
+  PackTraits traits;
+  bool unpacked;   // byte plane in scratch
+  bool is_signed;  // int8 values, otherwise value + bias
+  int run;         // column quads whose products fit int16 together: 8, 4, 2 or 1
+};
+
+static constexpr int RunOf(const PackTraits& traits) {
+  if (traits.bias == 128) return 1;                 // int8
+  if (traits.table == Table::kMxfp4) return 4;      // 4 * 2 * 24 * 127 = 24384
+  if (traits.payload == Payload::kBits6) return 2;  // 2 * 2 * 63 * 127 = 32004
+  if (traits.payload == Payload::kBits5) return 4;  // 4 * 2 * 31 * 127 = 31496
+  return 8;                                         // 8 * 2 * 15 * 127 = 30480
+}
+
+static constexpr Codes PanelCodes(const PackTraits& traits) {
+  return {traits, false, traits.bias == 128, RunOf(traits)};
+}
+
+/// The same once they are unpacked to bytes; formats that differ only in their codes become one.
+static constexpr Codes UnpackedCodes(PackTraits traits) {
+  Codes codes = {traits, true, traits.bias == 128, RunOf(traits)};
+  codes.traits.payload = Payload::kBits8;
+  codes.traits.table = Table::kNone;
+  codes.traits.bias = traits.bias == 0 || traits.bias == 128 ? 0 : 1;  // the true one is passed at run time
+  return codes;
+}
+
+/// Whether value + bias is used with a bias.
+static constexpr bool IsBiased(const Codes& codes) { return !codes.is_signed && codes.traits.bias != 0; }
+
+/// What a block needs of one row's scales and sums, to be broadcast.
+struct alignas(kLineBytes) ActSide {
+  float scale[kBlockGroups];        // one level: d_a of each group
+  float scaled_sum[kBlockGroups];   // one level with m: d_a * float(sum of q_a) of each group
+  int32_t start[kBlockGroups];      // one level with a bias: -bias * sum(q_a) of each group
+  int32_t sum_pairs[kBlockGroups];  // two levels: int16 sums of two neighbouring s-groups
+};
+
+/// The first `count` of eight lanes.
+QUORUM_INLINE __m256i LaneMask(int64_t count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane);
+}
+
+/// Fills `side` from a row's scales and its sums over 16 columns: |sum| <= 16 * 127 fits int16.
+template <PackTraits traits>
+QUORUM_INLINE void PrepareSide(const float* scale, const int32_t* sum, int64_t groups, int32_t bias, ActSide* side) {
+  const __m256i low = _mm256_maskload_epi32(sum, LaneMask(2 * groups));
+  const __m256i high = groups > 4 ? _mm256_maskload_epi32(sum + 8, LaneMask(2 * groups - 8)) : _mm256_setzero_si256();
+  const __m256i sum16 = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
+  const __m256i sum32 = _mm256_madd_epi16(sum16, _mm256_set1_epi16(1));
+  if constexpr (!IsTwoLevel(traits.scales)) {
+    const __m256 scales = _mm256_maskload_ps(scale, LaneMask(groups));
+    _mm256_store_ps(side->scale, scales);
+    _mm256_store_ps(side->scaled_sum, _mm256_mul_ps(scales, _mm256_cvtepi32_ps(sum32)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(side->start), _mm256_mullo_epi32(sum32, _mm256_set1_epi32(-bias)));
+  } else if constexpr (traits.s_columns == 16) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(side->sum_pairs), sum16);
+  } else {
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(sum32, sum32), 0xD8);
+    _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_castsi256_si128(packed));
+  }
+}
+
+/// One quad's operand for 8 lanes: unsigned codes, or int8 values.
+template <Codes codes, int quad>
+QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
+  constexpr PackTraits kTraits = codes.traits;
+  const __m256i raw = LoadCodes<kTraits.payload, quad>(group);
+  if constexpr (codes.unpacked) {
+    return raw;
+  } else if constexpr (kTraits.table != Table::kNone) {
+    const int8_t* values = kTraits.table == Table::kIq4 ? kIq4Values : kMxfp4Values;
+    const __m128i table = _mm_add_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)),
+                                       _mm_set1_epi8(codes.is_signed ? 0 : static_cast<char>(kTraits.bias)));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), raw);
+  } else if constexpr (codes.is_signed) {
+    return _mm256_xor_si256(raw, _mm256_set1_epi8(static_cast<char>(0x80)));
+  } else {
+    return raw;
+  }
+}
+
+/// sum[i][h] += (or =, if `first`) products of one quad of columns: row i, half panel h.
+template <Codes codes, int quad, bool first, size_t R>
+QUORUM_INLINE void AddQuad(const uint8_t* group, const ActRows<R>& act, int64_t column, __m256i (&sum)[R][2]) {
+  __m256i w[2];
+  __m256i magnitude[2];
+  for (size_t h = 0; h < 2; ++h) {
+    w[h] = LoadOperand<codes, quad>(group + static_cast<int64_t>(h) * kHalfLine);
+    magnitude[h] = codes.is_signed ? _mm256_abs_epi8(w[h]) : w[h];
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < R; ++i) {
+    int32_t bytes;
+    __builtin_memcpy(&bytes, act.q[i] + column + 4 * quad, sizeof bytes);
+    const __m256i a = _mm256_set1_epi32(bytes);
+#pragma GCC unroll 2
+    for (size_t h = 0; h < 2; ++h) {
+      const __m256i product = _mm256_maddubs_epi16(magnitude[h], codes.is_signed ? _mm256_sign_epi8(a, w[h]) : a);
+      sum[i][h] = first ? product : _mm256_add_epi16(sum[i][h], product);
+    }
+  }
+}
+
+/// total[i][h] += the int16 pairs of sum times `factor`.
+template <size_t R>
+QUORUM_INLINE void Widen(const __m256i (&sum)[R][2], const __m256i (&factor)[2], __m256i (&total)[R][2]) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < R; ++i) {
+#pragma GCC unroll 2
+    for (size_t h = 0; h < 2; ++h) {
+      total[i][h] = _mm256_add_epi32(total[i][h], _mm256_madd_epi16(sum[i][h], factor[h]));
+    }
+  }
+}
+
+/// total[i][h] += factor * the products of quads a, b, c, d (columns 4a.., 4b.., ...) of a group.
+template <Codes codes, int a, int b, int c, int d, size_t R>
+QUORUM_INLINE void AddFourQuads(const uint8_t* group, const ActRows<R>& act, int64_t column, const __m256i (&factor)[2],
+                                __m256i (&total)[R][2]) {
+  constexpr int kRun = codes.run;
+  __m256i sum[R][2];
+  AddQuad<codes, a, true>(group, act, column, sum);
+  if constexpr (kRun == 1) Widen(sum, factor, total);
+  AddQuad<codes, b, kRun == 1>(group, act, column, sum);
+  if constexpr (kRun <= 2) Widen(sum, factor, total);
+  AddQuad<codes, c, kRun <= 2>(group, act, column, sum);
+  if constexpr (kRun == 1) Widen(sum, factor, total);
+  AddQuad<codes, d, kRun == 1>(group, act, column, sum);
+  Widen(sum, factor, total);
+}
+
+/// total[i][h] += factor * the products of a group's 32 columns.
+template <Codes codes, size_t R>
+QUORUM_INLINE void AddGroup(const uint8_t* group, const ActRows<R>& act, int64_t column, const __m256i (&factor)[2],
+                            __m256i (&total)[R][2]) {
+  // Quads that share a line of nibbles are neighbours.
+  if constexpr (codes.run == 8) {
+    __m256i sum[R][2];
+    AddQuad<codes, 0, true>(group, act, column, sum);
+    AddQuad<codes, 4, false>(group, act, column, sum);
+    AddQuad<codes, 1, false>(group, act, column, sum);
+    AddQuad<codes, 5, false>(group, act, column, sum);
+    AddQuad<codes, 2, false>(group, act, column, sum);
+    AddQuad<codes, 6, false>(group, act, column, sum);
+    AddQuad<codes, 3, false>(group, act, column, sum);
+    AddQuad<codes, 7, false>(group, act, column, sum);
+    Widen(sum, factor, total);
+  } else {
+    AddFourQuads<codes, 0, 4, 1, 5>(group, act, column, factor, total);
+    AddFourQuads<codes, 2, 6, 3, 7>(group, act, column, factor, total);
+  }
+}
+
+/// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
+template <typename Block>
+struct MaddUbs {
+  static constexpr int64_t kFewRows = 4;
+  static constexpr int64_t kTileRows = 4;
+  static constexpr int64_t kTileMinRows = 2;
+
+  template <Codes codes, size_t R>
+  QUORUM_INLINE void Add(const uint8_t* at, const uint8_t* scales, int64_t groups, int32_t bias, const ActRows<R>& act,
+                         const ActSide (&side)[R], const Partial& partial) {
+    __m256 acc[R][2];
+    for (size_t i = 0; i < R; ++i) {
+      const float* from = partial.dst + static_cast<int64_t>(i) * partial.ld;
+      for (size_t h = 0; h < 2; ++h) {
+        acc[i][h] = partial.start ? _mm256_setzero_ps() : _mm256_loadu_ps(from + h * kHalfLanes);
+      }
+    }
+    Block::template Add<codes>(at, scales, groups, bias, act, side, acc);
+    for (size_t i = 0; i < R; ++i) {
+      float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
+      for (size_t h = 0; h < 2; ++h) _mm256_storeu_ps(to + h * kHalfLanes, acc[i][h]);
+    }
+  }
+
+  template <PackFormat format, size_t R>
+  static void Few(const uint8_t* block, int64_t groups, const ActRows<R>& act, const Partial& partial) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    ActSide side[R];
+    for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.scale[i], act.sum[i], groups, kTraits.bias, &side[i]);
+    const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
+    Add<PanelCodes(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
+  }
+
+  template <Codes codes, size_t R>
+  static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const uint8_t* const* scales, int64_t panels,
+                                               int64_t groups, int32_t bias, const ActRows<R>& act, Partial partial) {
+    ActSide side[R];
+    for (size_t i = 0; i < R; ++i) PrepareSide<codes.traits>(act.scale[i], act.sum[i], groups, bias, &side[i]);
+    for (int64_t p = 0; p < panels; ++p) {
+      Add<codes>(scratch, scales[p], groups, bias, act, side, partial);
+      scratch += kUnpackedBytes;
+      partial.dst += kLanes;
+    }
+  }
+
+  template <PackFormat format, size_t R>
+  static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
+                   const ActRows<R>& act, const Partial& partial) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    TileOf<UnpackedCodes(kTraits), R>(scratch, scales, 2 * pairs, groups, kTraits.bias, act, partial);
+  }
+
+  template <Codes codes, int quad>
+  QUORUM_INLINE void UnpackQuad(const uint8_t* group, uint8_t* scratch) {
+    for (int64_t half = 0; half < kLineBytes; half += kHalfLine) {
+      const __m256i bytes = LoadOperand<codes, quad>(group + half);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(scratch + quad * kLineBytes + half), bytes);
+    }
+  }
+
+  template <PackFormat format>
+  static void Unpack(const uint8_t* block, int64_t groups, uint8_t* scratch) {
+    constexpr Codes kCodes = PanelCodes(TraitsOf(format));
+    for (int64_t g = 0; g < groups; ++g) {
+      UnpackQuad<kCodes, 0>(block, scratch);
+      UnpackQuad<kCodes, 1>(block, scratch);
+      UnpackQuad<kCodes, 2>(block, scratch);
+      UnpackQuad<kCodes, 3>(block, scratch);
+      UnpackQuad<kCodes, 4>(block, scratch);
+      UnpackQuad<kCodes, 5>(block, scratch);
+      UnpackQuad<kCodes, 6>(block, scratch);
+      UnpackQuad<kCodes, 7>(block, scratch);
+      block += GroupBytes(kCodes.traits.payload);
+      scratch += kUnpackedGroup;
+    }
+  }
+};
+
+/// Asks for a group's bytes that come kAhead later, if codes are read from the panel.
+template <Codes codes>
+QUORUM_INLINE void PrefetchGroup(const uint8_t* group) {
+  if constexpr (!codes.unpacked) {
+    for (int64_t line = 0; line < GroupBytes(codes.traits.payload); line += kLineBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(group + kAhead + line), _MM_HINT_T0);
+    }
+  }
+}
+
+}  // namespace quorum::engine::avx2
