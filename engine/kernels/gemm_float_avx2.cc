@@ -10,6 +10,8 @@
 namespace quorum::engine::avx2 {
 namespace {
 
+constexpr int64_t kTileRows = 5;  // 10 sums, 5 activations and a weight fill the 16 registers
+
 /// 8 weights of one column, from lane 8 * half on.
 template <PackFormat format>
 QUORUM_INLINE __m256 LoadWeights(const uint8_t* panel, int64_t column, size_t half) {
@@ -39,14 +41,14 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
     for (size_t h = 0; h < 2 * P; ++h) acc[i][h] = _mm256_setzero_ps();
   }
   for (int64_t column = 0; column < t.w.k; ++column) {
-    __m256 weights[2 * P];
+    __m256 value[R];
 #pragma GCC unroll 8
-    for (size_t h = 0; h < 2 * P; ++h) weights[h] = LoadWeights<format>(w[h / 2], column, h % 2);
+    for (size_t i = 0; i < R; ++i) value[i] = _mm256_set1_ps(x[i][column]);
 #pragma GCC unroll 8
-    for (size_t i = 0; i < R; ++i) {
-      const __m256 value = _mm256_set1_ps(x[i][column]);
+    for (size_t h = 0; h < 2 * P; ++h) {
+      const __m256 weights = LoadWeights<format>(w[h / 2], column, h % 2);
 #pragma GCC unroll 8
-      for (size_t h = 0; h < 2 * P; ++h) acc[i][h] = _mm256_fmadd_ps(weights[h], value, acc[i][h]);
+      for (size_t i = 0; i < R; ++i) acc[i][h] = _mm256_fmadd_ps(weights, value[i], acc[i][h]);
     }
   }
   float* dst = t.dst + first * t.ld + (panel - t.panel_begin) * kLanes;
@@ -56,18 +58,25 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
   }
 }
 
-/// All rows times one panel.
+/// Rows [first, first + count), count <= R, times one panel.
+template <PackFormat format, size_t R>
+void TileUpTo(const GemmTask& t, int64_t panel, int64_t first, int64_t count) {
+  if (count == static_cast<int64_t>(R)) {
+    MultiplyTile<format, R, 1>(t, panel, first);
+  } else if constexpr (R > 1) {
+    TileUpTo<format, R - 1>(t, panel, first, count);
+  }
+}
+
+/// All rows times one panel, in tiles of nearly equal height.
 template <PackFormat format>
 void MultiplyPanel(const GemmTask& t, int64_t panel) {
+  const int64_t tiles = (t.m + kTileRows - 1) / kTileRows;
   int64_t first = 0;
-  for (; first + 6 <= t.m; first += 6) MultiplyTile<format, 6, 1>(t, panel, first);
-  switch (t.m - first) {
-    case 5: MultiplyTile<format, 5, 1>(t, panel, first); break;
-    case 4: MultiplyTile<format, 4, 1>(t, panel, first); break;
-    case 3: MultiplyTile<format, 3, 1>(t, panel, first); break;
-    case 2: MultiplyTile<format, 2, 1>(t, panel, first); break;
-    case 1: MultiplyTile<format, 1, 1>(t, panel, first); break;
-    default: break;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t count = t.m / tiles + (tile < t.m % tiles ? 1 : 0);
+    TileUpTo<format, kTileRows>(t, panel, first, count);
+    first += count;
   }
 }
 

@@ -10,6 +10,8 @@
 namespace quorum::engine::avx512 {
 namespace {
 
+constexpr int64_t kTileRows = 6;  // with 4 panels: 24 sums, 4 weights and an activation of 32 registers
+
 template <PackFormat format>
 inline __attribute__((always_inline)) __m512 LoadWeights(const uint8_t* panel, int64_t column) {
   if constexpr (format == PackFormat::kF32) {
@@ -53,18 +55,25 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
   }
 }
 
-/// All rows times P panels.
+/// Rows [first, first + count), count <= R, times P panels.
+template <PackFormat format, size_t R, size_t P>
+void TileUpTo(const GemmTask& t, int64_t panel, int64_t first, int64_t count) {
+  if (count == static_cast<int64_t>(R)) {
+    MultiplyTile<format, R, P>(t, panel, first);
+  } else if constexpr (R > 1) {
+    TileUpTo<format, R - 1, P>(t, panel, first, count);
+  }
+}
+
+/// All rows times P panels, in tiles of nearly equal height.
 template <PackFormat format, size_t P>
 void MultiplyPanels(const GemmTask& t, int64_t panel) {
+  const int64_t tiles = (t.m + kTileRows - 1) / kTileRows;
   int64_t first = 0;
-  for (; first + 6 <= t.m; first += 6) MultiplyTile<format, 6, P>(t, panel, first);
-  switch (t.m - first) {
-    case 5: MultiplyTile<format, 5, P>(t, panel, first); break;
-    case 4: MultiplyTile<format, 4, P>(t, panel, first); break;
-    case 3: MultiplyTile<format, 3, P>(t, panel, first); break;
-    case 2: MultiplyTile<format, 2, P>(t, panel, first); break;
-    case 1: MultiplyTile<format, 1, P>(t, panel, first); break;
-    default: break;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t count = t.m / tiles + (tile < t.m % tiles ? 1 : 0);
+    TileUpTo<format, kTileRows, P>(t, panel, first, count);
+    first += count;
   }
 }
 
@@ -72,7 +81,8 @@ template <PackFormat format>
 void MultiplyFloat(const GemmTask& t) {
   int64_t panel = t.panel_begin;
   // One or two rows alone are too few chains for the latency of fma: more panels at once.
-  for (; t.m <= 2 && panel + 8 <= t.panel_end; panel += 8) MultiplyPanels<format, 8>(t, panel);
+  for (; t.m == 1 && panel + 8 <= t.panel_end; panel += 8) MultiplyTile<format, 1, 8>(t, panel, 0);
+  for (; t.m == 2 && panel + 8 <= t.panel_end; panel += 8) MultiplyTile<format, 2, 8>(t, panel, 0);
   for (; panel + 4 <= t.panel_end; panel += 4) MultiplyPanels<format, 4>(t, panel);
   for (; panel < t.panel_end; ++panel) MultiplyPanels<format, 1>(t, panel);
 }

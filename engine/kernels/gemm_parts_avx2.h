@@ -105,6 +105,10 @@ QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
   }
 }
 
+/// Keeps `v` a sum of what was added so far: g++ otherwise reorders the additions of a whole group behind its products,
+/// which then do not fit the registers.
+QUORUM_INLINE void InOrder(__m256i& v) { asm("" : "+x"(v)); }
+
 /// sum[i][h] += (or =, if `first`) products of one quad of columns: row i, half panel h.
 template <Codes codes, int quad, bool first, size_t R>
 QUORUM_INLINE void AddQuad(const uint8_t* group, const ActRows<R>& act, int64_t column, __m256i (&sum)[R][2]) {
@@ -123,6 +127,7 @@ QUORUM_INLINE void AddQuad(const uint8_t* group, const ActRows<R>& act, int64_t 
     for (size_t h = 0; h < 2; ++h) {
       const __m256i product = _mm256_maddubs_epi16(magnitude[h], codes.is_signed ? _mm256_sign_epi8(a, w[h]) : a);
       sum[i][h] = first ? product : _mm256_add_epi16(sum[i][h], product);
+      InOrder(sum[i][h]);
     }
   }
 }

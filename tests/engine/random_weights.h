@@ -56,9 +56,12 @@ inline std::vector<std::uint8_t> RandomFileRows(quant::DType type, std::int64_t 
         std::memcpy(block, &bits, sizeof bits);
         break;
       }
-      case DType::kMXFP4:
-        block[0] = static_cast<std::uint8_t>(random() % 2 == 0 ? 118 + random() % 10 : random() % 130);
+      case DType::kMXFP4: {
+        // Exponents near that of 2^-2, or any that cannot overflow where the scale is extreme.
+        const bool extreme = scale < 1e-6F || scale > 1e4F;
+        block[0] = static_cast<std::uint8_t>(extreme ? random() % 200 : 118 + random() % 10);
         break;
+      }
       case DType::kQ2_K:
         PutHalf(value, block + 80);
         PutHalf(other, block + 82);
