@@ -75,12 +75,18 @@ void Line(const char* label, const std::string& value) {
 
 std::string Text(const std::optional<std::int64_t>& value) { return value ? std::to_string(*value) : ""; }
 
+// `format` with the number, if there is one and it says anything.
+std::string IfPositive(fmt::format_string<std::int64_t&> format, const std::optional<std::int64_t>& value) {
+  std::int64_t n = value.value_or(0);
+  return n > 0 ? fmt::format(format, n) : "";
+}
+
 std::string Attention(const GgufSummary& s) {
   if (s.heads.empty()) return "";
   std::string out = Range(s.heads) + " heads";
   if (s.head_dim) out += fmt::format(" of {}", *s.head_dim);
   if (!s.kv_heads.empty()) out += fmt::format(", {} for keys and values", Range(s.kv_heads));
-  if (s.sliding_window.value_or(0) > 0) out += fmt::format(", sliding window {}", *s.sliding_window);
+  out += IfPositive(", sliding window {}", s.sliding_window);
   return out;
 }
 
@@ -97,11 +103,11 @@ std::string Rope(const GgufSummary& s) {
 }
 
 std::string Experts(const GgufSummary& s) {
-  if (s.experts.value_or(0) == 0) return "none (dense)";
-  std::string out = fmt::format("{} a layer", *s.experts);
-  if (s.experts_used) out += fmt::format(", {} used a token", *s.experts_used);
-  if (s.experts_shared.value_or(0) > 0) out += fmt::format(", {} shared", *s.experts_shared);
-  if (s.expert_feed_forward.value_or(0) > 0) out += fmt::format(", feed-forward {}", *s.expert_feed_forward);
+  std::string out = IfPositive("{} a layer", s.experts);
+  if (out.empty()) return "none (dense)";
+  out += IfPositive(", {} used a token", s.experts_used);
+  out += IfPositive(", {} shared", s.experts_shared);
+  out += IfPositive(", feed-forward {}", s.expert_feed_forward);
   return out;
 }
 

@@ -62,7 +62,7 @@ void DequantizeQ3_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
     for (int group = 0; group < 16; ++group) {
       const float scale = d * static_cast<float>(UnpackQ3Scale(scales, group));
       const CodePlace at = TwoBitPlace(group);
-      const std::uint8_t* third = src + group % 2 * 16;
+      const std::uint8_t* third = src + (group % 2 == 0 ? 0 : 16);
       for (int l = 0; l < 16; ++l) {
         const int low = (codes[at.byte + l] >> at.shift) & 3;
         const int high = (third[l] >> (group / 2)) & 1;
@@ -118,7 +118,7 @@ void DequantizeQ6_K(const std::uint8_t* src, float* dst, std::int64_t blocks) {
     const float d = LoadHalf(src + 208);
     for (int group = 0; group < 16; ++group) {
       const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[group]));
-      const std::uint8_t* nibbles = src + group / 8 * 64 + group % 4 * 16;
+      const std::uint8_t* nibbles = &src[group / 8 * 64 + group % 4 * 16];
       const int shift = group % 8 < 4 ? 0 : 4;
       const CodePlace at = TwoBitPlace(group);
       for (int l = 0; l < 16; ++l) {

@@ -1,4 +1,6 @@
 // Formats whose four-bit codes index a fixed table of values.
+#include <cstddef>
+
 #include "quant/block_formats.h"
 
 namespace quorum::quant {
@@ -42,10 +44,10 @@ void DequantizeIQ4_XS(const std::uint8_t* src, float* dst, std::int64_t blocks) 
     const float d = LoadHalf(src);
     std::uint16_t high;
     std::memcpy(&high, src + 2, sizeof high);
-    for (int group = 0; group < 8; ++group) {
+    for (std::ptrdiff_t group = 0; group < 8; ++group) {
       const int low = (src[4 + group / 2] >> (4 * (group % 2))) & 15;
       const int scale = (low | (((high >> (2 * group)) & 3) << 4)) - 32;
-      Expand32(src + 8 + group * 16, kNonLinear, d * static_cast<float>(scale), dst + group * 32);
+      Expand32(&src[8 + group * 16], kNonLinear, d * static_cast<float>(scale), &dst[group * 32]);
     }
   }
 }

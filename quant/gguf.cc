@@ -75,8 +75,8 @@ Result<GgufFile> GgufFile::Parse(std::span<const std::byte> bytes, const std::st
   file.path_ = name;
   QUORUM_TRY(file.Append(std::move(part).value(), name));
   QUORUM_ASSIGN(const auto count, file.GetInt("split.count"));
-  if (count.value_or(1) > 1) {
-    return InvalidArgument(name + ": this is one of " + std::to_string(*count) + " parts of a split model");
+  if (const std::int64_t parts = count.value_or(1); parts > 1) {
+    return InvalidArgument(name + ": this is one of " + std::to_string(parts) + " parts of a split model");
   }
   return file;
 }
@@ -90,7 +90,7 @@ Result<GgufFile> GgufFile::Open(const std::string& path) {
   file.files_.push_back(std::move(mapped));
   QUORUM_TRY(file.Append(std::move(part).value(), path));
   QUORUM_ASSIGN(const auto count, file.GetInt("split.count"));
-  if (count.value_or(1) > 1) QUORUM_TRY(file.OpenSiblings(*count));
+  if (const std::int64_t parts = count.value_or(1); parts > 1) QUORUM_TRY(file.OpenSiblings(parts));
   return file;
 }
 
@@ -194,7 +194,7 @@ Result<std::vector<std::int64_t>> GgufFile::GetInts(std::string_view key) const 
     return WrongKind(path_, key, found->second, "an array of integers");
   }
   QUORUM_ASSIGN(const auto one, GetInt(key));
-  return std::vector<std::int64_t>{*one};
+  return std::vector<std::int64_t>{one.value_or(0)};  // it is there, and of the right kind
 }
 
 Result<std::vector<double>> GgufFile::GetFloats(std::string_view key) const {
@@ -209,7 +209,7 @@ Result<std::vector<double>> GgufFile::GetFloats(std::string_view key) const {
                       std::holds_alternative<std::uint64_t>(found->second);
   if (!number) return WrongKind(path_, key, found->second, "an array of numbers");
   QUORUM_ASSIGN(const auto one, GetFloat(key));
-  return std::vector<double>{*one};
+  return std::vector<double>{one.value_or(0)};
 }
 
 void GgufFile::Release(const GgufTensor& tensor) const {

@@ -195,7 +195,7 @@ class Parser {
                              " is beyond a signed 64-bit integer");
         }
       }
-      values[i] = static_cast<Wide>(value);
+      values[i] = static_cast<Wide>(value);  // NOLINT(bugprone-signed-char-misuse): int8 holds numbers
     }
     return GgufValue(std::move(values));
   }

@@ -105,9 +105,8 @@ void CountTensors(const GgufFile& file, GgufSummary& out) {
     if (IsRoutedExpert(tensor.name)) routed += tensor.elements();
   }
   for (const auto& [type, use] : uses) out.types.push_back(use);
-  std::sort(out.types.begin(), out.types.end(), [](const auto& a, const auto& b) {
-    return a.bytes != b.bytes ? a.bytes > b.bytes : a.type < b.type;
-  });
+  std::sort(out.types.begin(), out.types.end(),
+            [](const auto& a, const auto& b) { return a.bytes != b.bytes ? a.bytes > b.bytes : a.type < b.type; });
 
   out.active_parameters = out.parameters;
   const std::int64_t experts = out.experts.value_or(0);

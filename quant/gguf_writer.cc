@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -49,6 +50,9 @@ std::span<const std::byte> AsBytes(std::string_view text) { return std::as_bytes
 
 std::uint64_t PadTo(std::uint64_t n, std::uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
 
+// What errno says, without strerror's shared buffer.
+std::string ErrnoText() { return std::generic_category().message(errno); }
+
 // A file that has no final name yet; removed again unless it gets one.
 class PartialFile {
  public:
@@ -63,7 +67,7 @@ class PartialFile {
       std::string name = path + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
       const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (fd >= 0) return PartialFile(path, std::move(name), fd, replace);
-      if (errno != EEXIST) return InvalidArgument("cannot write " + path + ": " + std::strerror(errno));
+      if (errno != EEXIST) return InvalidArgument("cannot write " + path + ": " + ErrnoText());
     }
     return InvalidArgument("cannot write " + path + ": many unfinished " + path + ".partial-* lie beside it");
   }
@@ -93,7 +97,7 @@ class PartialFile {
     while (!bytes.empty()) {
       const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return Failed(std::strerror(errno));
+      if (n < 0) return Failed(ErrnoText());
       if (n == 0) return Failed("the system took no bytes");
       bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
@@ -101,15 +105,15 @@ class PartialFile {
   }
 
   Status Publish() {
-    if (::fsync(fd_) != 0) return Failed(std::strerror(errno));
+    if (::fsync(fd_) != 0) return Failed(ErrnoText());
     const int closed = ::close(std::exchange(fd_, -1));
-    if (closed != 0) return Failed(std::strerror(errno));
+    if (closed != 0) return Failed(ErrnoText());
     int renamed = -1;
     if (!replace_) {  // another program may have made the file meanwhile: then it is theirs
       renamed = ::renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
       if (renamed != 0 && errno == EEXIST) return InvalidArgument(path_ + " exists already");
     }
-    if (renamed != 0 && ::rename(name_.c_str(), path_.c_str()) != 0) return Failed(std::strerror(errno));
+    if (renamed != 0 && ::rename(name_.c_str(), path_.c_str()) != 0) return Failed(ErrnoText());
     name_.clear();
     return {};
   }

@@ -23,7 +23,7 @@ constexpr std::int64_t kMaxLayers = 65536;
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 18;  // a multiple of every block
 
 // Which random stream makes what: a layer has four.
-enum class Stream : std::uint64_t { kRouter = 0, kGate = 1, kUp = 2, kDown = 3 };
+enum class Stream : std::uint8_t { kRouter = 0, kGate = 1, kUp = 2, kDown = 3 };
 
 std::uint64_t StreamId(std::int64_t layer, Stream stream) {
   return static_cast<std::uint64_t>(layer) * 4 + static_cast<std::uint64_t>(stream);
