@@ -1,0 +1,189 @@
+// quorum run: chat with a model in the terminal.
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/serving_model.h"
+#include "engine/base/log.h"
+#include "server/chat_request.h"
+#include "server/prompt_builder.h"
+#include "server/random_id.h"
+
+namespace quorum::cli {
+namespace {
+
+struct RunFlags {
+  ServingFlags serving;
+  std::optional<std::string> prompt;
+  std::string system;
+  float temperature = 0.7F;
+  float top_p = 1.0F;
+  std::int32_t top_k = 0;
+  std::int32_t max_tokens = 0;
+  std::optional<std::uint64_t> seed;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+/// Ctrl-C stops an answer, or drops a line that is being typed. Without SA_RESTART, so that reading returns.
+void CatchInterrupts() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { interrupted = 1; };
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+/// One conversation.
+class Conversation {
+ public:
+  Conversation(const RunFlags& flags, const server::ServedModel& model) : flags_(flags), model_(model) { Reset(); }
+
+  void Reset() {
+    messages_ = server::Json::array();
+    if (!flags_.system.empty()) messages_.push_back({{"role", "system"}, {"content", flags_.system}});
+  }
+
+  /// Says `text`, prints the answer as it comes, and remembers both. After an error the conversation is as before.
+  Status Say(const std::string& text) {
+    server::Json messages = messages_;
+    messages.push_back({{"role", "user"}, {"content", text}});
+    engine::GenerationRequest request;
+    QUORUM_ASSIGN(request.prompt, PromptOf(messages, text));
+    request.max_tokens = flags_.max_tokens > 0 ? flags_.max_tokens : INT32_MAX;
+    request.sampling.temperature = flags_.temperature;
+    request.sampling.top_p = flags_.top_p;
+    request.sampling.top_k = flags_.top_k;
+    // One seed for the whole conversation would answer the same words alike; draws also depend on the position.
+    request.sampling.seed = flags_.seed.value_or(server::RandomBits());
+    QUORUM_ASSIGN(const auto generation, model_.engine->Submit(std::move(request)));
+    QUORUM_ASSIGN(std::string answer, Print(*generation));
+    messages.push_back({{"role", "assistant"}, {"content", std::move(answer)}});
+    messages_ = std::move(messages);
+    return {};
+  }
+
+ private:
+  Result<std::vector<tok::TokenId>> PromptOf(const server::Json& messages, const std::string& text) const {
+    if (model_.chat_template == nullptr) return server::BuildPrompt(model_, text);
+    server::ChatRequest chat;
+    chat.messages = messages;
+    std::vector<std::string> ignored;
+    return server::BuildChatPrompt(model_, chat, std::time(nullptr), ignored);
+  }
+
+  static Result<std::string> Print(engine::Generation& generation) {
+    std::string answer;
+    while (!generation.done()) {
+      if (interrupted != 0) generation.Cancel();
+      const auto event = generation.Next(std::chrono::milliseconds(50));
+      if (!event.has_value()) continue;
+      if (event->kind == engine::Event::Kind::kError) return event->error;
+      answer += event->text;
+      std::fwrite(event->text.data(), 1, event->text.size(), stdout);
+      std::fflush(stdout);
+      if (event->kind == engine::Event::Kind::kFinish && event->finish == engine::FinishReason::kLength) {
+        std::fflush(stdout);
+        fmt::print(stderr, "\n[the answer was cut: --max-tokens or the end of the context]");
+      }
+    }
+    std::putchar('\n');
+    std::fflush(stdout);
+    return answer;
+  }
+
+  const RunFlags& flags_;
+  const server::ServedModel& model_;
+  server::Json messages_;
+};
+
+/// Reads lines until the end of input or /exit. Exit status.
+int Repl(Conversation& conversation, const server::ServedModel& model) {
+  fmt::print("{} — /reset begins anew, /exit or Ctrl-D leaves, Ctrl-C stops an answer\n", model.id);
+  std::string line;
+  for (;;) {
+    fmt::print("> ");
+    std::fflush(stdout);
+    interrupted = 0;
+    if (!std::getline(std::cin, line)) {
+      if (interrupted == 0 || std::feof(stdin) != 0) break;
+      std::cin.clear();
+      std::clearerr(stdin);
+      std::putchar('\n');
+      continue;
+    }
+    if (line == "/exit" || line == "/quit") return 0;
+    if (line == "/reset") {
+      conversation.Reset();
+      fmt::print("a new conversation\n");
+      continue;
+    }
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    interrupted = 0;
+    if (const Status said = conversation.Say(line); !said.ok()) Fail(said.error());
+  }
+  std::putchar('\n');
+  return 0;
+}
+
+Result<int> Run(RunFlags flags) {
+  const bool terminal = ::isatty(STDIN_FILENO) == 1;
+  if (flags.prompt == "-" || (!flags.prompt.has_value() && !terminal)) {
+    flags.prompt = std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+    while (!flags.prompt->empty() && flags.prompt->back() == '\n') flags.prompt->pop_back();
+    if (flags.prompt->empty()) return InvalidArgument("there is nothing to answer: standard input is empty");
+  }
+  QUORUM_ASSIGN(const ServingModel serving, LoadServingModel(flags.serving));
+  Conversation conversation(flags, *serving.served);
+  CatchInterrupts();
+  if (!flags.prompt.has_value()) return Repl(conversation, *serving.served);
+  QUORUM_TRY(conversation.Say(*flags.prompt));
+  return interrupted != 0 ? 130 : 0;
+}
+
+}  // namespace
+
+void AddRun(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<RunFlags>();
+  flags->serving.engine.max_batch = 1;
+  CLI::App* command = app.add_subcommand("run", "Chat with a model in the terminal");
+  command->footer("Without -p and with input from a file or pipe, the whole input is the message and one answer is printed.");
+  AddServingFlags(*command, flags->serving);
+  command->remove_option(command->get_option("--max-batch"));
+  command->add_option("-p,--prompt", flags->prompt, "Answer this message and leave; - reads it from standard input");
+  command->add_option("--system", flags->system, "A system message")->envname("QUORUM_SYSTEM");
+  command->add_option("--temperature", flags->temperature, "0: always the likeliest token")
+      ->check(CLI::Range(0.0F, 2.0F))
+      ->capture_default_str();
+  command->add_option("--top-p", flags->top_p, "Keep the likeliest tokens with this much probability")
+      ->check(CLI::Range(0.01F, 1.0F))
+      ->capture_default_str();
+  command->add_option("--top-k", flags->top_k, "Keep so many of the likeliest tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--max-tokens", flags->max_tokens, "Longest answer in tokens; 0: to the end of the context")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--seed", flags->seed, "The same seed gives the same answer");
+  command->callback([flags, &action] {
+    action = [flags] {
+      const Result<int> status = Run(*flags);
+      return status.ok() ? *status : Fail(status.error());
+    };
+  });
+}
+
+}  // namespace quorum::cli

@@ -1,0 +1,115 @@
+// quorum serve: an OpenAI-compatible HTTP server for one model.
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/serving_model.h"
+#include "engine/base/log.h"
+#include "server/http_server.h"
+#include "server/service.h"
+#include "server/shutdown_signals.h"
+
+namespace quorum::cli {
+namespace {
+
+struct ServeFlags {
+  ServingFlags serving;
+  std::string host = "127.0.0.1";
+  int port = 8080;
+  std::string api_key_file;
+  std::string cors_origin;
+  std::int64_t max_body_mb = 32;
+  int drain_seconds = 30;
+};
+
+void Announce(const std::string& url, const server::ServedModel& model, bool needs_key) {
+  fmt::print("Quorum serves {} at {}\n", model.id, url);
+  fmt::print("Try:\n  curl -N {}/v1/{} -H 'Content-Type: application/json' {}\\\n    -d '{}'\n", url,
+             model.chat_template ? "chat/completions" : "completions", needs_key ? "-H 'Authorization: Bearer KEY' " : "",
+             model.chat_template ? R"({"messages": [{"role": "user", "content": "What is gravity?"}], "stream": true})"
+                                 : R"({"prompt": "Gravity is", "max_tokens": 64, "stream": true})");
+  std::fflush(stdout);
+}
+
+Status Serve(const ServeFlags& flags) {
+  server::ShutdownSignals signals;
+  server::ServiceOptions service_options;
+  service_options.cors_origin = flags.cors_origin;
+  if (!flags.api_key_file.empty()) {
+    QUORUM_ASSIGN(service_options.keys, server::ApiKeys::FromFile(flags.api_key_file));
+  }
+  const bool needs_key = service_options.keys.required();
+
+  server::HttpServerOptions http;
+  http.host = flags.host;
+  http.port = flags.port;
+  http.body.max_bytes = static_cast<std::uint64_t>(flags.max_body_mb) << 20;
+  // Every request that the engine lets in or lets wait holds a worker.
+  http.max_workers = static_cast<std::size_t>(flags.serving.engine.max_batch + flags.serving.engine.max_queue + 16);
+  ServingModel serving;  // outlives the server and the service, which use it
+  server::Service service(std::move(service_options));
+  // The port is open while the model loads: a taken port is an error at once, and /health can say "loading".
+  QUORUM_ASSIGN(const std::unique_ptr<server::HttpServer> server,
+                server::HttpServer::Start(http, [&service](server::HttpRequest& request) { return service.Handle(request); }));
+  Log(LogLevel::kInfo, "listening on {}; loading {}", server->url(), flags.serving.model.path);
+  QUORUM_ASSIGN(serving, LoadServingModel(flags.serving));
+  service.SetModel(serving.served);
+  signals.HandleOrderly();
+  Announce(server->url(), *serving.served, needs_key);
+
+  signals.Wait();
+  Log(LogLevel::kInfo, "shutting down: no new requests; those that run have {} s (a second signal ends at once)",
+      flags.drain_seconds);
+  service.StartDraining();
+  const bool finished = serving.served->engine->Drain(std::chrono::seconds(flags.drain_seconds));
+  if (!finished) Log(LogLevel::kWarn, "some requests were cut off after {} s", flags.drain_seconds);
+  server->Stop(std::chrono::seconds(5));  // the last bytes of what has finished
+  return {};
+}
+
+}  // namespace
+
+void AddServe(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<ServeFlags>();
+  CLI::App* command = app.add_subcommand("serve", "Serve a model over an OpenAI-compatible HTTP API");
+  command->footer("SIGTERM or Ctrl-C: no new requests, those that run finish (--drain-seconds), exit status 0.");
+  AddServingFlags(*command, flags->serving);
+  command->add_option("--host", flags->host, "Address to listen on; 0.0.0.0 for every network")
+      ->envname("QUORUM_HOST")
+      ->capture_default_str();
+  command->add_option("--port", flags->port, "Port; 0: any free one, which is printed")
+      ->envname("QUORUM_PORT")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  command->add_option("--model-name", flags->serving.name, "What the API calls the model (default: the file's name)")
+      ->envname("QUORUM_MODEL_NAME");
+  command->add_option("--max-queue", flags->serving.engine.max_queue, "Requests that may wait; more are refused with 429")
+      ->envname("QUORUM_MAX_QUEUE")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  command->add_option("--api-key-file", flags->api_key_file, "Accept only these keys: one a line, # begins a comment")
+      ->envname("QUORUM_API_KEY_FILE");
+  command->add_option("--cors-origin", flags->cors_origin, "Let web pages of this origin use the API (* for all)")
+      ->envname("QUORUM_CORS_ORIGIN");
+  command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in MiB")
+      ->envname("QUORUM_MAX_BODY_MB")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--drain-seconds", flags->drain_seconds, "How long running requests may finish at shutdown")
+      ->envname("QUORUM_DRAIN_SECONDS")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  command->callback([flags, &action] {
+    action = [flags] {
+      const Status status = Serve(*flags);
+      return status.ok() ? 0 : Fail(status.error());
+    };
+  });
+}
+
+}  // namespace quorum::cli

@@ -1,0 +1,114 @@
+#include "cli/serving_model.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "engine/base/log.h"
+#include "engine/base/mapped_file.h"
+#include "engine/load_tokenizer.h"
+#include "quant/gguf.h"
+
+namespace quorum::cli {
+namespace {
+
+// https://github.com/openai/openai-python/blob/release-v0.28.0/chatml.md, as transformers' default template writes it.
+constexpr const char* kChatMl =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/// FNV-1a over what changes the numbers: this program's version, the file's size and blocks spread over it, the KV type.
+Result<std::string> Fingerprint(const ServingFlags& flags) {
+  QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(flags.model.path));
+  const auto bytes = file.bytes();
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  const auto add = [&hash](const void* data, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) {
+      hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
+    }
+  };
+  const std::string text = fmt::format("{} {} {}", QUORUM_VERSION, bytes.size(), flags.model.kv);
+  add(text.data(), text.size());
+  constexpr std::size_t kBlock = 4096, kBlocks = 256;
+  for (std::size_t i = 0; i < kBlocks; ++i) {
+    const std::size_t begin = bytes.size() / kBlocks * i;
+    add(bytes.data() + begin, std::min(kBlock, bytes.size() - begin));
+  }
+  return fmt::format("fp_{:012x}", hash >> 16);
+}
+
+Result<std::string> ReadText(const std::string& path) {
+  QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(path));
+  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+}
+
+Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags& flags,
+                                                              const engine::LoadedTokenizer& loaded) {
+  std::string source = loaded.chat_template;
+  std::string from = flags.model.path;
+  if (!flags.chat_template_file.empty()) {
+    QUORUM_ASSIGN(source, ReadText(flags.chat_template_file));
+    from = flags.chat_template_file;
+  }
+  const tok::Tokenizer& tokenizer = *loaded.tokenizer;
+  if (source.empty() && tokenizer.FindToken("<|im_start|>") && tokenizer.FindToken("<|im_end|>")) {
+    Log(LogLevel::kWarn, "{} has no chat template; its vocabulary has ChatML's tokens, so ChatML is used", from);
+    source = kChatMl;
+  }
+  if (source.empty()) {
+    Log(LogLevel::kWarn, "{} has no chat template: /v1/chat/completions is refused (--chat-template FILE gives one)", from);
+    return std::shared_ptr<const tok::ChatTemplate>();
+  }
+  auto parsed = tok::ChatTemplate::Parse(source);
+  if (!parsed.ok()) return InvalidArgument(fmt::format("chat template of {}: {}", from, parsed.error().message));
+  return parsed;
+}
+
+std::string DefaultName(const std::string& path) {
+  std::string name = std::filesystem::path(path).filename().string();
+  if (name.size() > 5 && name.substr(name.size() - 5) == ".gguf") name.resize(name.size() - 5);
+  return name;
+}
+
+}  // namespace
+
+void AddServingFlags(CLI::App& command, ServingFlags& flags) {
+  AddModelFlags(command, flags.model);
+  command.add_option("--max-batch", flags.engine.max_batch, "Sequences that are computed at once")
+      ->envname("QUORUM_MAX_BATCH")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command.add_option("--chat-template", flags.chat_template_file, "A Jinja chat template instead of the model's own")
+      ->envname("QUORUM_CHAT_TEMPLATE")
+      ->check(CLI::ExistingFile);
+}
+
+Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
+  ServingModel serving;
+  auto served = std::make_shared<server::ServedModel>();
+  engine::LoadOptions options;
+  options.max_batch = flags.engine.max_batch;
+  QUORUM_ASSIGN(serving.loaded, LoadModel(flags.model, std::move(options)));
+  {
+    QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
+    QUORUM_ASSIGN(const engine::LoadedTokenizer loaded,
+                  engine::LoadTokenizer(file));
+    served->tokenizer = loaded.tokenizer;
+    QUORUM_ASSIGN(served->chat_template, LoadTemplate(flags, loaded));
+  }
+  QUORUM_ASSIGN(served->fingerprint, Fingerprint(flags));
+  served->id = flags.name.empty() ? DefaultName(flags.model.path) : flags.name;
+  struct stat status{};
+  if (::stat(flags.model.path.c_str(), &status) == 0) served->created = status.st_mtime;
+  served->IndexTokenizer();
+  served->engine = engine::MakeEngine(*serving.loaded.model, *served->tokenizer, flags.engine);
+  serving.served = std::move(served);
+  return serving;
+}
+
+}  // namespace quorum::cli

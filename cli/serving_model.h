@@ -1,0 +1,33 @@
+// A model ready to generate: weights, tokenizer, chat template and engine, for the commands that talk.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/model_flags.h"
+#include "engine/base/result.h"
+#include "engine/engine.h"
+#include "server/served_model.h"
+
+namespace quorum::cli {
+
+struct ServingFlags {
+  ModelFlags model;
+  engine::EngineOptions engine;
+  std::string name;                // as the API calls it; empty: the file's name without ".gguf"
+  std::string chat_template_file;  // instead of the model's own
+};
+
+/// Adds AddModelFlags' flags, --max-batch and --chat-template.
+void AddServingFlags(CLI::App& command, ServingFlags& flags);
+
+/// Destroyed in the right order: the engine before what it runs on.
+struct ServingModel {
+  LoadedModel loaded;
+  std::shared_ptr<server::ServedModel> served;
+};
+
+/// Loads all of it. A model without a chat template gets ChatML if its vocabulary has ChatML's tokens, else none.
+Result<ServingModel> LoadServingModel(const ServingFlags& flags);
+
+}  // namespace quorum::cli

@@ -1,0 +1,55 @@
+// What every API handler needs, and what their answers have in common.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http_message.h"
+#include "server/json_input.h"
+#include "server/metrics.h"
+#include "server/served_model.h"
+
+namespace quorum::server {
+
+struct ApiContext {
+  std::shared_ptr<const ServedModel> model;
+  Metrics& metrics;
+  std::chrono::milliseconds heartbeat{5'000};  // longest silence of a stream
+  std::int64_t now_unix = 0;
+};
+
+/// The fields that all chunks, or the whole answer, of one request share.
+struct ResponseFrame {
+  std::string id;
+  std::string object;
+  std::int64_t created = 0;
+  std::string model;
+  std::string fingerprint;
+
+  /// An object with them and `choices`.
+  Json With(Json choices) const;
+};
+
+/// Tokens of a whole request.
+struct UsageCount {
+  std::int64_t prompt = 0;
+  std::int64_t cached = 0;
+  std::int64_t completion = 0;
+  Json ToJson() const;
+};
+
+/// The error of an engine or a parser as an answer, with `retry-after` where trying again makes sense.
+HttpResponse ApiError(const ApiContext& context, const Error& error);
+
+/// An answer of one JSON document.
+HttpResponse JsonResponse(const Json& value);
+
+/// Names the fields that were sent and not honoured in `x-quorum-ignored` (nothing silent; DESIGN 1.4), safely and in
+/// bounded length.
+void SetIgnored(HttpResponse& response, const std::vector<std::string>& ignored);
+
+}  // namespace quorum::server

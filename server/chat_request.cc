@@ -1,0 +1,202 @@
+#include "server/chat_request.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+namespace quorum::server {
+namespace {
+
+constexpr std::array<std::string_view, 6> kRoles = {"system", "developer", "user", "assistant", "tool", "function"};
+
+Result<std::string> ReadContent(const Json& content, const std::string& param) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) {
+    return InvalidArgument(fmt::format("'{}' must be a string or an array of parts, but is {}", param, KindOf(content)),
+                           param);
+  }
+  std::string text;
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    const Json& part = content[i];
+    const std::string at = fmt::format("{}[{}]", param, i);
+    const auto type = part.is_object() ? part.find("type") : part.end();
+    if (!part.is_object() || type == part.end() || !type->is_string()) {
+      return InvalidArgument(fmt::format("'{}' must be an object with a 'type'", at), at);
+    }
+    if (*type != "text") {
+      return Error{ErrorCode::kUnsupported,
+                   fmt::format("'{}' is a part of type '{}'; this model reads only 'text'", at,
+                               type->get_ref<const std::string&>()),
+                   at, "unsupported_content_part"};
+    }
+    const auto words = part.find("text");
+    if (words == part.end() || !words->is_string()) {
+      return InvalidArgument(fmt::format("'{}.text' must be a string", at), at + ".text");
+    }
+    text += words->get_ref<const std::string&>();
+  }
+  return text;
+}
+
+// Tool calls of an earlier reply. Templates are written for arguments that are objects, as transformers passes them;
+// OpenAI's API has them as a string of JSON.
+Result<Json> ReadToolCalls(const Json& calls, const std::string& param) {
+  if (!calls.is_array()) return InvalidArgument(fmt::format("'{}' must be an array", param), param);
+  Json read = Json::array();
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const std::string at = fmt::format("{}[{}].function", param, i);
+    const auto function = calls[i].is_object() ? calls[i].find("function") : calls[i].end();
+    if (!calls[i].is_object() || function == calls[i].end() || !function->is_object()) {
+      return InvalidArgument(fmt::format("'{}' must be an object", at), at);
+    }
+    const auto name = function->find("name");
+    if (name == function->end() || !name->is_string()) {
+      return InvalidArgument(fmt::format("'{}.name' must be a string", at), at + ".name");
+    }
+    Json call = calls[i];
+    call["type"] = "function";
+    Json& arguments = call["function"]["arguments"];
+    if (arguments.is_string()) {
+      auto parsed = ParseJson(arguments.get_ref<const std::string&>());
+      if (parsed.ok() && parsed->is_object()) arguments = std::move(*parsed);
+    } else if (arguments.is_null()) {
+      arguments = Json::object();
+    } else if (!arguments.is_object()) {
+      return InvalidArgument(fmt::format("'{}.arguments' must be a string of JSON", at), at + ".arguments");
+    }
+    read.push_back(std::move(call));
+  }
+  return read;
+}
+
+Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std::string>& ignored) {
+  const std::string path = fmt::format("messages[{}]", index);
+  if (!message.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", path), path);
+  JsonFields fields(message, path);
+  QUORUM_ASSIGN(const auto role, fields.String("role"));
+  if (!role.has_value() || std::find(kRoles.begin(), kRoles.end(), *role) == kRoles.end()) {
+    return InvalidArgument(fmt::format("'{}.role' must be one of {}", path, fmt::join(kRoles, ", ")), path + ".role");
+  }
+  Json read = {{"role", *role == "function" ? "tool" : *role}, {"content", ""}};
+  const Json* calls = fields.Find("tool_calls");
+  if (const Json* content = fields.Find("content")) {
+    QUORUM_ASSIGN(read["content"], ReadContent(*content, path + ".content"));
+  } else if (*role != "assistant") {
+    return InvalidArgument(fmt::format("'{}.content' is missing", path), path + ".content");
+  }
+  if (calls != nullptr && !(calls->is_array() && calls->empty())) {
+    if (*role != "assistant") {
+      return InvalidArgument(fmt::format("'{}.tool_calls' belongs to an assistant message", path), path + ".tool_calls");
+    }
+    QUORUM_ASSIGN(read["tool_calls"], ReadToolCalls(*calls, path + ".tool_calls"));
+  }
+  for (const char* name : {"name", "tool_call_id", "reasoning_content"}) {
+    QUORUM_ASSIGN(const auto text, fields.String(name));
+    if (text.has_value()) read[name] = *text;
+  }
+  for (const char* name : {"refusal", "annotations", "audio", "function_call"}) {  // what our own kind of reply carries
+    const Json* value = fields.Find(name);
+    if (value != nullptr && !value->empty()) ignored.push_back(fmt::format("messages[].{}", name));
+  }
+  for (const std::string& unread : fields.Unread()) {
+    ignored.push_back("messages[]" + unread.substr(path.size()));
+  }
+  return read;
+}
+
+Status ReadTools(JsonFields& fields, ChatRequest& out) {
+  const Json* tools = fields.Find("tools");
+  if (tools != nullptr) {
+    if (!tools->is_array()) return fields.Wrong("tools", "an array");
+    for (std::size_t i = 0; i < tools->size(); ++i) {
+      const Json& tool = (*tools)[i];
+      const std::string at = fmt::format("tools[{}]", i);
+      const bool shaped = tool.is_object() && tool.value("type", Json()) == "function" && tool.contains("function") &&
+                          tool["function"].is_object() && tool["function"].contains("name") &&
+                          tool["function"]["name"].is_string();
+      if (!shaped) {
+        return InvalidArgument(fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at), at);
+      }
+    }
+    out.tools = *tools;
+  }
+  const Json* choice = fields.Find("tool_choice");
+  if (choice != nullptr && *choice != "none" && *choice != "auto") {
+    if (*choice == "required" || choice->is_object()) {
+      return Error{ErrorCode::kUnsupported, "tool_choice 'required' or a named tool is not supported yet", "tool_choice",
+                   "unsupported_parameter"};
+    }
+    return InvalidArgument("'tool_choice' must be \"none\", \"auto\", \"required\" or a named tool", "tool_choice");
+  }
+  if (const Json* modalities = fields.Find("modalities"); modalities != nullptr && *modalities != Json::array({"text"})) {
+    return Error{ErrorCode::kUnsupported, "the only modality is \"text\"", "modalities", "unsupported_parameter"};
+  }
+  return {};
+}
+
+Status ReadTemplateVariables(JsonFields& fields, ChatRequest& out) {
+  if (const Json* variables = fields.Find("chat_template_kwargs")) {
+    if (!variables->is_object()) return fields.Wrong("chat_template_kwargs", "an object");
+    out.template_variables = *variables;
+    for (const char* own : {"messages", "tools", "bos_token", "eos_token", "add_generation_prompt"}) {
+      if (variables->contains(own)) {
+        return InvalidArgument(fmt::format("'chat_template_kwargs' must not set '{}'", own), "chat_template_kwargs");
+      }
+    }
+  }
+  QUORUM_ASSIGN(const auto effort, fields.String("reasoning_effort"));
+  if (effort.has_value()) out.template_variables["reasoning_effort"] = *effort;
+  QUORUM_ASSIGN(const auto add, fields.Bool("add_generation_prompt"));
+  out.add_generation_prompt = add.value_or(true);
+  return {};
+}
+
+}  // namespace
+
+Result<Json> ReadMessages(const Json& messages, std::vector<std::string>& ignored) {
+  if (!messages.is_array() || messages.empty()) {
+    return InvalidArgument("'messages' must be an array with at least one message", "messages");
+  }
+  Json read = Json::array();
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    QUORUM_ASSIGN(Json message, ReadMessage(messages[i], i, ignored));
+    read.push_back(std::move(message));
+  }
+  return read;
+}
+
+Result<ChatRequest> ReadChatRequest(const Json& body) {
+  ChatRequest out;
+  JsonFields fields(body);
+  QUORUM_TRY(ReadGenerationFields(fields, out.generation));
+  engine::GenerationRequest& request = out.generation.request;
+
+  const Json* messages = fields.Find("messages");
+  if (messages == nullptr) return InvalidArgument("'messages' is missing", "messages");
+  QUORUM_ASSIGN(out.messages, ReadMessages(*messages, out.generation.ignored));
+  QUORUM_TRY(ReadTools(fields, out));
+  QUORUM_TRY(ReadTemplateVariables(fields, out));
+
+  QUORUM_ASSIGN(const auto max_completion, fields.Int("max_completion_tokens", 1, INT32_MAX));
+  QUORUM_ASSIGN(const auto max_tokens, fields.Int("max_tokens", 1, INT32_MAX));
+  // Neither: up to the end of the context, which the engine knows.
+  request.max_tokens = static_cast<std::int32_t>(max_completion.value_or(max_tokens.value_or(INT32_MAX)));
+
+  QUORUM_ASSIGN(const auto logprobs, fields.Bool("logprobs"));
+  QUORUM_ASSIGN(const auto top, fields.Int("top_logprobs", 0, kMaxTopLogprobs));
+  request.logprobs = logprobs.value_or(false);
+  if (top.has_value() && !request.logprobs) {
+    return InvalidArgument("'top_logprobs' needs 'logprobs' to be true", "top_logprobs");
+  }
+  request.top_logprobs = static_cast<std::int32_t>(top.value_or(0));
+  for (auto& name : fields.Unread()) out.generation.ignored.push_back(std::move(name));
+  return out;
+}
+
+Result<ChatRequest> ParseChatRequest(std::string_view body) {
+  QUORUM_ASSIGN(const Json parsed, ParseBody(body));
+  return ReadChatRequest(parsed);
+}
+
+}  // namespace quorum::server

@@ -1,0 +1,27 @@
+#include "server/choice_output.h"
+
+#include <utility>
+
+namespace quorum::server {
+
+ChoiceDelta ChoiceOutput::Apply(engine::Event event) {
+  ChoiceDelta delta;
+  text_bytes_ += event.text.size();
+  if (event.kind == engine::Event::Kind::kToken) {
+    logprob_sum_ += event.logprob;
+    ++tokens_;
+    if (scored_) scores_.Add(event);
+  }
+  if (event.kind == engine::Event::Kind::kFinish) {
+    finished_ = delta.finished = true;
+    finish_ = event.finish;
+    completion_tokens_ = event.completion_tokens;
+  }
+  if (scored_) {
+    delta.scores = delta.finished ? scores_.Rest(text_bytes_, !event.stop_text.empty()) : scores_.Released(text_bytes_);
+  }
+  delta.text = std::move(event.text);
+  return delta;
+}
+
+}  // namespace quorum::server

@@ -1,0 +1,51 @@
+// One choice of an answer while it is generated: its text and scores, kept in step.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "server/token_logprobs.h"
+
+namespace quorum::server {
+
+/// What an event added to a choice.
+struct ChoiceDelta {
+  std::string text;
+  std::vector<ScoredToken> scores;  // only if log-probabilities were asked for
+  bool finished = false;
+
+  bool empty() const { return text.empty() && scores.empty() && !finished; }
+};
+
+class ChoiceOutput {
+ public:
+  /// `scored`: the request asked for log-probabilities.
+  ChoiceOutput(const tok::Tokenizer& tokenizer, const engine::GenerationRequest& request, bool scored, bool every_token)
+      : scores_(tokenizer, request.include_control_text, every_token), scored_(scored) {}
+
+  /// Takes a kToken or kFinish event of this choice.
+  ChoiceDelta Apply(engine::Event event);
+
+  bool finished() const { return finished_; }
+  /// "stop" or "length"; REQUIRES finished().
+  const char* finish_reason() const { return finish_ == engine::FinishReason::kLength ? "length" : "stop"; }
+  /// Ended by the engine and not by the model: it is shutting down.
+  bool cancelled() const { return finish_ == engine::FinishReason::kCancelled; }
+  std::int32_t completion_tokens() const { return completion_tokens_; }
+  /// Mean log-probability of the tokens, by which `best_of` chooses.
+  double mean_logprob() const { return tokens_ == 0 ? 0.0 : logprob_sum_ / tokens_; }
+
+ private:
+  TokenScores scores_;
+  const bool scored_;
+  std::size_t text_bytes_ = 0;
+  bool finished_ = false;
+  engine::FinishReason finish_ = engine::FinishReason::kStop;
+  std::int32_t completion_tokens_ = 0;
+  double logprob_sum_ = 0;
+  int tokens_ = 0;
+};
+
+}  // namespace quorum::server

@@ -1,0 +1,123 @@
+#include "server/info_handlers.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "server/chat_request.h"
+#include "server/error_body.h"
+#include "server/prompt_builder.h"
+#include "tokenizer/utf8_stream.h"
+
+namespace quorum::server {
+namespace {
+
+Json ModelEntry(const ServedModel& model) {
+  return {{"id", model.id},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "quorum"},
+          {"max_model_len", model.engine->context_length()}};
+}
+
+// A piece as text, or as a list of bytes where it is only a part of characters (llama.cpp's form).
+Json PieceOf(const tok::Tokenizer& tokenizer, tok::TokenId id) {
+  const std::string_view bytes = tokenizer.TokenBytes(id);
+  if (tok::IsValidUtf8(bytes)) return std::string(bytes);
+  Json list = Json::array();
+  for (const char c : bytes) list.push_back(int{static_cast<unsigned char>(c)});
+  return list;
+}
+
+Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
+  QUORUM_ASSIGN(const std::string text, http.read_body());
+  QUORUM_ASSIGN(const Json body, ParseBody(text));
+  JsonFields fields(body);
+  const ServedModel& model = *context.model;
+  QUORUM_ASSIGN(const auto content, fields.String("content"));
+  QUORUM_ASSIGN(const auto prompt, fields.String("prompt"));
+  const Json* messages = fields.Find("messages");
+  if (int{content.has_value()} + int{prompt.has_value()} + int{messages != nullptr} != 1) {
+    return InvalidArgument("give one of 'content', 'prompt' and 'messages'", "content");
+  }
+  QUORUM_ASSIGN(const auto pieces, fields.Bool("with_pieces"));
+  std::vector<tok::TokenId> ids;
+  if (messages != nullptr) {
+    QUORUM_ASSIGN(const ChatRequest chat, ReadChatRequest(body));
+    ignored = chat.generation.ignored;
+    QUORUM_ASSIGN(ids, BuildChatPrompt(model, chat, context.now_unix, ignored));
+  } else {
+    QUORUM_ASSIGN(const auto add_special, fields.Bool(content ? "add_special" : "add_special_tokens"));
+    QUORUM_ASSIGN(const auto parse_special, fields.Bool("parse_special"));
+    fields.Find("model");
+    ignored = fields.Unread();
+    QUORUM_ASSIGN(ids, model.tokenizer->Encode(content ? *content : *prompt,
+                                               {.add_special = add_special.value_or(prompt.has_value()),
+                                                .parse_special = parse_special.value_or(true)}));
+  }
+  Json tokens = Json::array();
+  for (const tok::TokenId id : ids) {
+    if (pieces.value_or(false)) {
+      tokens.push_back({{"id", id}, {"piece", PieceOf(*model.tokenizer, id)}});
+    } else {
+      tokens.push_back(id);
+    }
+  }
+  return Json{{"tokens", std::move(tokens)}, {"count", ids.size()}, {"max_model_len", model.engine->context_length()}};
+}
+
+Result<Json> Detokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
+  QUORUM_ASSIGN(const std::string text, http.read_body());
+  QUORUM_ASSIGN(const Json body, ParseBody(text));
+  JsonFields fields(body);
+  const Json* list = fields.Find("tokens");
+  if (list == nullptr || !list->is_array()) return fields.Wrong("tokens", "an array of token ids");
+  const tok::Tokenizer& tokenizer = *context.model->tokenizer;
+  std::vector<tok::TokenId> ids;
+  for (const Json& id : *list) {
+    const bool known = id.is_number_integer() && id.get<double>() >= 0 && id.get<double>() < tokenizer.vocab_size();
+    if (!known) {
+      return InvalidArgument(fmt::format("'tokens' must be ids from 0 to {}", tokenizer.vocab_size() - 1), "tokens");
+    }
+    ids.push_back(id.get<tok::TokenId>());
+  }
+  fields.Find("model");
+  ignored = fields.Unread();
+  const std::string content = tok::SanitizeUtf8(tokenizer.Decode(ids, false));
+  return Json{{"content", content}, {"prompt", content}};
+}
+
+HttpResponse Answer(const ApiContext& context, const Result<Json>& result, const std::vector<std::string>& ignored) {
+  HttpResponse response = result.ok() ? JsonResponse(*result) : ApiError(context, result.error());
+  SetIgnored(response, ignored);
+  return response;
+}
+
+}  // namespace
+
+HttpResponse HandleModels(const ApiContext& context) {
+  return JsonResponse({{"object", "list"}, {"data", Json::array({ModelEntry(*context.model)})}});
+}
+
+HttpResponse HandleModel(const ApiContext& context, std::string_view id) {
+  if (id != context.model->id) {
+    return ErrorResponse(404, fmt::format("the model '{}' does not exist; this server has '{}'", tok::SanitizeUtf8(id),
+                                          context.model->id),
+                         "model", "model_not_found");
+  }
+  return JsonResponse(ModelEntry(*context.model));
+}
+
+HttpResponse HandleTokenize(const ApiContext& context, HttpRequest& http) {
+  std::vector<std::string> ignored;
+  const auto result = Tokenize(context, http, ignored);
+  return Answer(context, result, ignored);
+}
+
+HttpResponse HandleDetokenize(const ApiContext& context, HttpRequest& http) {
+  std::vector<std::string> ignored;
+  const auto result = Detokenize(context, http, ignored);
+  return Answer(context, result, ignored);
+}
+
+}  // namespace quorum::server

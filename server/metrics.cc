@@ -1,0 +1,110 @@
+#include "server/metrics.h"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/histogram.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+namespace quorum::server {
+namespace {
+
+using prometheus::Histogram;
+
+const Histogram::BucketBoundaries kFirstTokenSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120};
+const Histogram::BucketBoundaries kTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 5};
+const Histogram::BucketBoundaries kGenerationSeconds = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600};
+
+prometheus::MetricFamily Single(const char* name, const char* help, prometheus::MetricType type, double value) {
+  prometheus::MetricFamily family;
+  family.name = name;
+  family.help = help;
+  family.type = type;
+  prometheus::ClientMetric metric;
+  metric.counter.value = value;
+  metric.gauge.value = value;
+  family.metric.push_back(std::move(metric));
+  return family;
+}
+
+}  // namespace
+
+struct Metrics::Impl {
+  prometheus::Registry registry;
+  prometheus::Family<prometheus::Counter>& requests =
+      prometheus::BuildCounter().Name("quorum_http_requests_total").Help("Answered HTTP requests").Register(registry);
+  Histogram& first_token = prometheus::BuildHistogram()
+                               .Name("quorum_time_to_first_token_seconds")
+                               .Help("From submission to the first token of a generation")
+                               .Register(registry)
+                               .Add({}, kFirstTokenSeconds);
+  Histogram& inter_token = prometheus::BuildHistogram()
+                               .Name("quorum_inter_token_seconds")
+                               .Help("Between two tokens of one choice")
+                               .Register(registry)
+                               .Add({}, kTokenSeconds);
+  Histogram& generation = prometheus::BuildHistogram()
+                              .Name("quorum_generation_seconds")
+                              .Help("From submission to the end of a generation")
+                              .Register(registry)
+                              .Add({}, kGenerationSeconds);
+  std::atomic<double> typical_seconds{1.0};  // moving average of generation times
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+void Metrics::CountRequest(std::string_view route, int status) {
+  impl_->requests.Add({{"route", std::string(route)}, {"status", std::to_string(status)}}).Increment();
+}
+
+void Metrics::TimeToFirstToken(double seconds) { impl_->first_token.Observe(seconds); }
+
+void Metrics::InterTokenTime(double seconds) { impl_->inter_token.Observe(seconds); }
+
+void Metrics::GenerationTime(double seconds) {
+  impl_->generation.Observe(seconds);
+  double old = impl_->typical_seconds.load();
+  while (!impl_->typical_seconds.compare_exchange_weak(old, old + 0.2 * (seconds - old))) {
+  }
+}
+
+double Metrics::RetryAfter(const engine::EngineStats& stats) const {
+  const double rounds = (1.0 + stats.waiting) / std::max(1, stats.running);
+  return std::clamp(rounds * impl_->typical_seconds.load(), 0.1, 120.0);
+}
+
+std::string Metrics::Text(const engine::EngineStats* stats) const {
+  std::vector<prometheus::MetricFamily> families = impl_->registry.Collect();
+  if (stats != nullptr) {
+    const auto counter = [&](const char* name, const char* help, std::int64_t value) {
+      families.push_back(Single(name, help, prometheus::MetricType::Counter, static_cast<double>(value)));
+    };
+    const auto gauge = [&](const char* name, const char* help, std::int32_t value) {
+      families.push_back(Single(name, help, prometheus::MetricType::Gauge, value));
+    };
+    counter("quorum_generations_total", "Generations that were accepted", stats->requests);
+    counter("quorum_generations_finished_total", "Generations that ended by themselves", stats->finished);
+    counter("quorum_generations_cancelled_total", "Generations whose client went away", stats->cancelled);
+    counter("quorum_generations_refused_total", "Generations that were refused for want of room", stats->refused);
+    counter("quorum_generations_failed_total", "Generations that ended with an error", stats->failed);
+    counter("quorum_prompt_tokens_total", "Prompt tokens, cached ones included", stats->prompt_tokens);
+    counter("quorum_cached_tokens_total", "Prompt tokens that came from the prefix cache", stats->cached_tokens);
+    counter("quorum_generated_tokens_total", "Generated tokens", stats->generated_tokens);
+    counter("quorum_steps_total", "Steps that the engine computed", stats->steps);
+    counter("quorum_preemptions_total", "Sequences that gave up their pages and were computed again", stats->preemptions);
+    gauge("quorum_running_sequences", "Sequences that take part in steps", stats->running);
+    gauge("quorum_waiting_sequences", "Sequences that wait for a place", stats->waiting);
+    gauge("quorum_kv_pages_used", "KV cache pages in use", stats->pages_used);
+    gauge("quorum_kv_pages", "KV cache pages", stats->pages_total);
+  }
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace quorum::server

@@ -1,0 +1,14 @@
+#include "server/served_model.h"
+
+#include <algorithm>
+
+namespace quorum::server {
+
+void ServedModel::IndexTokenizer() {
+  control_tokens = ControlTokens(*tokenizer);
+  for (tok::TokenId token = 0; token < tokenizer->vocab_size(); ++token) {
+    longest_token = std::max(longest_token, tokenizer->TokenBytes(token).size());
+  }
+}
+
+}  // namespace quorum::server

@@ -1,0 +1,72 @@
+// The API: which path is answered by whom, and what holds for all of them (keys, origins, readiness, metrics).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/api_context.h"
+#include "server/auth.h"
+#include "server/http_message.h"
+#include "server/metrics.h"
+
+namespace quorum::server {
+
+struct ServiceOptions {
+  ApiKeys keys;
+  std::string cors_origin;  // an origin or "*"; empty: pages of other origins are refused
+  std::chrono::milliseconds heartbeat{5'000};
+};
+
+/// Thread-safe.
+class Service {
+ public:
+  explicit Service(ServiceOptions options);
+
+  /// Until then every answer that needs a model is 503.
+  void SetModel(std::shared_ptr<const ServedModel> model);
+  /// From now on /health and new work are answered with 503; what runs goes on.
+  void StartDraining() { draining_.store(true); }
+
+  HttpResponse Handle(HttpRequest& request);
+
+  const Metrics& metrics() const { return metrics_; }
+
+ private:
+  enum class Needs { kNothing, kKey, kModel };  // each needs what those before it need
+  using Handler = HttpResponse (Service::*)(const ApiContext&, HttpRequest&);
+  struct Route {
+    std::string_view method;
+    std::string_view path;  // ending in '/': everything below it (but "/" is only itself)
+    Needs needs;
+    Handler handler;
+  };
+  static const std::vector<Route>& Routes();
+
+  HttpResponse Dispatch(HttpRequest& request, std::string_view& route_name);
+  HttpResponse Preflight(std::string_view allow) const;
+  bool OriginAllowed(const HttpRequest& request) const;
+  void AddCors(HttpResponse& response) const;
+
+  HttpResponse Page(const ApiContext& context, HttpRequest& request);
+  HttpResponse Health(const ApiContext& context, HttpRequest& request);
+  HttpResponse MetricsText(const ApiContext& context, HttpRequest& request);
+  HttpResponse Models(const ApiContext& context, HttpRequest& request);
+  HttpResponse Model(const ApiContext& context, HttpRequest& request);
+  HttpResponse Chat(const ApiContext& context, HttpRequest& request);
+  HttpResponse Completion(const ApiContext& context, HttpRequest& request);
+  HttpResponse Tokenize(const ApiContext& context, HttpRequest& request);
+  HttpResponse Detokenize(const ApiContext& context, HttpRequest& request);
+
+  const ServiceOptions options_;
+  Metrics metrics_;
+  std::atomic<bool> draining_{false};
+  mutable std::mutex mutex_;
+  std::shared_ptr<const ServedModel> model_;
+};
+
+}  // namespace quorum::server
