@@ -91,6 +91,25 @@ TEST_CASE("Summary of an unknown architecture, with layers that differ") {
   CHECK(SummaryOf(GgufWriter()).architecture.empty());
 }
 
+TEST_CASE("Summary counts the experts that a token uses") {
+  GgufWriter writer;
+  writer.SetString("general.architecture", "llama");
+  writer.SetUint32("llama.expert_count", 5);
+  writer.SetUint32("llama.expert_used_count", 2);
+  writer.SetUint32("llama.expert_shared_count", 1);
+  const std::vector<float> values(60);
+  const auto add = [&](const char* name, std::vector<std::int64_t> dims, std::size_t n) {
+    writer.AddTensor(name, DType::kF32, std::move(dims), std::as_bytes(std::span(values).first(n)));
+  };
+  add("blk.0.ffn_up_exps.weight", {4, 3, 5}, 60);
+  add("blk.0.ffn_up_shexp.weight", {4, 2}, 8);
+  add("blk.0.ffn_gate_inp.weight", {4, 5}, 20);
+  const GgufSummary s = SummaryOf(writer);
+  CHECK(s.parameters == 88);
+  CHECK(s.active_parameters == 24 + 8 + 20);
+  CHECK(s.experts_shared == 1);
+}
+
 TEST_CASE("Summary complains of what does not make sense, and goes on") {
   GgufWriter writer;
   writer.SetString("general.architecture", "llama");
