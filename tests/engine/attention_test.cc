@@ -436,6 +436,29 @@ TEST_CASE("A row's bits do not depend on chunks, batch or threads") {
   }
 }
 
+TEST_CASE("Nor does the sign of a sum that vanishes") {
+  // The first token takes nearly all weight and has value 0; the next ones add -denormal times a small weight, which
+  // rounds to -0. In a chunk, a hidden token with weight 0 and a positive value follows, and -0 + 0 * 1 is +0.
+  ThreadPool pool(1);
+  Config config;
+  std::vector<Sequence> one = {MakeSequence(config, 40, 65)};
+  for (std::int32_t pos = 0; pos < 40; ++pos) {
+    for (std::int32_t i = 0; i < 32; ++i) {
+      one[0].k[Size(pos * 32 + i)] = pos == 0 ? 3.0F : 0.0F;
+      one[0].v[Size(pos * 32 + i)] = pos == 0 ? 0.0F : pos < 5 ? -std::numeric_limits<float>::denorm_min() : 1.0F;
+    }
+    for (std::int32_t i = 0; i < 64; ++i) one[0].q[Size(pos * 64 + i)] = 3.0F;
+  }
+  const KvCache cache = MakeCache(config, one);
+  for (const Isa isa : AllIsas()) {
+    const Floats all = Whole(config, KernelsFor(isa), pool, cache, one[0]);
+    const Floats alone = RunStep(config, KernelsFor(isa), pool, cache, {{&one[0], 4, 1}});
+    CAPTURE(IsaName(isa));
+    CHECK(std::memcmp(alone.data(), all.data() + 4 * 64, 64 * sizeof(float)) == 0);
+    CHECK(alone[0] == 0);
+  }
+}
+
 TEST_CASE("Long contexts are joined correctly") {
   ThreadPool pool(3);
   for (const KvType type : {KvType::kF32, KvType::kInt8}) {
