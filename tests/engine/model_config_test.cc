@@ -1,0 +1,170 @@
+// What a GGUF file says about its model: accepted, or refused with file, key and values.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/model_config.h"
+#include "tests/support/catch.h"
+#include "tests/support/tiny_model.h"
+
+namespace quorum::engine {
+namespace {
+
+using quant::GgufWriter;
+using testing::MakeTinyGguf;
+using testing::TinyShape;
+
+/// The error of reading a file, or "" for none.
+Error ReadError(const TinyShape& shape) {
+  const std::vector<std::byte> bytes = MakeTinyGguf(shape);
+  const Result<quant::GgufFile> file = quant::GgufFile::Parse(bytes, "some.gguf");
+  REQUIRE(file.ok());
+  const Result<ModelSpec> spec = SpecFromGguf(*file);
+  if (!spec.ok()) return spec.error();
+  const Result<ModelTensors> tensors = TensorsFromGguf(*file, *spec);
+  return tensors.ok() ? Error{} : tensors.error();
+}
+
+Error ReadError(const std::function<void(GgufWriter&)>& edit, TinyShape shape = {}) {
+  shape.edit = edit;
+  return ReadError(shape);
+}
+
+bool Says(const Error& error, ErrorCode code, const std::vector<std::string>& parts) {
+  bool all = error.code == code && error.message.starts_with("some.gguf: ");
+  for (const std::string& part : parts) all = all && error.message.find(part) != std::string::npos;
+  if (!all) WARN(ErrorCodeName(error.code) << ": " << error.message);
+  return all;
+}
+
+TEST_CASE("A spec says what the file says") {
+  TinyShape shape;
+  shape.architecture = "qwen2moe";
+  shape.experts = 5;
+  shape.top_k = 3;
+  shape.shared_ff = 80;
+  shape.tied = false;
+  const auto tiny = testing::MakeTinyModel(shape);
+  const ModelSpec& spec = tiny->spec;
+  CHECK(spec.architecture == "qwen2moe");
+  CHECK(spec.name == "tiny random model");
+  CHECK(spec.vocab_size == 72);
+  CHECK(spec.d_model == 64);
+  CHECK(spec.context_length == 512);
+  CHECK(spec.norm_eps == 1e-5F);
+  CHECK(spec.attention.heads == 4);
+  CHECK(spec.attention.kv_heads == 2);
+  CHECK(spec.attention.head_dim == 16);
+  CHECK(spec.attention.scale == 0.25F);
+  CHECK(spec.attention.qkv_bias);
+  CHECK(spec.rope.pairs == RopePairs::kNeox);
+  CHECK(spec.rope.dims == 16);
+  CHECK(spec.rope.base == 10000.0);
+  CHECK_FALSE(spec.tied_embeddings);
+  CHECK(spec.router.score == RouterScore::kSoftmax);
+  CHECK(spec.router.top_k == 3);
+  CHECK_FALSE(spec.router.renormalize);
+  CHECK(spec.shared_gate);
+  REQUIRE(spec.layers.size() == 2);
+  CHECK(spec.layers[1].experts == 5);
+  CHECK(spec.layers[1].ff == 96);
+  CHECK(spec.layers[1].shared_ff == 80);
+  CHECK(spec.max_ff() == 96);
+
+  const auto mixtral = testing::MakeTinyModel({.experts = 4});
+  CHECK(mixtral->spec.router.renormalize);
+  CHECK(mixtral->spec.rope.pairs == RopePairs::kInterleaved);
+  CHECK(mixtral->spec.tied_embeddings);
+  TinyShape first_dense{.experts = 4, .edit = [](GgufWriter& file) { file.SetBool("llama.expert_weights_norm", false); }};
+  CHECK_FALSE(testing::MakeTinyModel(first_dense)->spec.router.renormalize);
+}
+
+TEST_CASE("An unknown architecture is refused with the list of known ones") {
+  const Error error = ReadError([](GgufWriter& file) { file.SetString("general.architecture", "mamba2"); });
+  CHECK(Says(error, ErrorCode::kUnsupported, {"'mamba2'", "llama, qwen2, qwen2moe, qwen3, qwen3moe, olmoe"}));
+  CHECK(SupportedGgufArchitectures().size() == 6);
+  const Error adapter = ReadError([](GgufWriter& file) { file.SetString("general.type", "adapter"); });
+  CHECK(Says(adapter, ErrorCode::kUnsupported, {"general.type", "'adapter'"}));
+}
+
+TEST_CASE("Keys out of range name file, key, found and expected") {
+  const auto set = [](const char* key, std::uint32_t value) {
+    return [=](GgufWriter& file) { file.SetUint32(key, value); };
+  };
+  constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
+  CHECK(Says(ReadError(set("llama.block_count", 0)), kBad, {"'llama.block_count' is 0", "1 to 1024"}));
+  CHECK(Says(ReadError(set("llama.block_count", 3)), kBad, {"'blk.2.attn_norm.weight' is missing"}));
+  CHECK(Says(ReadError(set("llama.embedding_length", 63)), kBad, {"'token_embd.weight'", "64", "63"}));
+  CHECK(Says(ReadError(set("llama.attention.head_count", 0)), kBad, {"'llama.attention.head_count' is 0"}));
+  CHECK(Says(ReadError(set("llama.attention.head_count_kv", 3)), kBad, {"(4)", "(3)"}));
+  CHECK(Says(ReadError(set("llama.attention.key_length", 12)), ErrorCode::kUnsupported, {"16", "12"}));
+  CHECK(Says(ReadError(set("llama.vocab_size", 73)), kBad, {"'llama.vocab_size' is 73", "72"}));
+  CHECK(Says(ReadError(set("llama.feed_forward_length", 95)), kBad, {"'blk.0.ffn_gate.weight'", "96", "95"}));
+  CHECK(Says(ReadError(set("llama.rope.dimension_count", 18)), kBad, {"18", "16"}));
+  CHECK(Says(ReadError(set("llama.rope.dimension_count", 7)), kBad, {"7", "even"}));
+  CHECK(Says(ReadError(set("llama.expert_count", 4)), kBad, {"'llama.expert_used_count' is missing"}));
+  CHECK(Says(ReadError(set("llama.expert_used_count", 5), {.experts = 4}), kBad, {"is 5", "1 to 4"}));
+  CHECK(Says(ReadError(set("llama.expert_count", 3), {.experts = 4}), kBad, {"'blk.0.ffn_gate_exps.weight' holds 4", "3"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.Erase("llama.context_length"); }), kBad,
+             {"'llama.context_length' is missing"}));
+  for (const float eps : {0.0F, -1e-5F, 2.0F}) {
+    CHECK(Says(ReadError([=](GgufWriter& file) { file.SetFloat32("llama.attention.layer_norm_rms_epsilon", eps); }), kBad,
+               {"layer_norm_rms_epsilon"}));
+  }
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.rope.freq_base", -5.0F); }), kBad, {"base", "-5"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.block_count", "two"); }), kBad, {"llama.block_count"}));
+}
+
+TEST_CASE("What the forward pass does not do is refused, never ignored") {
+  constexpr ErrorCode kNo = ErrorCode::kUnsupported;
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.attention.clamp_kqv", 8.0F); }), kNo,
+             {"'llama.attention.clamp_kqv' is 8"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetBool("llama.attention.causal", false); }), kNo, {"causal", "false"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.final_logit_softcapping", 30.0F); }), kNo,
+             {"'llama.final_logit_softcapping'"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.rope.scaling.type", "longrope"); }), kNo, {"longrope"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetUint32("llama.expert_group_count", 4); }, {.experts = 4}), kNo,
+             {"'llama.expert_group_count' is 4"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetInt32s("llama.attention.head_count_kv", {2, 1}); }), kNo,
+             {"head_count_kv", "layers"}));
+  static const std::vector<float> values(64, 1.0F);
+  const auto extra = [](const char* name) {
+    return [=](GgufWriter& file) {
+      file.AddTensor(name, quant::DType::kF32, {64}, std::as_bytes(std::span(values)));
+    };
+  };
+  CHECK(Says(ReadError(extra("blk.0.attn_sub_norm.weight")), kNo, {"'blk.0.attn_sub_norm.weight'"}));
+  CHECK(Says(ReadError(extra("blk.0.attn_q_norm.weight")), ErrorCode::kInvalidArgument, {"'blk.0.attn_q_norm.weight'"}));
+  // Settings that say nothing new are fine.
+  const Error none = ReadError([](GgufWriter& file) {
+    file.SetFloat32("llama.attention.clamp_kqv", 0.0F);
+    file.SetBool("llama.attention.causal", true);
+    file.SetString("llama.rope.scaling.type", "none");
+    file.SetUint32("llama.expert_count", 0);
+    file.SetUint32("llama.expert_used_count", 0);
+    file.SetInt32s("llama.attention.head_count_kv", {2, 2});
+    file.SetString("llama.tensor_data_layout", "Meta AI original pth");
+  });
+  CHECK(none.message.empty());
+}
+
+TEST_CASE("Tensors of a wrong shape or type name tensor, found and expected") {
+  static const std::vector<float> values(64, 1.0F);
+  const auto bytes = std::as_bytes(std::span(values));
+  TinyShape biased;
+  biased.architecture = "qwen2";
+  CHECK(ReadError(biased).message.empty());
+  const Error factors = ReadError([=](GgufWriter& file) {
+    file.AddTensor("rope_freqs.weight", quant::DType::kF32, {7}, bytes.first(28));
+  });
+  CHECK(Says(factors, ErrorCode::kInvalidArgument, {"rope_freqs.weight", "7", "8"}));
+  const Error integers = ReadError([=](GgufWriter& file) {
+    file.AddTensor("output.weight", quant::DType::kI8, {64, 72}, quant::GgufWriter::Source([](const auto& sink) {
+                     return sink(std::vector<std::byte>(64 * 72));
+                   }));
+  });
+  CHECK(Says(integers, ErrorCode::kUnsupported, {"'output.weight'", "I8"}));
+}
+
+}  // namespace
+}  // namespace quorum::engine

@@ -1,0 +1,219 @@
+// Loading from a real file: packing, memory plan and limits, and the tokenizer beside the weights.
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "engine/base/log.h"
+#include "engine/load_tokenizer.h"
+#include "engine/memory_limit.h"
+#include "engine/model.h"
+#include "engine/model_config.h"
+#include "tests/support/catch.h"
+#include "tests/support/model_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace quorum::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::TinyShape;
+
+/// A folder of its own that goes away with the object.
+class TempFolder {
+ public:
+  TempFolder() : path_(fs::temp_directory_path() / ("quorum-model-load-" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
+  ~TempFolder() { fs::remove_all(path_); }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+
+  std::string Write(const std::string& name, const std::string& text) const {
+    const fs::path path = path_ / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << text;
+    return path.string();
+  }
+  std::string Write(const std::string& name, const std::vector<std::byte>& bytes) const {
+    return Write(name, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+  std::string path() const { return path_.string(); }
+
+ private:
+  fs::path path_;
+};
+
+LoadOptions Options(ThreadPool& pool) {
+  SetLogLevel(LogLevel::kOff);
+  LoadOptions options;
+  options.pool = &pool;
+  options.max_batch = 2;
+  return options;
+}
+
+TinyShape MixedShape() {
+  TinyShape shape;
+  shape.experts = 4;
+  shape.type = quant::DType::kQ4_1;
+  shape.embedding_type = quant::DType::kQ8_0;
+  return shape;
+}
+
+TEST_CASE("A file gives the same logits as its bytes, with progress and a plan") {
+  const TempFolder folder;
+  const std::string path = folder.Write("model.gguf", testing::MakeTinyGguf(MixedShape()));
+  ThreadPool pool(2);
+  LoadOptions options = Options(pool);
+  std::vector<std::int64_t> steps;
+  std::int64_t total = 0;
+  options.progress = [&](std::int64_t done, std::int64_t all) {
+    steps.push_back(done);
+    total = all;
+  };
+  const auto model = Model::Load(path, options);
+  REQUIRE(model.ok());
+  CHECK(std::is_sorted(steps.begin(), steps.end()));
+  CHECK(steps.back() == total);
+  CHECK(total > 0);
+  CHECK((*model)->memory().weights > total / 2);
+  CHECK((*model)->memory().kv_cache > 0);
+  CHECK((*model)->memory().workspace > 0);
+  CHECK((*model)->context_length() == 512);
+  CHECK((*model)->num_pages() == 16);
+  CHECK((*model)->kv_type() == KvType::kInt8);
+
+  const std::vector<tok::TokenId> tokens = testing::RandomTokens(50, (*model)->vocab_size(), 1);
+  const testing::LoadedTiny parsed = testing::LoadTiny(MixedShape(), KvType::kInt8);
+  CHECK(testing::SameBits(testing::RunSequence(**model, tokens, 50), testing::RunSequence(*parsed.model, tokens, 50)));
+}
+
+TEST_CASE("Files that cannot be loaded are refused") {
+  const TempFolder folder;
+  ThreadPool pool(1);
+  const auto missing = Model::Load(folder.path() + "/none.gguf", Options(pool));
+  REQUIRE_FALSE(missing.ok());
+  CHECK(missing.error().code == ErrorCode::kNotFound);
+  std::vector<std::byte> bytes = testing::MakeTinyGguf(MixedShape());
+  bytes.resize(bytes.size() / 2);
+  const auto cut = Model::Load(folder.Write("cut.gguf", bytes), Options(pool));
+  REQUIRE_FALSE(cut.ok());
+  CHECK(cut.error().code == ErrorCode::kDataLoss);
+}
+
+TEST_CASE("A model that does not fit is refused with the sum; one without a wish is cut to what fits") {
+  const auto tiny = testing::MakeTinyModel(MixedShape());
+  ThreadPool pool(1);
+  LoadOptions options = Options(pool);
+  options.memory = {100000, "memory.max of cgroup /test"};
+  const auto refused = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code == ErrorCode::kInvalidArgument);
+  for (const char* part : {"weights", "KV cache", "workspace", "97.7 KiB", "memory.max of cgroup /test"}) {
+    CAPTURE(refused.error().message);
+    CHECK(refused.error().message.find(part) != std::string::npos);
+  }
+
+  options.memory = {};
+  options.kv_bytes = 3 * KvCache::BytesPerPage({2, 2, 16, 16, KvType::kInt8});
+  const auto cut = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(cut.ok());
+  CHECK((*cut)->num_pages() == 3);
+  CHECK((*cut)->context_length() == 192);
+  options.kv_bytes = 1;
+  CHECK_FALSE(Model::Create(tiny->spec, tiny->tensors, options).ok());
+
+  options = Options(pool);
+  options.context = 100;
+  const auto shorter = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(shorter.ok());
+  CHECK((*shorter)->context_length() == 100);
+  CHECK((*shorter)->num_pages() == 4);
+  options.context = -1;
+  CHECK_FALSE(Model::Create(tiny->spec, tiny->tensors, options).ok());
+}
+
+TEST_CASE("Available memory is the least of the host's and every enclosing cgroup's") {
+  const TempFolder root;
+  root.Write("proc/meminfo", "MemTotal: 100 kB\nMemFree: 1 kB\nMemAvailable:    9000 kB\n");
+  CHECK(AvailableMemory(root.path()).available == 9000 * 1024);
+  root.Write("proc/self/cgroup", "0::/a/b\n");
+  CHECK(AvailableMemory(root.path()).available == 9000 * 1024);
+  root.Write("sys/fs/cgroup/a/b/memory.max", "max\n");
+  root.Write("sys/fs/cgroup/a/b/memory.current", "5\n");
+  root.Write("sys/fs/cgroup/a/memory.max", "5000000\n");
+  root.Write("sys/fs/cgroup/a/memory.current", "3000000\n");
+  CHECK(AvailableMemory(root.path()).available == 2000000);
+  root.Write("sys/fs/cgroup/a/memory.stat", "anon 1\ninactive_file 100000\nactive_file 200000\n");
+  const MemoryLimit limit = AvailableMemory(root.path());
+  CHECK(limit.available == 2300000);
+  CHECK(limit.source == "memory.max of cgroup /a");
+  root.Write("proc/self/cgroup", "7:cpu,memory:/x\n");
+  root.Write("sys/fs/cgroup/memory/memory.limit_in_bytes", "4096000\n");
+  root.Write("sys/fs/cgroup/memory/memory.usage_in_bytes", "5096000\n");
+  CHECK(AvailableMemory(root.path()).available == 0);
+  CHECK(AvailableMemory(root.path() + "/nothing").available == std::numeric_limits<std::int64_t>::max());
+}
+
+TEST_CASE("The tokenizer comes from the same file") {
+  TinyShape shape;
+  shape.tokenizer = true;
+  const auto tiny = testing::MakeTinyModel(shape);
+  const Result<LoadedTokenizer> loaded = LoadTokenizer(tiny->file);
+  REQUIRE(loaded.ok());
+  CHECK(loaded->bos_token == "<|im_start|>");
+  CHECK(loaded->eos_token == "<|im_end|>");
+  CHECK(loaded->chat_template.starts_with("{% for message in messages %}"));
+  CHECK(loaded->tokenizer->vocab_size() == 260);
+  const auto ids = loaded->tokenizer->Encode("Hi <|im_end|>", {.parse_special = true});
+  REQUIRE(ids.ok());
+  CHECK(*ids == std::vector<tok::TokenId>{'H', 'i', ' ', 258});
+  CHECK(loaded->tokenizer->IsEndOfGeneration(258));
+}
+
+TEST_CASE("Vocabularies that do not fit are refused, short ones are padded") {
+  TinyShape shape;
+  shape.tokenizer = true;
+  const auto error = [&](const std::function<void(quant::GgufWriter&)>& edit) {
+    shape.edit = edit;
+    const std::vector<std::byte> bytes = testing::MakeTinyGguf(shape);
+    const auto file = quant::GgufFile::Parse(bytes, "some.gguf");
+    REQUIRE(file.ok());
+    const auto loaded = LoadTokenizer(*file);
+    return loaded.ok() ? std::string() : loaded.error().message;
+  };
+  const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  CHECK(error([](quant::GgufWriter&) {}).empty());
+  CHECK(has(error([](auto& file) { file.Erase("tokenizer.ggml.model"); }), "'tokenizer.ggml.model' is missing"));
+  CHECK(has(error([](auto& file) { file.Erase("tokenizer.ggml.tokens"); }), "'tokenizer.ggml.tokens' is missing"));
+  CHECK(has(error([](auto& file) { file.SetUint32("tokenizer.ggml.eos_token_id", 260); }),
+            "'tokenizer.ggml.eos_token_id' is 260, outside the vocabulary of 260"));
+  CHECK(has(error([](auto& file) { file.SetInt32s("tokenizer.ggml.token_type", {1, 2, 3}); }), "has 3 entries for 260 tokens"));
+  CHECK(has(error([](auto& file) { file.SetInt32s("tokenizer.ggml.token_type", std::vector<std::int32_t>(260, 9)); }),
+            "entry 9"));
+  CHECK(has(error([](auto& file) {
+              file.SetStrings("tokenizer.ggml.tokens", std::vector<std::string>(261, "x"));
+              file.SetInt32s("tokenizer.ggml.token_type", std::vector<std::int32_t>(261, 1));
+            }),
+            "has 261 entries, but there are only 260 embeddings"));
+  CHECK(has(error([](auto& file) { file.SetString("tokenizer.ggml.model", "bert"); }), "some.gguf"));
+
+  shape.edit = [](quant::GgufWriter& file) {
+    file.SetStrings("tokenizer.ggml.tokens", {"a", "b", "<|im_start|>"});
+    file.SetInt32s("tokenizer.ggml.token_type", {1, 1, 3});
+    for (const char* key : {"eos", "bos", "unknown", "padding"}) {
+      file.SetUint32("tokenizer.ggml." + std::string(key) + "_token_id", 2);
+    }
+  };
+  const auto tiny = testing::MakeTinyModel(shape);
+  const auto padded = LoadTokenizer(tiny->file);
+  REQUIRE(padded.ok());
+  CHECK(padded->tokenizer->vocab_size() == 260);
+  CHECK(padded->tokenizer->TokenBytes(200).empty());
+}
+
+}  // namespace
+}  // namespace quorum::engine
