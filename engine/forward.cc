@@ -8,12 +8,8 @@
 namespace quorum::engine {
 namespace {
 
-std::int64_t QueryWidth(const ModelSpec& spec) {
-  return std::int64_t{spec.attention.heads} * spec.attention.head_dim;
-}
-std::int64_t KeyWidth(const ModelSpec& spec) {
-  return std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim;
-}
+std::int64_t QueryWidth(const ModelSpec& spec) { return std::int64_t{spec.attention.heads} * spec.attention.head_dim; }
+std::int64_t KeyWidth(const ModelSpec& spec) { return std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim; }
 
 ActForms WithFloats(ActForms forms) {
   forms.floats = true;
@@ -56,8 +52,7 @@ Result<std::unique_ptr<Forward>> Forward::Create(const ModelSpec& spec, const We
   const std::int64_t bytes = WorkspaceBytes(spec, weights.forms(), limits, pool.size());
   QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(bytes)));
   const Bump bump(memory.data());
-  return std::unique_ptr<Forward>(
-      new Forward(spec, weights, kernels, pool, cache, std::move(memory), bump, limits));
+  return std::unique_ptr<Forward>(new Forward(spec, weights, kernels, pool, cache, std::move(memory), bump, limits));
 }
 
 Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTable& kernels, ThreadPool& pool,
@@ -222,9 +217,8 @@ void Forward::Logits(float* logits) {
   const Product product{&weights_.output(), buffers_.model.View(weights_.output().format), logits, spec_.vocab_size};
   team_.Run(&product, 1, count);
   if (spec_.logit_scale != 1.0F) {
-    team_.ForRows(count, [&](std::int64_t row) {
-      Scale(spec_.logit_scale, spec_.vocab_size, logits + row * spec_.vocab_size);
-    });
+    team_.ForRows(
+        count, [&](std::int64_t row) { Scale(spec_.logit_scale, spec_.vocab_size, logits + row * spec_.vocab_size); });
   }
 }
 

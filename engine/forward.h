@@ -50,17 +50,17 @@ class Forward {
   /// Arrays of (rows, ...) in the workspace.
   struct Buffers {
     Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits, int threads);
-    float* x;           // (rows, d_model) the residual stream
-    float* block;       // (rows, d_model) what attention or the networks add to it
-    float* q;           // (rows, heads * head_dim)
-    float* k;           // (rows, kv_heads * head_dim)
-    float* v;           // (rows, kv_heads * head_dim)
-    float* cos;         // (rows, rope.dims / 2)
-    float* sin;         // (rows, rope.dims / 2)
-    ActBuffer model;    // (rows, d_model) normed input of a block
-    ActBuffer attended; // (rows, heads * head_dim) output of attention
+    float* x;            // (rows, d_model) the residual stream
+    float* block;        // (rows, d_model) what attention or the networks add to it
+    float* q;            // (rows, heads * head_dim)
+    float* k;            // (rows, kv_heads * head_dim)
+    float* v;            // (rows, kv_heads * head_dim)
+    float* cos;          // (rows, rope.dims / 2)
+    float* sin;          // (rows, rope.dims / 2)
+    ActBuffer model;     // (rows, d_model) normed input of a block
+    ActBuffer attended;  // (rows, heads * head_dim) output of attention
     FeedForward ffn;
-    float* scratch;     // (threads, scratch_floats)
+    float* scratch;  // (threads, scratch_floats)
     std::int64_t scratch_floats;
   };
 

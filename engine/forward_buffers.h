@@ -76,8 +76,8 @@ class ActBuffer {
 struct Product {
   const PackedView* w;
   ActView act;
-  float* dst;        // (rows, w->n)
-  std::int64_t ld;   // row stride of dst in floats, at least w->n
+  float* dst;       // (rows, w->n)
+  std::int64_t ld;  // row stride of dst in floats, at least w->n
 };
 
 /// Rows that one matmul call handles: what a worker's scratch has room for.
@@ -87,7 +87,7 @@ inline constexpr std::int64_t kRowBlock = 128;
 struct Team {
   const KernelTable& kernels;
   ThreadPool& pool;
-  float* scratch = nullptr;          // (pool.size(), scratch_floats)
+  float* scratch = nullptr;  // (pool.size(), scratch_floats)
   std::int64_t scratch_floats = 0;
 
   float* Scratch(int worker) const { return scratch + worker * scratch_floats; }

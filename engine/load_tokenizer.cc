@@ -17,7 +17,8 @@ Result<std::optional<tok::TokenId>> ReadId(const quant::GgufFile& file, std::str
   QUORUM_ASSIGN(const std::optional<std::int64_t> id, file.GetInt(key));
   if (!id || *id == -1 || *id == 0xffffffff) return std::optional<tok::TokenId>();
   if (*id < 0 || *id >= static_cast<std::int64_t>(vocab)) {
-    return InvalidArgument(fmt::format("{}: key '{}' is {}, outside the vocabulary of {}", file.path(), key, *id, vocab));
+    return InvalidArgument(
+        fmt::format("{}: key '{}' is {}, outside the vocabulary of {}", file.path(), key, *id, vocab));
   }
   return std::optional<tok::TokenId>(static_cast<tok::TokenId>(*id));
 }
@@ -38,8 +39,8 @@ Status ReadEntries(const quant::GgufFile& file, tok::VocabData& vocab) {
   }
   QUORUM_ASSIGN(const std::vector<double> scores, file.GetFloats("tokenizer.ggml.scores"));
   for (const double score : scores) vocab.scores.push_back(static_cast<float>(score));
-  for (const auto& [key, size] : {std::pair<std::string_view, std::size_t>{"token_type", vocab.types.size()},
-                                  {"scores", vocab.scores.size()}}) {
+  for (const auto& [key, size] :
+       {std::pair<std::string_view, std::size_t>{"token_type", vocab.types.size()}, {"scores", vocab.scores.size()}}) {
     if (size != 0 && size != vocab.tokens.size()) {
       return InvalidArgument(fmt::format("{}: key 'tokenizer.ggml.{}' has {} entries for {} tokens", file.path(), key,
                                          size, vocab.tokens.size()));
@@ -96,8 +97,9 @@ Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file) {
   const quant::GgufTensor* embedding = file.FindTensor("token_embd.weight");
   const std::int64_t embeddings = embedding != nullptr ? embedding->dim(1) : std::ssize(vocab.tokens);
   if (std::ssize(vocab.tokens) > embeddings) {
-    return InvalidArgument(fmt::format("{}: key 'tokenizer.ggml.tokens' has {} entries, but there are only {} embeddings",
-                                       file.path(), vocab.tokens.size(), embeddings));
+    return InvalidArgument(
+        fmt::format("{}: key 'tokenizer.ggml.tokens' has {} entries, but there are only {} embeddings", file.path(),
+                    vocab.tokens.size(), embeddings));
   }
   QUORUM_TRY(ReadIds(file, vocab));
   LoadedTokenizer loaded;

@@ -45,7 +45,8 @@ struct Files {
   const char* cache[2];  // fields of memory.stat
 };
 constexpr Files kV2 = {"/memory.max", "/memory.current", {"inactive_file", "active_file"}};
-constexpr Files kV1 = {"/memory.limit_in_bytes", "/memory.usage_in_bytes", {"total_inactive_file", "total_active_file"}};
+constexpr Files kV1 = {
+    "/memory.limit_in_bytes", "/memory.usage_in_bytes", {"total_inactive_file", "total_active_file"}};
 
 /// Lowers `least` to the tightest limit between `mount`/`group` and `mount`. In a container the group's path is often
 /// the host's and does not exist below the mount; the walk then ends at the mount, which is the container's.

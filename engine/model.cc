@@ -132,10 +132,10 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
 
   QUORUM_ASSIGN(Weights weights, Weights::Pack(spec, tensors, *options.pool, release, options.progress));
   QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, options.kv_type), sizes.pages));
-  std::unique_ptr<Model> model(new Model(std::move(spec), *kernels, std::move(weights), std::move(cache),
-                                         sizes.context, sizes.limits, sizes.plan));
-  QUORUM_ASSIGN(model->forward_, Forward::Create(model->spec_, model->weights_, *kernels, *options.pool,
-                                                 *model->cache_, sizes.limits));
+  std::unique_ptr<Model> model(new Model(std::move(spec), *kernels, std::move(weights), std::move(cache), sizes.context,
+                                         sizes.limits, sizes.plan));
+  QUORUM_ASSIGN(model->forward_,
+                Forward::Create(model->spec_, model->weights_, *kernels, *options.pool, *model->cache_, sizes.limits));
   return model;
 }
 
@@ -157,12 +157,11 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
     const std::int64_t n = std::ssize(slice.tokens);
     if (n == 0) return InvalidArgument("a slice of the step has no tokens");
     if (slice.pos < 0 || slice.pos + n > context_) {
-      return InvalidArgument(fmt::format("positions {} to {} lie outside the context of {}", slice.pos,
-                                         slice.pos + n - 1, context_));
+      return InvalidArgument(
+          fmt::format("positions {} to {} lie outside the context of {}", slice.pos, slice.pos + n - 1, context_));
     }
     if (std::ssize(slice.pages) < PagesOf(slice.pos + n)) {
-      return InvalidArgument(
-          fmt::format("{} pages do not cover {} positions", slice.pages.size(), slice.pos + n));
+      return InvalidArgument(fmt::format("{} pages do not cover {} positions", slice.pages.size(), slice.pos + n));
     }
     for (std::int64_t i = 0; i < PagesOf(slice.pos + n); ++i) {
       const std::int32_t page = slice.pages[static_cast<std::size_t>(i)];
@@ -170,8 +169,7 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
     }
     for (const tok::TokenId token : slice.tokens) {
       if (token < 0 || token >= spec_.vocab_size) {
-        return InvalidArgument(
-            fmt::format("token {} is outside the vocabulary of {}", token, spec_.vocab_size));
+        return InvalidArgument(fmt::format("token {} is outside the vocabulary of {}", token, spec_.vocab_size));
       }
     }
     if (slice.first_logits < 0 || slice.first_logits > n) {

@@ -29,9 +29,9 @@ struct LoadOptions {
   std::int32_t max_batch = 32;           // sequences that the KV cache is sized for
   std::int64_t kv_bytes = 0;             // KV cache; 0: max_batch whole contexts, at most half of the free memory
   KvType kv_type = KvType::kInt8;
-  std::int32_t max_step_tokens = 0;      // rows of a step; 0: 512 + max_batch
-  std::int32_t max_step_logits = 0;      // rows of logits of a step; 0: max(max_batch, 64)
-  MemoryLimit memory;                    // available == 0: ask the system
+  std::int32_t max_step_tokens = 0;  // rows of a step; 0: 512 + max_batch
+  std::int32_t max_step_logits = 0;  // rows of logits of a step; 0: max(max_batch, 64)
+  MemoryLimit memory;                // available == 0: ask the system
   /// Called on the loading thread with the file bytes packed so far and in all. May be null.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };

@@ -31,11 +31,14 @@ struct Architecture {
 // llama: also Mistral, SmolLM and, with experts, Mixtral. Its converters permute the rows of Q and K so that pairs of
 // dimensions lie side by side; the others keep Hugging Face's order.
 constexpr Architecture kArchitectures[] = {
-    {"llama", RopePairs::kInterleaved, Presence::kIfPresent, Presence::kIfPresent, QkNorm::kNone, Presence::kIfPresent, true, false},
+    {"llama", RopePairs::kInterleaved, Presence::kIfPresent, Presence::kIfPresent, QkNorm::kNone, Presence::kIfPresent,
+     true, false},
     {"qwen2", RopePairs::kNeox, Presence::kAlways, Presence::kNever, QkNorm::kNone, Presence::kNever, false, false},
     {"qwen2moe", RopePairs::kNeox, Presence::kAlways, Presence::kNever, QkNorm::kNone, Presence::kAlways, false, true},
-    {"qwen3", RopePairs::kNeox, Presence::kIfPresent, Presence::kNever, QkNorm::kPerHead, Presence::kNever, false, false},
-    {"qwen3moe", RopePairs::kNeox, Presence::kIfPresent, Presence::kNever, QkNorm::kPerHead, Presence::kAlways, true, false},
+    {"qwen3", RopePairs::kNeox, Presence::kIfPresent, Presence::kNever, QkNorm::kPerHead, Presence::kNever, false,
+     false},
+    {"qwen3moe", RopePairs::kNeox, Presence::kIfPresent, Presence::kNever, QkNorm::kPerHead, Presence::kAlways, true,
+     false},
     {"olmoe", RopePairs::kNeox, Presence::kNever, Presence::kNever, QkNorm::kPerRow, Presence::kAlways, false, false},
 };
 
@@ -125,8 +128,9 @@ class KeyReader {
     for (auto it = file_.metadata().lower_bound(prefix_); it != file_.metadata().end(); ++it) {
       if (!it->first.starts_with(prefix_)) break;
       if (!read_.contains(it->first)) {
-        return Unsupported(fmt::format("{}: key '{}' describes a feature that Quorum does not have for this architecture",
-                                       file_.path(), it->first));
+        return Unsupported(
+            fmt::format("{}: key '{}' describes a feature that Quorum does not have for this architecture",
+                        file_.path(), it->first));
       }
     }
     return {};
@@ -162,8 +166,7 @@ Result<const Architecture*> FindArchitecture(const quant::GgufFile& file) {
 
 /// Whether the file has `tensor`, where the architecture leaves it open.
 bool Has(const quant::GgufFile& file, Presence presence, std::string_view tensor) {
-  return presence == Presence::kAlways ||
-         (presence == Presence::kIfPresent && file.FindTensor(tensor) != nullptr);
+  return presence == Presence::kAlways || (presence == Presence::kIfPresent && file.FindTensor(tensor) != nullptr);
 }
 
 Status ReadAttention(KeyReader& keys, const quant::GgufFile& file, const Architecture& architecture, ModelSpec& spec) {
@@ -309,7 +312,8 @@ Result<ModelSpec> SpecFromGguf(const quant::GgufFile& file) {
   spec.vocab_size = static_cast<std::int32_t>(embedding->dim(1));
   QUORUM_ASSIGN(const std::int32_t vocab_key, keys.IntOr("vocab_size", spec.vocab_size));
   if (vocab_key != spec.vocab_size) {
-    return keys.Fault("vocab_size", fmt::format("is {}, but 'token_embd.weight' has {} rows", vocab_key, spec.vocab_size));
+    return keys.Fault("vocab_size",
+                      fmt::format("is {}, but 'token_embd.weight' has {} rows", vocab_key, spec.vocab_size));
   }
   QUORUM_ASSIGN(const double eps, keys.FloatOr("attention.layer_norm_rms_epsilon", 0.0));
   if (!(eps > 0.0 && eps < 1.0)) {

@@ -21,7 +21,8 @@ Status Positive(std::string_view what, double value) {
 
 Status CheckRope(const RopeSpec& rope, std::int32_t head_dim) {
   QUORUM_TRY(InRange("rotated dimensions", rope.dims, 0, head_dim));
-  if (rope.dims % 2 != 0) return InvalidArgument(fmt::format("rotated dimensions are {}, expected an even number", rope.dims));
+  if (rope.dims % 2 != 0)
+    return InvalidArgument(fmt::format("rotated dimensions are {}, expected an even number", rope.dims));
   if (!(rope.base > 1.0 && rope.base <= 1e12)) {
     return InvalidArgument(fmt::format("rope frequency base is {}, expected above 1 and up to 1e12", rope.base));
   }
@@ -109,10 +110,10 @@ Status CheckSpec(const ModelSpec& spec) {
 
 std::string DescribeSpec(const ModelSpec& spec) {
   const AttentionSpec& attention = spec.attention;
-  std::string text = fmt::format(
-      "{}: {} layers, width {}, {} heads of {} over {} key/value heads, vocabulary {}, context {}", spec.architecture,
-      spec.layers.size(), spec.d_model, attention.heads, attention.head_dim, attention.kv_heads, spec.vocab_size,
-      spec.context_length);
+  std::string text =
+      fmt::format("{}: {} layers, width {}, {} heads of {} over {} key/value heads, vocabulary {}, context {}",
+                  spec.architecture, spec.layers.size(), spec.d_model, attention.heads, attention.head_dim,
+                  attention.kv_heads, spec.vocab_size, spec.context_length);
   if (spec.has_experts()) {
     text += fmt::format(", {} experts of width {}, {} for a token", spec.max_experts(), spec.layers.back().ff,
                         spec.router.top_k);

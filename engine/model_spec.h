@@ -42,7 +42,7 @@ enum class QkNorm : std::uint8_t {
 
 /// Grouped-query attention (Ainslie et al. 2023); the same in all layers except for LayerSpec::window.
 struct AttentionSpec {
-  std::int32_t heads = 0;     // query heads, a multiple of kv_heads
+  std::int32_t heads = 0;  // query heads, a multiple of kv_heads
   std::int32_t kv_heads = 0;
   std::int32_t head_dim = 0;  // of queries, keys and values; a multiple of 8
   float scale = 0;            // of the scores, usually 1 / sqrt(head_dim)
@@ -89,10 +89,10 @@ struct ModelSpec {
   RouterSpec router;         // of the layers that have experts
   bool shared_gate = false;  // the shared expert is weighted by sigmoid(w . x), else by 1
   std::vector<LayerSpec> layers;
-  bool tied_embeddings = false;   // logits use the embedding matrix
-  float embedding_scale = 1.0F;   // embeddings are multiplied by this,
-  float residual_scale = 1.0F;    // what each block adds to x by this,
-  float logit_scale = 1.0F;       // and logits by this
+  bool tied_embeddings = false;  // logits use the embedding matrix
+  float embedding_scale = 1.0F;  // embeddings are multiplied by this,
+  float residual_scale = 1.0F;   // what each block adds to x by this,
+  float logit_scale = 1.0F;      // and logits by this
 
   bool has_experts() const;
   std::int32_t max_experts() const;  // over the layers; 0: dense

@@ -35,8 +35,8 @@ Status CheckShape(const TensorRef& tensor, std::int64_t rows, std::int64_t cols)
 Status CheckOptional(const std::optional<TensorRef>& tensor, bool wanted, std::string_view what, std::int64_t rows,
                      std::int64_t cols) {
   if (tensor.has_value() != wanted) {
-    return InvalidArgument(fmt::format("{}: {}", what, wanted ? "the tensor is missing"
-                                                              : "tensor '" + tensor->name + "' is not expected"));
+    return InvalidArgument(fmt::format(
+        "{}: {}", what, wanted ? "the tensor is missing" : "tensor '" + tensor->name + "' is not expected"));
   }
   return wanted ? CheckShape(*tensor, rows, cols) : Status();
 }

@@ -36,16 +36,16 @@ struct NetworkTensors {
 };
 
 struct LayerTensors {
-  TensorRef attention_norm;                           // (d_model)
-  TensorRef q, k, v, output;                          // (heads * head_dim, d_model) ... (d_model, heads * head_dim)
+  TensorRef attention_norm;   // (d_model)
+  TensorRef q, k, v, output;  // (heads * head_dim, d_model) ... (d_model, heads * head_dim)
   std::optional<TensorRef> q_bias, k_bias, v_bias, output_bias;
-  std::optional<TensorRef> q_norm, k_norm;            // (head_dim), or the whole row
-  std::optional<TensorRef> sinks;                     // (heads)
-  TensorRef ffn_norm;                                 // (d_model)
-  std::optional<TensorRef> router;                    // (experts, d_model)
-  std::vector<NetworkTensors> networks;               // one when dense, else one an expert
+  std::optional<TensorRef> q_norm, k_norm;  // (head_dim), or the whole row
+  std::optional<TensorRef> sinks;           // (heads)
+  TensorRef ffn_norm;                       // (d_model)
+  std::optional<TensorRef> router;          // (experts, d_model)
+  std::vector<NetworkTensors> networks;     // one when dense, else one an expert
   std::optional<NetworkTensors> shared;
-  std::optional<TensorRef> shared_gate;               // (d_model)
+  std::optional<TensorRef> shared_gate;  // (d_model)
 };
 
 struct ModelTensors {

@@ -53,9 +53,10 @@ class TensorFinder {
   Status AllUsed() const {
     for (const quant::GgufTensor& tensor : file_.tensors()) {
       if (!used_.contains(tensor.name)) {
-        return Unsupported(fmt::format("{}: tensor '{}' belongs to a feature that Quorum does not have for this "
-                                       "architecture",
-                                       file_.path(), tensor.name));
+        return Unsupported(
+            fmt::format("{}: tensor '{}' belongs to a feature that Quorum does not have for this "
+                        "architecture",
+                        file_.path(), tensor.name));
       }
     }
     return {};

@@ -76,8 +76,7 @@ void FeedForward::Route(const Team& team, const LayerSpec& spec, const LayerWeig
   if (count == 0) return;
   team.ForRows(rows, [&](std::int64_t row) {
     if (spec.experts > 0) {
-      RouteToken(team.kernels, router_,
-                 {router_logits_ + row * spec.experts, static_cast<std::size_t>(spec.experts)},
+      RouteToken(team.kernels, router_, {router_logits_ + row * spec.experts, static_cast<std::size_t>(spec.experts)},
                  expert_ids_ + row * router_.top_k, expert_weights_ + row * router_.top_k);
     }
     if (gated) shared_weights_[row] = Sigmoid(team.kernels, shared_weights_[row]);
@@ -134,8 +133,8 @@ void FeedForward::SplitHidden(const Team& team) {
     while (block <= 32 && width > 64 && std::ssize(groups_) * CeilDiv(network.ff, width) < wanted) width /= 2;
     for (std::int64_t col = 0; col < network.ff; col += width) {
       for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
-        hidden_tasks_.push_back({&network, slot, std::min(kRowBlock, group.end - slot), col,
-                                 std::min(width, network.ff - col)});
+        hidden_tasks_.push_back(
+            {&network, slot, std::min(kRowBlock, group.end - slot), col, std::min(width, network.ff - col)});
       }
     }
   }

@@ -1,6 +1,6 @@
-// The feed-forward part of a layer: route rows to experts, group them by expert, compute each needed expert once for all
-// its rows, combine. A dense network is one expert that every row visits with weight 1, so dense and MoE layers run the
-// very same operations: a top-1 MoE of copies equals its dense original bit for bit.
+// The feed-forward part of a layer: route rows to experts, group them by expert, compute each needed expert once for
+// all its rows, combine. A dense network is one expert that every row visits with weight 1, so dense and MoE layers run
+// the very same operations: a top-1 MoE of copies equals its dense original bit for bit.
 #pragma once
 
 #include <cstdint>
@@ -48,15 +48,15 @@ class FeedForward {
 
   RouterSpec router_;
   std::int64_t d_model_ = 0;
-  float* router_logits_ = nullptr;       // (max_rows, experts)
-  std::int32_t* expert_ids_ = nullptr;   // (max_rows, top_k)
-  float* expert_weights_ = nullptr;      // (max_rows, top_k)
-  float* shared_weights_ = nullptr;      // (max_rows)
-  std::int32_t* slot_rows_ = nullptr;    // (slots) the row of each slot; slots ascend by expert, then by row
-  float* slot_weights_ = nullptr;        // (slots)
-  ActBuffer hidden_;                     // (slots, max_ff)
-  std::vector<std::int64_t> fill_;       // (experts + 1)
-  std::vector<Group> groups_;            // of this step, ascending by expert
+  float* router_logits_ = nullptr;      // (max_rows, experts)
+  std::int32_t* expert_ids_ = nullptr;  // (max_rows, top_k)
+  float* expert_weights_ = nullptr;     // (max_rows, top_k)
+  float* shared_weights_ = nullptr;     // (max_rows)
+  std::int32_t* slot_rows_ = nullptr;   // (slots) the row of each slot; slots ascend by expert, then by row
+  float* slot_weights_ = nullptr;       // (slots)
+  ActBuffer hidden_;                    // (slots, max_ff)
+  std::vector<std::int64_t> fill_;      // (experts + 1)
+  std::vector<Group> groups_;           // of this step, ascending by expert
   std::vector<HiddenTask> hidden_tasks_;
 };
 

@@ -59,8 +59,8 @@ ExpertCounters::ExpertCounters(std::int32_t layers, std::int32_t experts)
       cells_(std::make_unique<Cell[]>(static_cast<std::size_t>(layers) * static_cast<std::size_t>(experts))) {}
 
 void ExpertCounters::Count(std::int32_t layer, std::int32_t expert, std::uint64_t tokens, double gate_mass) {
-  Cell& cell = cells_[static_cast<std::size_t>(layer) * static_cast<std::size_t>(experts_) +
-                      static_cast<std::size_t>(expert)];
+  Cell& cell =
+      cells_[static_cast<std::size_t>(layer) * static_cast<std::size_t>(experts_) + static_cast<std::size_t>(expert)];
   // One writer: a load and a store are enough, and cheaper than an atomic addition.
   cell.tokens.store(cell.tokens.load(std::memory_order_relaxed) + tokens, std::memory_order_relaxed);
   cell.gate_mass.store(cell.gate_mass.load(std::memory_order_relaxed) + gate_mass, std::memory_order_relaxed);

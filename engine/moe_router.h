@@ -24,9 +24,9 @@ float Sigmoid(const KernelTable& kernels, float x);
 /// Tokens and gate mass of every (layer, expert) since the start.
 struct ExpertStats {
   std::int32_t layers = 0;
-  std::int32_t experts = 0;             // the most that a layer has
-  std::vector<std::uint64_t> tokens;    // (layers, experts)
-  std::vector<double> gate_mass;        // (layers, experts), sum of the weights
+  std::int32_t experts = 0;           // the most that a layer has
+  std::vector<std::uint64_t> tokens;  // (layers, experts)
+  std::vector<double> gate_mass;      // (layers, experts), sum of the weights
 };
 
 /// Counted by one thread, readable by any other at any time.

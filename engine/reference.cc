@@ -258,8 +258,7 @@ Floats Reference::Route(const Layer& layer, const LayerSpec& shape, std::span<co
     weights[e] *= spec_.router.scale;
   }
   if (shape.shared_ff > 0) {
-    weights.back() =
-        spec_.shared_gate ? static_cast<float>(1.0 / (1.0 + std::exp(-Dot(layer.shared_gate, x)))) : 1.0F;
+    weights.back() = spec_.shared_gate ? static_cast<float>(1.0 / (1.0 + std::exp(-Dot(layer.shared_gate, x)))) : 1.0F;
   }
   return weights;
 }

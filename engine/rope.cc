@@ -89,10 +89,22 @@ void ExactSinCos(double x, double* sin, double* cos) {
   const double s = SinSeries(r);
   const double c = CosSeries(r);
   switch (static_cast<std::int64_t>(n) & 3) {
-    case 0: *sin = s; *cos = c; break;
-    case 1: *sin = c; *cos = -s; break;
-    case 2: *sin = -s; *cos = -c; break;
-    default: *sin = -c; *cos = s; break;
+    case 0:
+      *sin = s;
+      *cos = c;
+      break;
+    case 1:
+      *sin = c;
+      *cos = -s;
+      break;
+    case 2:
+      *sin = -s;
+      *cos = -c;
+      break;
+    default:
+      *sin = -c;
+      *cos = s;
+      break;
   }
 }
 

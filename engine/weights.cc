@@ -50,7 +50,8 @@ Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::u
     case PackKind::kGateUp:
       return PackGateUp(src.type, rows, job.second->data.data() + first * src.row_bytes(), last - first, src.cols,
                         dst + 2 * panel * PanelBytes(*PackFormatOf(src.type), src.cols));
-    case PackKind::kFloatMatrix: return PackAsFloats(src, first, last, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
+    case PackKind::kFloatMatrix:
+      return PackAsFloats(src, first, last, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
     case PackKind::kFloats:
       for (std::int64_t i = first; i < last; ++i) src.Row(i, reinterpret_cast<float*>(dst) + i * src.cols);
       return {};
@@ -90,7 +91,8 @@ class WeightPacker {
   Status LayOut(Weights& weights) {
     weights.d_model_ = spec_.d_model;
     if (tensors_.output) {
-      weights.embedding_ = Place(PackKind::kCopy, tensors_.embedding, tensors_.embedding.rows * tensors_.embedding.row_bytes());
+      weights.embedding_ =
+          Place(PackKind::kCopy, tensors_.embedding, tensors_.embedding.rows * tensors_.embedding.row_bytes());
       weights.embedding_type_ = tensors_.embedding.type;
     }
     weights.layers_.resize(tensors_.layers.size());
@@ -190,8 +192,7 @@ class WeightPacker {
       QUORUM_ASSIGN(const PackFormat format, FormatOf(src.gate));
       const std::int64_t k = src.gate.cols;
       const std::int64_t panel = PanelBytes(format, k);
-      const std::uint8_t* panels =
-          Place(PackKind::kGateUp, src.gate, 2 * PackedBytes(format, network.ff, k), &src.up);
+      const std::uint8_t* panels = Place(PackKind::kGateUp, src.gate, 2 * PackedBytes(format, network.ff, k), &src.up);
       network.gate_up = {format, 2 * RoundUp(network.ff, kPanelRows), k, panel, panels};
       network.gate = {format, network.ff, k, 2 * panel, panels};
       network.up = {format, network.ff, k, 2 * panel, panels == nullptr ? nullptr : panels + panel};

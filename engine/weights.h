@@ -56,11 +56,11 @@ struct LayerWeights {
   const float* output_bias = nullptr;
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
-  const float* sinks = nullptr;     // (heads)
-  const float* ffn_norm = nullptr;  // (d_model)
-  PackedView router{};              // kF32 (experts, d_model); n == 0 when dense
+  const float* sinks = nullptr;          // (heads)
+  const float* ffn_norm = nullptr;       // (d_model)
+  PackedView router{};                   // kF32 (experts, d_model); n == 0 when dense
   std::vector<NetworkWeights> networks;  // dense: one; else the experts, then the shared expert if there is one
-  PackedView shared_gate{};         // kF32 (1, d_model); n == 0 when there is none
+  PackedView shared_gate{};              // kF32 (1, d_model); n == 0 when there is none
   ActForms attention_input, attention_output, ffn_input;
 };
 

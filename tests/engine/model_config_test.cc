@@ -75,7 +75,8 @@ TEST_CASE("A spec says what the file says") {
   CHECK(mixtral->spec.router.renormalize);
   CHECK(mixtral->spec.rope.pairs == RopePairs::kInterleaved);
   CHECK(mixtral->spec.tied_embeddings);
-  TinyShape first_dense{.experts = 4, .edit = [](GgufWriter& file) { file.SetBool("llama.expert_weights_norm", false); }};
+  TinyShape first_dense{.experts = 4,
+                        .edit = [](GgufWriter& file) { file.SetBool("llama.expert_weights_norm", false); }};
   CHECK_FALSE(testing::MakeTinyModel(first_dense)->spec.router.renormalize);
 }
 
@@ -104,37 +105,41 @@ TEST_CASE("Keys out of range name file, key, found and expected") {
   CHECK(Says(ReadError(set("llama.rope.dimension_count", 7)), kBad, {"7", "even"}));
   CHECK(Says(ReadError(set("llama.expert_count", 4)), kBad, {"'llama.expert_used_count' is missing"}));
   CHECK(Says(ReadError(set("llama.expert_used_count", 5), {.experts = 4}), kBad, {"is 5", "1 to 4"}));
-  CHECK(Says(ReadError(set("llama.expert_count", 3), {.experts = 4}), kBad, {"'blk.0.ffn_gate_exps.weight' holds 4", "3"}));
+  CHECK(Says(ReadError(set("llama.expert_count", 3), {.experts = 4}), kBad,
+             {"'blk.0.ffn_gate_exps.weight' holds 4", "3"}));
   CHECK(Says(ReadError([](GgufWriter& file) { file.Erase("llama.context_length"); }), kBad,
              {"'llama.context_length' is missing"}));
   for (const float eps : {0.0F, -1e-5F, 2.0F}) {
-    CHECK(Says(ReadError([=](GgufWriter& file) { file.SetFloat32("llama.attention.layer_norm_rms_epsilon", eps); }), kBad,
-               {"layer_norm_rms_epsilon"}));
+    CHECK(Says(ReadError([=](GgufWriter& file) { file.SetFloat32("llama.attention.layer_norm_rms_epsilon", eps); }),
+               kBad, {"layer_norm_rms_epsilon"}));
   }
-  CHECK(Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.rope.freq_base", -5.0F); }), kBad, {"base", "-5"}));
-  CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.block_count", "two"); }), kBad, {"llama.block_count"}));
+  CHECK(
+      Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.rope.freq_base", -5.0F); }), kBad, {"base", "-5"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.block_count", "two"); }), kBad,
+             {"llama.block_count"}));
 }
 
 TEST_CASE("What the forward pass does not do is refused, never ignored") {
   constexpr ErrorCode kNo = ErrorCode::kUnsupported;
   CHECK(Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.attention.clamp_kqv", 8.0F); }), kNo,
              {"'llama.attention.clamp_kqv' is 8"}));
-  CHECK(Says(ReadError([](GgufWriter& file) { file.SetBool("llama.attention.causal", false); }), kNo, {"causal", "false"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetBool("llama.attention.causal", false); }), kNo,
+             {"causal", "false"}));
   CHECK(Says(ReadError([](GgufWriter& file) { file.SetFloat32("llama.final_logit_softcapping", 30.0F); }), kNo,
              {"'llama.final_logit_softcapping'"}));
-  CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.rope.scaling.type", "longrope"); }), kNo, {"longrope"}));
+  CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.rope.scaling.type", "longrope"); }), kNo,
+             {"longrope"}));
   CHECK(Says(ReadError([](GgufWriter& file) { file.SetUint32("llama.expert_group_count", 4); }, {.experts = 4}), kNo,
              {"'llama.expert_group_count' is 4"}));
   CHECK(Says(ReadError([](GgufWriter& file) { file.SetInt32s("llama.attention.head_count_kv", {2, 1}); }), kNo,
              {"head_count_kv", "layers"}));
   static const std::vector<float> values(64, 1.0F);
   const auto extra = [](const char* name) {
-    return [=](GgufWriter& file) {
-      file.AddTensor(name, quant::DType::kF32, {64}, std::as_bytes(std::span(values)));
-    };
+    return [=](GgufWriter& file) { file.AddTensor(name, quant::DType::kF32, {64}, std::as_bytes(std::span(values))); };
   };
   CHECK(Says(ReadError(extra("blk.0.attn_sub_norm.weight")), kNo, {"'blk.0.attn_sub_norm.weight'"}));
-  CHECK(Says(ReadError(extra("blk.0.attn_q_norm.weight")), ErrorCode::kInvalidArgument, {"'blk.0.attn_q_norm.weight'"}));
+  CHECK(
+      Says(ReadError(extra("blk.0.attn_q_norm.weight")), ErrorCode::kInvalidArgument, {"'blk.0.attn_q_norm.weight'"}));
   // Settings that say nothing new are fine.
   const Error none = ReadError([](GgufWriter& file) {
     file.SetFloat32("llama.attention.clamp_kqv", 0.0F);
@@ -154,14 +159,12 @@ TEST_CASE("Tensors of a wrong shape or type name tensor, found and expected") {
   TinyShape biased;
   biased.architecture = "qwen2";
   CHECK(ReadError(biased).message.empty());
-  const Error factors = ReadError([=](GgufWriter& file) {
-    file.AddTensor("rope_freqs.weight", quant::DType::kF32, {7}, bytes.first(28));
-  });
+  const Error factors = ReadError(
+      [=](GgufWriter& file) { file.AddTensor("rope_freqs.weight", quant::DType::kF32, {7}, bytes.first(28)); });
   CHECK(Says(factors, ErrorCode::kInvalidArgument, {"rope_freqs.weight", "7", "8"}));
   const Error integers = ReadError([=](GgufWriter& file) {
-    file.AddTensor("output.weight", quant::DType::kI8, {64, 72}, quant::GgufWriter::Source([](const auto& sink) {
-                     return sink(std::vector<std::byte>(64 * 72));
-                   }));
+    file.AddTensor("output.weight", quant::DType::kI8, {64, 72},
+                   quant::GgufWriter::Source([](const auto& sink) { return sink(std::vector<std::byte>(64 * 72)); }));
   });
   CHECK(Says(integers, ErrorCode::kUnsupported, {"'output.weight'", "I8"}));
 }

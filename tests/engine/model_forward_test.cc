@@ -59,7 +59,7 @@ std::vector<float> Expected(const LoadedTiny& loaded, std::span<const tok::Token
 TEST_CASE("Float weights give the reference's logits") {
   std::vector<TinyShape> shapes;
   for (const char* name : {"llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "olmoe"}) shapes.push_back(Shape(name));
-  shapes.push_back({.experts = 4});                                     // Mixtral
+  shapes.push_back({.experts = 4});  // Mixtral
   shapes.push_back({.experts = 4, .top_k = 4, .single_experts = true});
   shapes.push_back({.tied = false, .biases = true});
   shapes.push_back({.window = 24});
@@ -137,9 +137,9 @@ TEST_CASE("Parts that no architecture uses yet: soft-cap, sinks, multipliers, ro
 }
 
 TEST_CASE("Quantized weights give the reference's logits, and nearly those of float activations") {
-  for (const DType type : {DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                           DType::kQ8_0, DType::kIQ4_NL, DType::kMXFP4, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
-                           DType::kQ5_K, DType::kQ6_K, DType::kIQ4_XS}) {
+  for (const DType type :
+       {DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kIQ4_NL,
+        DType::kMXFP4, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_XS}) {
     CAPTURE(quant::Info(type).name);
     TinyShape shape = BlockShape(type);
     shape.layers = 1;
@@ -249,7 +249,8 @@ TEST_CASE("Same bits alone and in a mixed batch") {
       tokens.push_back(RandomTokens(static_cast<std::int64_t>(30 + 31 * i), loaded.model->vocab_size(), 20 + i));
       alone.push_back(RunSequence(*loaded.model, tokens.back(), 1000));
       pages.push_back({});
-      for (std::int32_t page = 0; page < 3; ++page) pages.back().push_back(4 + 3 * page + 9 * static_cast<std::int32_t>(i));
+      for (std::int32_t page = 0; page < 3; ++page)
+        pages.back().push_back(4 + 3 * page + 9 * static_cast<std::int32_t>(i));
     }
     std::vector<std::int64_t> pos(5, 0);
     std::vector<std::vector<float>> together(5);
@@ -262,8 +263,9 @@ TEST_CASE("Same bits alone and in a mixed batch") {
         const std::int64_t left = std::ssize(tokens[i]) - pos[i];
         const std::int64_t count = std::min<std::int64_t>(left, i == 0 ? 1 : static_cast<std::int64_t>(5 * i));
         if (count == 0) continue;
-        slices.push_back({std::span(tokens[i]).subspan(static_cast<std::size_t>(pos[i]), static_cast<std::size_t>(count)),
-                          static_cast<std::int32_t>(pos[i]), pages[i], 0});
+        slices.push_back(
+            {std::span(tokens[i]).subspan(static_cast<std::size_t>(pos[i]), static_cast<std::size_t>(count)),
+             static_cast<std::int32_t>(pos[i]), pages[i], 0});
         parts.emplace_back(i, count);
         pos[i] += count;
       }

@@ -191,7 +191,8 @@ TEST_CASE("Vocabularies that do not fit are refused, short ones are padded") {
   CHECK(has(error([](auto& file) { file.Erase("tokenizer.ggml.tokens"); }), "'tokenizer.ggml.tokens' is missing"));
   CHECK(has(error([](auto& file) { file.SetUint32("tokenizer.ggml.eos_token_id", 260); }),
             "'tokenizer.ggml.eos_token_id' is 260, outside the vocabulary of 260"));
-  CHECK(has(error([](auto& file) { file.SetInt32s("tokenizer.ggml.token_type", {1, 2, 3}); }), "has 3 entries for 260 tokens"));
+  CHECK(has(error([](auto& file) { file.SetInt32s("tokenizer.ggml.token_type", {1, 2, 3}); }),
+            "has 3 entries for 260 tokens"));
   CHECK(has(error([](auto& file) { file.SetInt32s("tokenizer.ggml.token_type", std::vector<std::int32_t>(260, 9)); }),
             "entry 9"));
   CHECK(has(error([](auto& file) {

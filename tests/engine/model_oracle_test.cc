@@ -1,4 +1,5 @@
-// Logits against Hugging Face transformers, for a small random model of each family (tests/tools/make_model_fixtures.py).
+// Logits against Hugging Face transformers, for a small random model of each family
+// (tests/tools/make_model_fixtures.py).
 #include <string>
 #include <vector>
 
@@ -15,8 +16,8 @@ namespace {
 
 TEST_CASE("Logits equal those of transformers") {
   SetLogLevel(LogLevel::kError);
-  for (const std::string name : {"llama", "llama3", "llama_bias", "mistral", "mixtral", "qwen2", "qwen3", "qwen2moe",
-                                 "qwen3moe", "olmoe"}) {
+  for (const std::string name :
+       {"llama", "llama3", "llama_bias", "mistral", "mixtral", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "olmoe"}) {
     CAPTURE(name);
     const std::string path = std::string(QUORUM_FIXTURES) + "/model/" + name + ".gguf";
     const Result<quant::GgufFile> file = quant::GgufFile::Open(path);

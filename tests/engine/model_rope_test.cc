@@ -71,7 +71,7 @@ TEST_CASE("Scalings change the frequencies that they should") {
     CHECK(yarn.frequencies[i] <= plain.frequencies[i]);
     CHECK(yarn.frequencies[i] >= plain.frequencies[i] / 4.0);
   }
-  CHECK(yarn.frequencies.front() == plain.frequencies.front());     // many turns: not stretched
+  CHECK(yarn.frequencies.front() == plain.frequencies.front());      // many turns: not stretched
   CHECK(yarn.frequencies.back() == plain.frequencies.back() / 4.0);  // less than one turn: stretched fully
   spec.scaling = RopeScaling::kNone;
   spec.factors = {1, 2, 1, 1, 1, 1, 1, 8};

@@ -47,7 +47,8 @@ TEST_CASE("The router chooses the highest logits, ties to the lower id, ids asce
 }
 
 TEST_CASE("Router weights follow the spec") {
-  const std::vector<float> logits = {0.0F, std::log(2.0F), std::log(5.0F), std::log(2.0F)};  // softmax: 1, 2, 5, 2 tenths
+  const std::vector<float> logits = {0.0F, std::log(2.0F), std::log(5.0F),
+                                     std::log(2.0F)};  // softmax: 1, 2, 5, 2 tenths
   const Routed plain = Route({RouterScore::kSoftmax, 2, false, 1.0F}, logits);
   CHECK(plain.ids == std::vector<std::int32_t>{1, 2});
   CHECK(Near(plain.weights[0], 0.2));

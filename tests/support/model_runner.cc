@@ -29,7 +29,8 @@ LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int thre
   options.kv_type = kv;
   options.max_step_tokens = 600;
   options.max_step_logits = 600;
-  Result<std::unique_ptr<engine::Model>> model = engine::Model::Create(loaded.tiny->spec, loaded.tiny->tensors, options);
+  Result<std::unique_ptr<engine::Model>> model =
+      engine::Model::Create(loaded.tiny->spec, loaded.tiny->tensors, options);
   if (!model.ok()) std::fprintf(stderr, "%s\n", model.error().message.c_str());
   QUORUM_CHECK(model.ok());
   loaded.model = std::move(model).value();
@@ -56,10 +57,11 @@ std::vector<float> RunSequence(engine::StepModel& model, std::span<const tok::To
   std::vector<float> logits(static_cast<std::size_t>(n * vocab));
   for (std::int64_t pos = 0; pos < n; pos += chunk) {
     const std::int64_t count = std::min(chunk, n - pos);
-    const engine::StepSlice slice{.tokens = tokens.subspan(static_cast<std::size_t>(pos), static_cast<std::size_t>(count)),
-                                  .pos = static_cast<std::int32_t>(pos),
-                                  .pages = pages,
-                                  .first_logits = 0};
+    const engine::StepSlice slice{
+        .tokens = tokens.subspan(static_cast<std::size_t>(pos), static_cast<std::size_t>(count)),
+        .pos = static_cast<std::int32_t>(pos),
+        .pages = pages,
+        .first_logits = 0};
     const Status status = model.Step({&slice, 1}, std::span(logits).subspan(static_cast<std::size_t>(pos * vocab),
                                                                             static_cast<std::size_t>(count * vocab)));
     if (!status.ok()) std::fprintf(stderr, "%s\n", status.error().message.c_str());

@@ -161,7 +161,8 @@ class Builder {
       const std::vector<std::byte> part = RandomTensor(type, each, sigma, SeedOf(shape_.seed, values));
       data->insert(data->end(), part.begin(), part.end());
     }
-    writer_.AddTensor(name, type, std::move(dims), quant::GgufWriter::Source([data](const auto& sink) { return sink(*data); }));
+    writer_.AddTensor(name, type, std::move(dims),
+                      quant::GgufWriter::Source([data](const auto& sink) { return sink(*data); }));
   }
 
   void Matrix(const std::string& name, std::int64_t k, std::int64_t n, DType type) {
@@ -269,8 +270,8 @@ std::unique_ptr<TinyModel> MakeTinyModel(const TinyShape& shape) {
   QUORUM_CHECK(spec.ok());
   Result<engine::ModelTensors> tensors = engine::TensorsFromGguf(*file, *spec);
   QUORUM_CHECK(tensors.ok());
-  return std::make_unique<TinyModel>(TinyModel{std::move(bytes), std::move(file).value(), std::move(spec).value(),
-                                               std::move(tensors).value()});
+  return std::make_unique<TinyModel>(
+      TinyModel{std::move(bytes), std::move(file).value(), std::move(spec).value(), std::move(tensors).value()});
 }
 
 }  // namespace quorum::testing

@@ -29,18 +29,18 @@ struct TinyShape {
   std::int32_t context = 512;
   std::int32_t experts = 0;
   std::int32_t top_k = 2;
-  std::int32_t shared_ff = 0;          // qwen2moe
+  std::int32_t shared_ff = 0;  // qwen2moe
   std::int32_t window = 0;
   bool tied = true;
-  bool single_experts = false;         // blk.N.ffn_gate.E.weight instead of stacked ones
-  bool copies = false;                 // all experts are the dense model's network, as upcycling makes them
-  bool biases = false;                 // q, k, v (and output for llama)
+  bool single_experts = false;  // blk.N.ffn_gate.E.weight instead of stacked ones
+  bool copies = false;          // all experts are the dense model's network, as upcycling makes them
+  bool biases = false;          // q, k, v (and output for llama)
   std::uint64_t seed = 1;
-  quant::DType type = quant::DType::kF32;        // matrices
-  quant::DType up_type = quant::DType::kF32;     // of up alone; kF32: as `type`
-  quant::DType down_type = quant::DType::kF32;   // of down alone; kF32: as `type`
+  quant::DType type = quant::DType::kF32;       // matrices
+  quant::DType up_type = quant::DType::kF32;    // of up alone; kF32: as `type`
+  quant::DType down_type = quant::DType::kF32;  // of down alone; kF32: as `type`
   quant::DType embedding_type = quant::DType::kF32;
-  bool tokenizer = false;              // byte-level BPE of single bytes and ChatML tokens; sets vocab to 260
+  bool tokenizer = false;  // byte-level BPE of single bytes and ChatML tokens; sets vocab to 260
   /// Last changes to the file: more keys, other values.
   std::function<void(quant::GgufWriter&)> edit = nullptr;
 };
