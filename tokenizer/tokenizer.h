@@ -70,6 +70,10 @@ class Tokenizer {
   std::string Decode(std::span<const TokenId> ids, bool skip_control = true) const;
 };
 
+/// What `VocabData::add_bos` should be when a GGUF file has no `tokenizer.ggml.add_bos_token` (llama.cpp's defaults;
+/// for `add_space_prefix` the default is true with model "llama", and `add_eos` is false).
+bool DefaultAddBos(std::string_view model, std::string_view pre);
+
 /// Builds the tokenizer that `vocab` describes.
 /// Errors: kInvalidArgument or kUnsupported, naming the field and entry at fault.
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData vocab);

@@ -1,0 +1,69 @@
+// Finds the tokens that are cut out of a text before everything else: control tokens such as "<|im_start|>" and
+// user-defined ones.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "tokenizer/tokenizer.h"
+
+namespace quorum::tok {
+
+/// A token to look for, with Hugging Face's options.
+struct AddedToken {
+  std::string content;
+  TokenId id = -1;
+  bool control = false;     // found only with parse_special
+  bool left_strip = false;  // takes white space on its left, too
+  bool right_strip = false;
+  bool single_word = false;  // not inside a word
+};
+
+/// A part of a text: a token, or text between tokens (id -1).
+struct TextPart {
+  std::string_view text;
+  TokenId id = -1;
+};
+
+/// A trie of all added tokens. Immutable and thread-safe.
+class AddedTokenFinder {
+ public:
+  AddedTokenFinder() = default;
+  /// Empty contents are left out. Of equal contents the first counts.
+  /// Errors: kUnsupported when a content is longer than kMaxContentBytes, with its id.
+  static Result<AddedTokenFinder> Build(std::vector<AddedToken> tokens);
+
+  /// Appends the parts of `text` to `parts`, from left to right, none of them empty. At each place the longest token
+  /// wins. A control token's text without `parse_special` stays text, and no shorter token is looked for inside it
+  /// (as Hugging Face does with encode_special_tokens). Time is O(text * longest token).
+  void Split(std::string_view text, bool parse_special, std::vector<TextPart>& parts) const;
+
+  bool empty() const { return tokens_.empty(); }
+
+  static constexpr std::size_t kMaxContentBytes = 1024;
+
+ private:
+  struct Node {
+    std::uint32_t first_edge = 0;
+    std::uint32_t edge_count = 0;
+    std::int32_t token = -1;  // index into tokens_
+  };
+  struct Edge {
+    std::uint8_t byte = 0;
+    std::uint32_t node = 0;
+  };
+
+  std::uint32_t BuildNode(const std::vector<std::uint32_t>& sorted, std::size_t begin, std::size_t end,
+                          std::size_t depth);
+  std::int32_t LongestAt(std::string_view text, std::size_t pos) const;
+
+  std::vector<AddedToken> tokens_;
+  std::vector<Node> nodes_;
+  std::vector<Edge> edges_;
+  std::array<bool, 256> starts_{};  // by first byte
+};
+
+}  // namespace quorum::tok

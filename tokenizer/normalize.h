@@ -1,0 +1,49 @@
+// Text normalization before splitting, as tokenizer.json's "normalizer" asks for it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/result.h"
+#include "tokenizer/regex.h"
+
+namespace quorum::tok {
+
+/// One step of a normalizer.
+struct NormalizeStep {
+  enum class Kind {
+    kNfc,
+    kNfd,
+    kNfkc,
+    kNfkd,
+    kLowercase,     // character by character, the full mapping
+    kStripAccents,  // removes marks (general category M)
+    kStrip,         // white space at the ends chosen by `left` and `right`
+    kPrepend,       // `content` before a text that is not empty
+    kReplace,       // every match of `regex`, or else of the literal `pattern`, by `content`
+  };
+  Kind kind = Kind::kNfc;
+  bool left = false;
+  bool right = false;
+  std::string pattern;
+  std::optional<Regex> regex;
+  std::string content;
+};
+
+/// Immutable and thread-safe.
+class Normalizer {
+ public:
+  Normalizer() = default;
+  explicit Normalizer(std::vector<NormalizeStep> steps) : steps_(std::move(steps)) {}
+
+  /// Normalizes `text`, which is valid UTF-8. The result is a view of `text` itself when nothing changes, else of
+  /// `storage`, which is overwritten. Time is O(n log n) in the text's length (a literal or regex aside).
+  Result<std::string_view> Apply(std::string_view text, std::string& storage, Regex::Scratch& scratch) const;
+
+ private:
+  std::vector<NormalizeStep> steps_;
+};
+
+}  // namespace quorum::tok

@@ -1,0 +1,260 @@
+// MakeTokenizerFromJson: Hugging Face's tokenizer.json with a BPE model.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "tokenizer/byte_level.h"
+#include "tokenizer/json_reader.h"
+#include "tokenizer/json_steps.h"
+#include "tokenizer/pipeline_tokenizer.h"
+#include "tokenizer/spm.h"
+
+namespace quorum::tok {
+namespace {
+
+using Replacements = std::vector<std::pair<std::string, std::string>>;
+
+/// One vocabulary slot while the parts of the file come together.
+struct Slot {
+  std::string text;
+  TokenType type = TokenType::kUnused;
+};
+
+struct AddedEntry {
+  AddedToken token;
+  bool normalized = false;
+};
+
+Result<std::vector<AddedEntry>> ParseAddedTokens(const JsonView& list) {
+  std::vector<AddedEntry> entries;
+  if (list.IsNull()) return entries;
+  QUORUM_ASSIGN(const std::vector<JsonView> elements, list.Elements());
+  for (const JsonView& element : elements) {
+    AddedEntry entry;
+    QUORUM_ASSIGN(const std::int64_t id, element["id"].Integer());
+    if (id < 0 || id >= kMaxVocabSize) return element["id"].Bad("is not a token id");
+    entry.token.id = static_cast<TokenId>(id);
+    QUORUM_ASSIGN(entry.token.content, element["content"].String());
+    if (entry.token.content.empty()) return element["content"].Bad("is empty");
+    QUORUM_ASSIGN(entry.token.control, element["special"].Bool(false));
+    QUORUM_ASSIGN(entry.token.left_strip, element["lstrip"].Bool(false));
+    QUORUM_ASSIGN(entry.token.right_strip, element["rstrip"].Bool(false));
+    QUORUM_ASSIGN(entry.token.single_word, element["single_word"].Bool(false));
+    QUORUM_ASSIGN(entry.normalized, element["normalized"].Bool(!entry.token.control));
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+/// The model's and the added tokens by id; gaps stay unused and empty.
+Result<std::vector<Slot>> CollectSlots(const TokenizerJson& json, const std::vector<AddedEntry>& added) {
+  std::int64_t size = 0;
+  for (const auto& [text, id] : json.vocab) {
+    if (id < 0 || id >= kMaxVocabSize) {
+      return InvalidArgument(fmt::format("model.vocab[\"{}\"] is {}, not a token id", text, id));
+    }
+    size = std::max(size, id + 1);
+  }
+  for (const AddedEntry& entry : added) size = std::max(size, std::int64_t{entry.token.id} + 1);
+  if (size == 0) return InvalidArgument("model.vocab is missing or empty");
+  // A vocabulary with huge holes is a mistake, and would cost memory.
+  if (static_cast<std::size_t>(size) > 2 * (json.vocab.size() + added.size()) + 4096) {
+    return InvalidArgument(fmt::format("model.vocab has {} entries, but ids up to {}", json.vocab.size(), size - 1));
+  }
+  std::vector<Slot> slots(static_cast<std::size_t>(size));
+  const auto set = [&](std::int64_t id, const std::string& text, TokenType type, std::string_view where) -> Status {
+    Slot& slot = slots[static_cast<std::size_t>(id)];
+    if (!slot.text.empty() && slot.text != text) {
+      return InvalidArgument(fmt::format("{}: id {} is both \"{}\" and \"{}\"", where, id, slot.text, text));
+    }
+    slot = {text, type};
+    return {};
+  };
+  for (const auto& [text, id] : json.vocab) QUORUM_TRY(set(id, text, TokenType::kNormal, "model.vocab"));
+  for (const AddedEntry& entry : added) {
+    const TokenType type = entry.token.control ? TokenType::kControl : TokenType::kUserDefined;
+    QUORUM_TRY(set(entry.token.id, entry.token.content, type, "added_tokens"));
+  }
+  return slots;
+}
+
+std::string Replaced(std::string text, const Replacements& replacements) {
+  for (const auto& [from, to] : replacements) {
+    if (from.empty()) continue;
+    for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+      text.replace(at, from.size(), to);
+    }
+  }
+  return text;
+}
+
+/// Fills the vocabulary; entries that stand for bytes (`byte_fallback`) become kByte.
+Vocab MakeVocab(std::vector<Slot>& slots, bool byte_level, bool byte_fallback, const Replacements& replacements) {
+  Vocab vocab;
+  for (Slot& slot : slots) {
+    std::string bytes = slot.text;
+    if (slot.type == TokenType::kNormal) {
+      const std::optional<std::uint8_t> byte = byte_fallback ? ParseByteToken(slot.text) : std::nullopt;
+      if (byte) {
+        slot.type = TokenType::kByte;
+        bytes.assign(1, static_cast<char>(*byte));
+      } else if (byte_level) {
+        if (std::optional<std::string> decoded = ByteLevelDecode(slot.text)) bytes = *std::move(decoded);
+      }
+    }
+    if (!byte_level && (slot.type == TokenType::kNormal || slot.type == TokenType::kUserDefined)) {
+      bytes = Replaced(std::move(bytes), replacements);
+    }
+    vocab.Add(slot.text, bytes, slot.type);
+  }
+  vocab.Finish();
+  return vocab;
+}
+
+Result<BpeSpec> MakeSpec(const JsonView& model, const TokenizerJson& json, const Vocab& vocab, bool byte_level) {
+  for (const char* field : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    QUORUM_ASSIGN(const std::string affix, model[field].String(""));
+    if (!affix.empty()) return model[field].NotSupported(fmt::format("\"{}\"", affix));
+  }
+  if (!model["dropout"].IsNull()) return model["dropout"].NotSupported("random tokenization");
+  BpeSpec spec;
+  spec.characters = !byte_level;
+  spec.vocab_size = vocab.size();
+  QUORUM_ASSIGN(spec.ignore_merges, model["ignore_merges"].Bool(false));
+  QUORUM_ASSIGN(spec.fuse_unknown, model["fuse_unk"].Bool(false));
+  QUORUM_ASSIGN(const std::string unknown, model["unk_token"].String(""));
+  if (!unknown.empty()) {
+    spec.unknown = vocab.Find(unknown);
+    if (spec.unknown < 0) return model["unk_token"].Bad(fmt::format("\"{}\" is not in the vocabulary", unknown));
+  }
+  // All of model.vocab, also what is repeated among the added tokens: merges and words may reach it.
+  for (const auto& [text, id64] : json.vocab) {
+    const auto id = static_cast<TokenId>(id64);
+    const std::string_view spelled = vocab.Text(id);
+    if (spelled.empty()) continue;
+    if (vocab.Type(id) == TokenType::kByte) {
+      spec.byte_tokens[static_cast<std::uint8_t>(vocab.Bytes(id)[0])] = id;
+    }
+    if (!byte_level) {
+      spec.entries.push_back({spelled, id});
+    } else if (vocab.Type(id) == TokenType::kNormal && spelled == ByteLevelEncode(vocab.Bytes(id))) {
+      spec.entries.push_back({vocab.Bytes(id), id});
+    }
+  }
+  spec.merges.reserve(json.merges.size());
+  for (std::size_t i = 0; i < json.merges.size(); ++i) {
+    const auto& [left, right] = json.merges[i];
+    const BpeMerge merge = {vocab.Find(left), vocab.Find(right), vocab.Find(left + right),
+                            static_cast<std::uint32_t>(i)};
+    if (left.empty() || right.empty() || merge.left < 0 || merge.right < 0 || merge.merged < 0) {
+      return InvalidArgument(fmt::format(
+          "model.merges[{}] (\"{}\", \"{}\") is about parts that are not in the vocabulary", i, left, right));
+    }
+    spec.merges.push_back(merge);
+  }
+  return spec;
+}
+
+/// The added tokens that are looked for before and after normalization.
+Status MakeFinders(std::vector<AddedEntry> added, TokenizerParts& parts) {
+  std::vector<AddedToken> raw;
+  std::vector<AddedToken> normalized;
+  Regex::Scratch scratch;
+  for (AddedEntry& entry : added) {
+    if (entry.normalized) {
+      std::string storage;
+      QUORUM_ASSIGN(const std::string_view content, parts.normalizer.Apply(entry.token.content, storage, scratch));
+      entry.token.content = std::string(content);
+      normalized.push_back(std::move(entry.token));
+    } else {
+      raw.push_back(std::move(entry.token));
+    }
+  }
+  QUORUM_ASSIGN(parts.raw_tokens, AddedTokenFinder::Build(std::move(raw)));
+  QUORUM_ASSIGN(parts.normalized_tokens, AddedTokenFinder::Build(std::move(normalized)));
+  return {};
+}
+
+/// The id of tokenizer_config.json's `key`: a string, or an object with "content".
+Result<std::optional<TokenId>> ConfigToken(const JsonView& config, const char* key, const Vocab& vocab) {
+  using Id = std::optional<TokenId>;
+  const JsonView value = config[key];
+  if (value.IsNull()) return Id();
+  QUORUM_ASSIGN(const std::string name, (value.IsObject() ? value["content"] : value).String());
+  const TokenId id = vocab.Find(name);
+  if (id < 0) return value.Bad(fmt::format("\"{}\" is not in the vocabulary", name));
+  return Id(id);
+}
+
+/// bos, eos and what goes around a text. tokenizer_config.json's add_bos_token and add_eos_token win over the template,
+/// as in Hugging Face's Llama tokenizers.
+Status ApplyConfig(const JsonView& config, TokenizerParts& parts) {
+  QUORUM_ASSIGN(parts.bos, ConfigToken(config, "bos_token", parts.vocab));
+  QUORUM_ASSIGN(parts.eos, ConfigToken(config, "eos_token", parts.vocab));
+  const auto apply = [&](const char* key, std::optional<TokenId> id, std::vector<TokenId>& around) -> Status {
+    if (config[key].IsNull()) return {};
+    QUORUM_ASSIGN(const bool add, config[key].Bool(false));
+    around.clear();
+    if (add && !id) return config[key].Bad("is true, but the token is missing");
+    if (add) around.push_back(*id);
+    return {};
+  };
+  QUORUM_TRY(apply("add_bos_token", parts.bos, parts.prefix));
+  QUORUM_TRY(apply("add_eos_token", parts.eos, parts.suffix));
+  if (parts.eos) parts.ends_generation.push_back(*parts.eos);
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view tokenizer_json,
+                                                               std::string_view config_json) {
+  QUORUM_ASSIGN(const TokenizerJson json, ReadTokenizerJson(tokenizer_json));
+  const JsonView root(json.tree, "");
+  const JsonView model = root["model"];
+  // Old files leave the type of a BPE model out.
+  QUORUM_ASSIGN(const std::string type, model["type"].String("BPE"));
+  if (type != "BPE") return model["type"].NotSupported(fmt::format("\"{}\"", type));
+
+  TokenizerParts parts;
+  QUORUM_ASSIGN(std::vector<NormalizeStep> normalizer, ParseNormalizer(root["normalizer"]));
+  parts.normalizer = Normalizer(std::move(normalizer));
+  QUORUM_ASSIGN(ParsedPreTokenizer pre, ParsePreTokenizer(root["pre_tokenizer"]));
+  QUORUM_ASSIGN(ParsedTemplate around, ParsePostProcessor(root["post_processor"]));
+  QUORUM_ASSIGN(const Replacements replacements, ParseDecoder(root["decoder"]));
+  QUORUM_ASSIGN(std::vector<AddedEntry> added, ParseAddedTokens(root["added_tokens"]));
+  QUORUM_ASSIGN(const bool byte_fallback, model["byte_fallback"].Bool(false));
+
+  QUORUM_ASSIGN(std::vector<Slot> slots, CollectSlots(json, added));
+  parts.vocab = MakeVocab(slots, pre.byte_level, byte_fallback, replacements);
+  QUORUM_ASSIGN(const BpeSpec spec, MakeSpec(model, json, parts.vocab, pre.byte_level));
+  parts.model = BpeModel(spec);
+  if (!pre.byte_level && MergesStopAtSpaces(spec, parts.vocab)) {
+    SplitStep step;
+    step.kind = SplitStep::Kind::kBeforeMarks;
+    step.text = kSpmSpace;
+    pre.steps.push_back(std::move(step));
+  }
+  parts.pre_tokenizer = PreTokenizer(std::move(pre.steps));
+  QUORUM_TRY(MakeFinders(std::move(added), parts));
+  for (const auto* ids : {&around.prefix, &around.suffix}) {
+    for (const TokenId id : *ids) {
+      if (!parts.vocab.Contains(id)) {
+        return InvalidArgument(fmt::format("post_processor names id {}, outside the vocabulary", id));
+      }
+    }
+  }
+  parts.prefix = std::move(around.prefix);
+  parts.suffix = std::move(around.suffix);
+  Json config;
+  if (!config_json.empty()) {
+    QUORUM_ASSIGN(config, ReadJson(config_json, "tokenizer_config.json"));
+  }
+  QUORUM_TRY(ApplyConfig(JsonView(config, ""), parts));
+  return std::shared_ptr<const Tokenizer>(std::make_shared<PipelineTokenizer>(std::move(parts)));
+}
+
+}  // namespace quorum::tok
