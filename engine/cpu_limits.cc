@@ -99,8 +99,9 @@ std::optional<double> CgroupCpuQuota(const std::string& root) {
       WalkUp(base, group, true, limit);
       WalkUp(base + "/unified", group, true, limit);  // systemd's hybrid layout
     } else if (HasCpuController(controllers)) {
-      WalkUp(base + "/" + controllers, group, false, limit);
-      if (controllers != "cpu") WalkUp(base + "/cpu", group, false, limit);
+      for (const std::string& folder : {controllers, std::string("cpu")}) {
+        WalkUp(std::string(base).append("/").append(folder), group, false, limit);
+      }
     }
   }
   return limit;

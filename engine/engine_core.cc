@@ -82,9 +82,9 @@ void EngineCore::Compute() {
 
 /// Takes the rows of the step that was just computed.
 void EngineCore::ReadLogits(Choice& choice, std::span<const float> rows) {
-  if (choice.finished) return;  // its request failed at another choice of this step
   ScorePrompt(choice, rows);
-  if (choice.finished || choice.remaining() > 0) return;
+  if (choice.finished) return;  // its request failed, here or at another choice of this step
+  if (choice.remaining() > 0) return;
   if (choice.request.prompt_done) {
     Generate(choice, rows);
   } else {

@@ -130,7 +130,11 @@ bool Scheduler::TryAdmit(Sequence& sequence) {
     sequence.ever_computed = ever_computed;
     return false;
   }
-  for (std::int32_t i = 0; i < missing; ++i) sequence.pages.push_back(*cache_.Take());
+  for (std::int32_t i = 0; i < missing; ++i) {
+    const auto page = cache_.Take();
+    QUORUM_CHECK(page.has_value());
+    sequence.pages.push_back(*page);
+  }
   return true;
 }
 
@@ -205,7 +209,7 @@ void Scheduler::SharePrompts() {
                    [](const Sequence* a, const Sequence* b) { return a->remaining() < b->remaining(); });
   for (Sequence* sequence : prompts_) {
     const bool scores = sequence->scored < sequence->score_end;
-    const std::int32_t extra_rows = scores ? spare_rows / scorers-- : 0;
+    const std::int32_t extra_rows = scores ? spare_rows / std::max(1, scorers--) : 0;
     const std::int32_t tokens = std::min(ChunkLimit(*sequence, 1 + extra_rows), budget / left--);
     SetStep(*sequence, tokens);
     if (scores) spare_rows -= std::max(0, tokens - sequence->step_first_logits - 1);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <functional>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -167,6 +167,26 @@ TEST_CASE("Characters that are split over tokens come whole; a broken tail becom
   bench.Run();
   CHECK(bench.outcome(1).choice(0).text.empty());
   CHECK(bench.outcome(1).choice(0).stop_text.size() == 7);
+}
+
+TEST_CASE("Penalties see the prompt and the reply so far") {
+  CoreBench bench;
+  bench.model.logits = FakeModel::Saying(3, {7});  // 10 for token 7, 0 for all others
+  GenerationRequest frequency = Greedy({7, 1, 2}, 4);
+  frequency.sampling.frequency_penalty = 6;
+  bench.Submit(frequency);
+  GenerationRequest repetition = Greedy({7, 1, 2}, 2);
+  repetition.sampling.repetition_penalty = 4;
+  repetition.sampling.logit_bias = {{9, 2.6F}};
+  bench.Submit(repetition);
+  repetition.prompt = {3, 1, 2};
+  repetition.n = 2;
+  bench.Submit(repetition);
+  bench.Run();
+  CHECK(bench.outcome(0).choice(0).tokens == std::vector<TokenId>{7, 7, 0, 1});
+  CHECK(bench.outcome(1).choice(0).tokens == std::vector<TokenId>{9, 9});
+  CHECK(bench.outcome(2).choice(0).tokens == std::vector<TokenId>{7, 9});
+  CHECK(bench.outcome(2).choice(1).tokens == std::vector<TokenId>{7, 9});
 }
 
 TEST_CASE("Log-probabilities are those of the raw logits, penalties and bias or not") {

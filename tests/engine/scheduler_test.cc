@@ -270,6 +270,26 @@ TEST_CASE("Scored positions are all computed with logits, within the rows of a s
   CHECK(other.done);  // it was not stuck behind the scoring
 }
 
+TEST_CASE("Sequences that score share the rows of logits") {
+  Bench bench;
+  for (int i = 0; i < 3; ++i) bench.Add(40).score_end = 39;
+  bench.Add(10, 3);
+  CHECK(bench.Step() == "0:0+5! 1:0+5! 2:0+5! 3:0+10!");  // 16 rows
+}
+
+TEST_CASE("Only what a sequence never computed counts as cached") {
+  Bench bench;
+  auto& a = bench.Add(300, 1, 300);
+  CHECK(bench.Step() == "0:0+100");
+  bench.scheduler.Remove(a);  // as a preemption would
+  auto& b = bench.Add(300, 1, 300);
+  bench.Run();
+  CHECK(b.cached == 64);
+  bench.scheduler.Add(a);
+  bench.Run();
+  CHECK(a.cached == 256 - 100);
+}
+
 TEST_CASE("After a preemption, scores that were read need no logits again") {
   Bench bench({.max_running = 8, .prefill_chunk = 100, .max_step_tokens = 128, .max_step_logits = 16, .num_pages = 4});
   auto& old = bench.Add(60, 200);
