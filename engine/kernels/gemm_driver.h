@@ -64,9 +64,9 @@ struct Partial {
 };
 
 // A Kernel has
-//   kFewRows      up to so many rows, codes are read from the panel as they are used;
-//   kTileRows     rows of a tile over unpacked codes, for more rows than that; tiles are of nearly equal height,
-//   kTileMinRows  so none has fewer rows than this: floor(m / ceil(m / kTileRows)) for every m > kFewRows;
+//   kDirectRows   up to so many rows, codes are read from the panel as they are used, kFewRows rows at a time;
+//   kTileRows     for more rows, blocks are unpacked first; the rows of a tile at most and,
+//   kTileMinRows  as tiles are of nearly equal height, at least: floor(m / ceil(m / kTileRows)) for m > kDirectRows;
 //   Few<format, R>(block, groups, act, partial)               one panel's block times R <= kFewRows rows
 //   Unpack<format>(block, groups, scratch)                    a panel's block as bytes: the byte plane's layout
 //   Tile<format, R>(scratch, scales, pairs, groups, act, partial)
@@ -123,7 +123,8 @@ static void TileUpTo(const GemmTask& t, const uint8_t* scratch, const uint8_t* c
   }
 }
 
-/// All rows times panels [panel, panel + 2 * pairs): each block is unpacked once.
+/// All rows times panels [panel, panel + 2 * pairs): each block is unpacked once, and while its tiles are computed the
+/// next block comes from memory.
 template <typename Kernel, PackFormat format>
 static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
   constexpr PackTraits kTraits = TraitsOf(format);
@@ -138,20 +139,29 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
       Kernel::template Unpack<format>(codes, groups, scratch + p * kUnpackedBytes);
       scales[p] = codes + groups * GroupBytes(kTraits.payload);
     }
+    block += BlockBytes(kTraits, groups);
+    const bool last = column + kBlock >= t.w.k;
+    const uint8_t* next = last ? t.w.panels + (panel + 2 * pairs) * t.w.panel_bytes : block;
+    const int64_t next_bytes = BlockBytes(kTraits, GroupsAt(last ? 0 : column + kBlock, t.w.k));
+    const int64_t share = (next_bytes / kLineBytes + tiles - 1) / tiles * kLineBytes;
     int64_t first = 0;
     for (int64_t tile = 0; tile < tiles; ++tile) {
+      for (int64_t p = 0; p < 2 * pairs; ++p) {
+        for (int64_t at = tile * share; at < (tile + 1) * share && at < next_bytes; at += kLineBytes) {
+          __builtin_prefetch(next + p * t.w.panel_bytes + at, 0, 2);
+        }
+      }
       const int64_t count = t.m / tiles + (tile < t.m % tiles ? 1 : 0);
       TileUpTo<Kernel, format, Kernel::kTileRows>(t, scratch, scales, pairs, panel, column, first, count);
       first += count;
     }
-    block += BlockBytes(kTraits, groups);
   }
 }
 
 template <typename Kernel, PackFormat format>
 static void Multiply(const GemmTask& t) {
   int64_t panel = t.panel_begin;
-  if (t.m > Kernel::kFewRows) {
+  if (t.m > Kernel::kDirectRows) {
     while (panel + 2 <= t.panel_end) {
       const int64_t pairs = panel + kUnpackedPanels <= t.panel_end ? kUnpackedPanels / 2 : 1;
       MultiplyUnpacked<Kernel, format>(t, panel, pairs);

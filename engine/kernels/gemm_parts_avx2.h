@@ -185,9 +185,10 @@ QUORUM_INLINE void AddGroup(const uint8_t* group, const ActRows<R>& act, int64_t
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Block>
 struct MaddUbs {
+  static constexpr int64_t kDirectRows = 8;
   static constexpr int64_t kFewRows = 4;
   static constexpr int64_t kTileRows = 4;
-  static constexpr int64_t kTileMinRows = 2;
+  static constexpr int64_t kTileMinRows = 3;
 
   template <Codes codes, size_t R>
   QUORUM_INLINE void Add(const uint8_t* at, const uint8_t* scales, int64_t groups, int32_t bias, const ActRows<R>& act,

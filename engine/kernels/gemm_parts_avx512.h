@@ -99,6 +99,7 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P]) {
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Block>
 struct Vnni {
+  static constexpr int64_t kDirectRows = 16;
   static constexpr int64_t kFewRows = 8;
   static constexpr int64_t kTileRows = 6;
   static constexpr int64_t kTileMinRows = 4;
