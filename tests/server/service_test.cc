@@ -1,0 +1,305 @@
+// What holds for every route: readiness, keys, origins, methods, metrics; and clients that leave, wait or come too many.
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/test_service.h"
+
+namespace quorum::test {
+namespace {
+
+using server::Fetch;
+using server::RawClient;
+using server::RawResponse;
+using server::RequestText;
+using std::chrono::milliseconds;
+
+const std::string kChat = "/v1/chat/completions";
+
+std::string ChatText(const json& extra = json::object()) {
+  return RequestText("POST", kChat, TestService::ChatBody(extra).dump(), "Content-Type: application/json\r\n");
+}
+
+TEST_CASE("Models are listed and found by name, however the name is encoded") {
+  TestService server;
+  const json list = json::parse(server.Get("/v1/models").body);
+  CHECK(list["object"] == "list");
+  REQUIRE(list["data"].size() == 1);
+  const json& model = list["data"][0];
+  CHECK(model["id"] == "test/model:1");
+  CHECK(model["object"] == "model");
+  CHECK(model["created"] == 1234567);
+  CHECK(model["owned_by"] == "quorum");
+  for (const char* path : {"/v1/models/test/model:1", "/v1/models/test%2Fmodel%3A1", "/v1/models/test%2fmodel:1"}) {
+    CHECK(json::parse(server.Get(path).body) == model);
+  }
+  const auto missing = server.Get("/v1/models/other");
+  CHECK(missing.status == 404);
+  CHECK(json::parse(missing.body)["error"]["code"] == "model_not_found");
+}
+
+TEST_CASE("Unknown paths and wrong methods are JSON; OPTIONS is answered") {
+  TestService server;
+  for (const char* path : {"/v1", "/chat/completions", "/v1/models/", "/health/", "/v1/chat/completions/x", "/%2e%2e/etc"}) {
+    const auto response = server.Get(path);
+    CHECK(response.status == 404);
+    CHECK(json::parse(response.body)["error"]["type"] == "not_found_error");
+  }
+  const auto wrong = server.Get(kChat);
+  CHECK(wrong.status == 405);
+  CHECK(wrong.Header("allow") == "POST");
+  CHECK(json::parse(wrong.body)["error"]["code"] == "method_not_allowed");
+  CHECK(server.Post("/health", json::object()).status == 405);
+  CHECK(Fetch(server.port(), "DELETE", "/v1/models").status == 405);
+
+  const auto options = Fetch(server.port(), "OPTIONS", kChat);
+  CHECK(options.status == 204);
+  CHECK(options.Header("allow") == "POST, OPTIONS");
+  CHECK(options.Header("access-control-allow-origin").empty());
+  CHECK(options.Header("content-length").empty());
+}
+
+TEST_CASE("The page needs nothing from elsewhere") {
+  TestService server;
+  const auto page = server.Get("/");
+  CHECK(page.status == 200);
+  CHECK(page.Header("content-type") == "text/html; charset=utf-8");
+  CHECK(page.Header("content-security-policy").find("default-src 'none'") == 0);
+  for (const char* foreign : {"http://", "https://", "src=", "@import", "url("}) {
+    CHECK(page.body.find(foreign) == std::string::npos);
+  }
+  CHECK(Fetch(server.port(), "HEAD", "/").Header("content-length") == std::to_string(page.body.size()));
+}
+
+TEST_CASE("Keys: a right one opens, nothing else does, health and the page are public, bodies are not parsed before") {
+  auto keys = server::ApiKeys::FromText("# ours\n\n  first-key  \r\nsecond_key\n", "keys");
+  REQUIRE(keys.ok());
+  TestServiceOptions options;
+  options.service.keys = *keys;
+  TestService server(std::move(options));
+  for (const char* good : {"Bearer first-key", "bearer first-key", "BEARER  second_key"}) {
+    CHECK(server.Get("/v1/models", std::string("Authorization: ") + good + "\r\n").status == 200);
+  }
+  for (const char* bad : {"Bearer first-ke", "Bearer first-keyy", "Bearer", "Bearer ", "Basic first-key", "first-key",
+                          "Bearer # ours", "Bearer first-key second_key"}) {
+    const auto response = server.Get("/v1/models", std::string("Authorization: ") + bad + "\r\n");
+    CHECK(response.status == 401);
+    CHECK(json::parse(response.body)["error"]["code"] == "invalid_api_key");
+    CHECK(response.Header("www-authenticate") == "Bearer");
+  }
+  CHECK(server.PostText(kChat, "{broken").status == 401);
+  CHECK(server.Get("/metrics").status == 401);
+  CHECK(server.Get("/nowhere").status == 401);
+  CHECK(server.Get("/health").status == 200);
+  CHECK(server.Get("/").status == 200);
+
+  CHECK_FALSE(server::ApiKeys::FromText("# nothing\n", "keys").ok());
+  const auto spaced = server::ApiKeys::FromText("fine\ntwo words\n", "keys");
+  REQUIRE_FALSE(spaced.ok());
+  CHECK(spaced.error().message.find("keys:2") == 0);
+  CHECK_FALSE(server::ApiKeys::FromFile("/nonexistent/keys").ok());
+}
+
+TEST_CASE("Pages of other origins are let in only when asked for") {
+  TestService closed;
+  CHECK(closed.Post(kChat, TestService::ChatBody(), "Origin: https://evil.example\r\n").status == 403);
+  CHECK(closed.Post(kChat, TestService::ChatBody(), "Origin: null\r\n").status == 403);
+  const auto own = closed.Post(kChat, TestService::ChatBody(), "Origin: http://test\r\n");  // the Host of these tests
+  CHECK(own.status == 200);
+  CHECK(own.Header("access-control-allow-origin").empty());
+
+  TestServiceOptions options;
+  options.service.cors_origin = "https://app.example";
+  TestService open(std::move(options));
+  const auto answer = open.Post(kChat, TestService::ChatBody(), "Origin: https://app.example\r\n");
+  CHECK(answer.status == 200);
+  CHECK(answer.Header("access-control-allow-origin") == "https://app.example");
+  CHECK(answer.Header("vary") == "Origin");
+  CHECK(open.Post(kChat, TestService::ChatBody(), "Origin: https://evil.example\r\n").status == 403);
+  const auto preflight = Fetch(open.port(), "OPTIONS", kChat, "", "Origin: https://app.example\r\n");
+  CHECK(preflight.status == 204);
+  CHECK(preflight.Header("access-control-allow-headers").find("Authorization") != std::string::npos);
+}
+
+TEST_CASE("Health: loading, then ok, then draining; work is refused with 503 and retry-after meanwhile") {
+  TestServiceOptions options;
+  options.load_now = false;
+  TestService server(std::move(options));
+  auto health = server.Get("/health");
+  CHECK(health.status == 503);
+  CHECK(json::parse(health.body)["status"] == "loading");
+  auto early = server.Post(kChat, TestService::ChatBody());
+  CHECK(early.status == 503);
+  CHECK(json::parse(early.body)["error"]["code"] == "model_loading");
+  CHECK(early.Header("retry-after") == "2");
+  CHECK(early.Header("retry-after-ms") == "2000");
+  CHECK(server.Get("/metrics").status == 200);
+
+  server.Load();
+  CHECK(server.Get("/health").status == 200);
+  CHECK(server.Post(kChat, TestService::ChatBody()).status == 200);
+
+  server.service().StartDraining();
+  health = server.Get("/health");
+  CHECK(health.status == 503);
+  CHECK(json::parse(health.body)["status"] == "draining");
+  const auto late = server.Post(kChat, TestService::ChatBody());
+  CHECK(late.status == 503);
+  CHECK(late.Header("retry-after") == "2");
+  CHECK(server.Get("/v1/models").status == 200);
+}
+
+TEST_CASE("Draining lets what runs finish, and cuts it with an error when time is up") {
+  TestService server;
+  server.hold = true;
+  RawClient stream(server.port());
+  stream.Send(ChatText({{"stream", true}}));
+  REQUIRE(Eventually([&] { return server.steps > 0; }));
+  server.service().StartDraining();
+  std::thread drain([&] { CHECK(server.engine().Drain(milliseconds(10'000))); });
+  server.hold = false;
+  const EventStream events = ParseEvents(stream.Read().body);
+  CHECK(events.done);
+  drain.join();
+
+  TestService hasty;
+  hasty.hold = true;
+  RawClient cut(hasty.port()), whole(hasty.port());
+  cut.Send(ChatText({{"stream", true}}));
+  whole.Send(ChatText());
+  REQUIRE(Eventually([&] { return hasty.steps > 0 && hasty.engine().Stats().requests == 2; }));
+  std::thread release([&] {
+    std::this_thread::sleep_for(milliseconds(100));
+    hasty.hold = false;
+  });
+  CHECK_FALSE(hasty.engine().Drain(milliseconds(1)));
+  release.join();
+  const EventStream ended = ParseEvents(cut.Read().body);
+  CHECK_FALSE(ended.done);
+  REQUIRE_FALSE(ended.events.empty());
+  CHECK(ended.events.back().contains("error"));
+  CHECK(whole.Read().status == 503);
+}
+
+TEST_CASE("While a prompt waits or is computed, a stream's head is out at once and comments keep it alive") {
+  TestServiceOptions options;
+  options.service.heartbeat = milliseconds(60);
+  options.engine.max_batch = 1;
+  TestService server(std::move(options));
+  server.hold = true;
+  RawClient running(server.port()), queued(server.port());
+  running.Send(ChatText({{"stream", true}}));
+  REQUIRE(Eventually([&] { return server.steps > 0; }));
+  queued.Send(ChatText({{"stream", true}}));
+  for (RawClient* client : {&running, &queued}) {
+    CHECK(client->ReadUntil("\r\n\r\n"));
+    CHECK(client->ReadUntil(": ping\n\n"));
+    CHECK(client->pending().find("data:") == std::string::npos);
+  }
+  CHECK(server.Get("/health").status == 200);  // no step is needed for it
+  CHECK(server.Get("/metrics").body.find("quorum_running_sequences 1") != std::string::npos);
+  server.hold = false;
+  for (RawClient* client : {&running, &queued}) {
+    const EventStream events = ParseEvents(client->Read().body);
+    CHECK(events.done);
+    CHECK(events.ordered);
+    CHECK(events.comments > 0);
+  }
+}
+
+TEST_CASE("A client that leaves frees its sequence: queued or running, streamed or not") {
+  TestServiceOptions options;
+  options.engine.max_batch = 1;
+  options.reply = "abcdefghijklmnopqrstuvwxyz";
+  TestService server(std::move(options));
+  const bool stream = GENERATE(false, true);
+  const bool reset = GENERATE(false, true);
+  CAPTURE(stream, reset);
+  server.hold = true;
+  RawClient running(server.port()), queued(server.port());
+  running.Send(ChatText({{"stream", stream}}));
+  REQUIRE(Eventually([&] { return server.steps > 0; }));
+  queued.Send(ChatText({{"stream", stream}}));
+  REQUIRE(Eventually([&] { return server.engine().Stats().requests == 2; }));
+  for (RawClient* client : {&queued, &running}) reset ? client->Reset() : client->Close();
+  std::this_thread::sleep_for(milliseconds(150));  // longer than a client may go unwatched
+  server.hold = false;                             // the step that was under way ends
+  CHECK(Eventually([&] { return server.engine().Stats().cancelled == 2; }));
+  const auto stats = server.engine().Stats();
+  CHECK(stats.running == 0);
+  CHECK(stats.waiting == 0);
+  CHECK(server.steps == 1);
+  CHECK(server.Post(kChat, TestService::ChatBody()).status == 200);
+}
+
+TEST_CASE("A full queue is 429 with retry-after, and does not harm those inside") {
+  TestServiceOptions options;
+  options.engine.max_batch = 1;
+  options.engine.max_queue = 1;
+  TestService server(std::move(options));
+  server.hold = true;
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 2; ++i) {
+    clients.push_back(std::make_unique<RawClient>(server.port()));
+    clients.back()->Send(ChatText());
+    REQUIRE(Eventually([&] { return server.engine().Stats().requests == i + 1 && server.steps > 0; }));
+  }
+  for (const bool stream : {false, true}) {
+    const auto refused = server.Post(kChat, TestService::ChatBody({{"stream", stream}}));
+    CHECK(refused.status == 429);
+    const json error = json::parse(refused.body)["error"];
+    CHECK(error["code"] == "rate_limit_exceeded");
+    CHECK(error["type"] == "rate_limit_error");
+    const int seconds = std::stoi(refused.Header("retry-after"));
+    CHECK(seconds >= 1);
+    CHECK(seconds <= 120);
+    CHECK(std::stoi(refused.Header("retry-after-ms")) <= seconds * 1000);
+  }
+  server.hold = false;
+  for (auto& client : clients) CHECK(client->Read().status == 200);
+}
+
+TEST_CASE("A reader that never reads is cut off and its sequence freed; others go on") {
+  TestServiceOptions options;
+  options.http.write_timeout = milliseconds(200);
+  options.http.send_buffer = 4096;
+  options.reply = "";
+  for (int i = 0; i < 900; ++i) options.reply += std::to_string(1000 + i);
+  options.context = 8000;
+  TestService server(std::move(options));
+  server.model().before_step = [](std::span<const engine::StepSlice>) -> Status {
+    std::this_thread::sleep_for(milliseconds(2));  // or the engine is done before the buffers are full
+    return {};
+  };
+  RawClient slow(server.port(), 2048);
+  slow.Send(ChatText({{"stream", true}, {"logprobs", true}, {"top_logprobs", 20}}));
+  const json other = json::parse(server.Post(kChat, TestService::ChatBody({{"max_tokens", 50}})).body);
+  CHECK(other["usage"]["completion_tokens"] == 50);
+  CHECK(Eventually([&] { return server.engine().Stats().cancelled == 1; }));
+}
+
+TEST_CASE("Metrics are in Prometheus' text form and count what happened") {
+  TestService server;
+  server.Post(kChat, TestService::ChatBody());
+  server.PostText(kChat, "{");
+  server.Get("/evil\"path");
+  const auto response = server.Get("/metrics");
+  CHECK(response.Header("content-type").find("text/plain; version=0.0.4") == 0);
+  for (const char* line : {"quorum_http_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1",
+                           "quorum_http_requests_total{route=\"/v1/chat/completions\",status=\"400\"} 1",
+                           "quorum_http_requests_total{route=\"other\",status=\"404\"} 1",
+                           "quorum_generations_total 1", "quorum_generations_finished_total 1",
+                           "quorum_prompt_tokens_total 21", "quorum_generated_tokens_total 10",
+                           "quorum_running_sequences 0", "quorum_kv_pages 256",
+                           "quorum_time_to_first_token_seconds_count 1", "quorum_inter_token_seconds_count 9",
+                           "quorum_generation_seconds_count 1"}) {
+    CAPTURE(line);
+    CHECK(response.body.find(std::string(line) + "\n") != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace quorum::test
