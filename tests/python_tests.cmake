@@ -1,0 +1,9 @@
+# Tests written in Python, one entry each.
+
+add_test(NAME engine.kernel_symbols
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/engine/kernel_symbols_test.py ${CMAKE_NM}
+                 $<TARGET_OBJECTS:quorum_kernels>
+         COMMAND_EXPAND_LISTS)
+add_test(NAME engine.kernel_symbols_can_fail
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/engine/kernel_symbols_test.py --self-test)
+set_tests_properties(engine.kernel_symbols engine.kernel_symbols_can_fail PROPERTIES LABELS unit)
