@@ -26,6 +26,22 @@ void TopK(std::span<const float> values, std::int32_t k, std::int32_t* ids) {
   std::sort(ids, ids + k);
 }
 
+/// Divides by the sum, so that the results sum to 1 without any rounding: all but the largest become multiples of 2^-24
+/// (which changes them by no more than float sums of this size do), and the largest is what is left. The fma chain that
+/// combines two experts then gives back y exactly where both give y: a top-2 MoE of copies equals its dense original.
+void Renormalize(std::span<float> weights) {
+  float sum = 0;
+  for (const float weight : weights) sum += weight;
+  const auto largest = std::max_element(weights.begin(), weights.end());
+  float rest = 1.0F;
+  for (auto weight = weights.begin(); weight != weights.end(); ++weight) {
+    if (weight == largest) continue;
+    *weight = (*weight / sum + 0.5F) - 0.5F;  // at most 0.5: 0.5 + weight has steps of 2^-24
+    rest -= *weight;
+  }
+  *largest = std::isnan(sum) ? sum : rest;
+}
+
 }  // namespace
 
 float Sigmoid(const KernelTable& kernels, float x) {
@@ -45,11 +61,7 @@ void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<fl
     weights[i] = spec.score == RouterScore::kSigmoid ? Sigmoid(kernels, value) : value;
   }
   if (spec.score == RouterScore::kTopKSoftmax) kernels.softmax(weights, k);
-  if (spec.renormalize) {
-    float sum = 0;
-    for (std::int32_t i = 0; i < k; ++i) sum += weights[i];
-    for (std::int32_t i = 0; i < k; ++i) weights[i] /= sum;
-  }
+  if (spec.renormalize) Renormalize({weights, static_cast<std::size_t>(k)});
   for (std::int32_t i = 0; i < k; ++i) weights[i] *= spec.scale;
 }
 

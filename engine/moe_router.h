@@ -14,7 +14,7 @@ namespace quorum::engine {
 
 /// Chooses spec.top_k experts of one token from its router logits (destroyed) and writes their ids, ascending, and
 /// weights. Highest logits win, ties go to the lower id; logits that are not numbers still give valid, distinct ids.
-/// With top_k 1 and renormalize the weight is exactly 1.
+/// With `renormalize` (and scale 1) the weights sum to exactly 1; with top_k 1 the weight is 1.
 void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
                 float* weights);
 
