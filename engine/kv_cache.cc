@@ -49,8 +49,8 @@ float Int8Factor(const float* x, std::int64_t n, float* scale) {
 
 constexpr std::int64_t kChunk = 64;
 
-/// Up to kChunk times round(x * factor), half to even, as a byte in two's complement. |x * factor| <= 127; anything else
-/// gives some byte. Apart from the scattered stores, so that it becomes vector code.
+/// Up to kChunk times round(x * factor), half to even, as a byte in two's complement. |x * factor| <= 127; anything
+/// else gives some byte. Apart from the scattered stores, so that it becomes vector code.
 void ToInt8(const float* x, std::int64_t n, float factor, std::uint8_t* bytes) {
   constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23: the low bits of the sum are the rounded value
   for (std::int64_t i = 0; i < n; ++i) bytes[i] = static_cast<std::uint8_t>(Bits(x[i] * factor + kMagic) & 0xffU);

@@ -63,10 +63,11 @@ struct AttentionParams {
   const float* sinks = nullptr; // (heads) extra logit in each head's softmax sum, or null
 };
 
-/// Attention of a whole step. `q` is (rows, heads * head_dim_k), `out` (rows, heads * head_dim_v) with rows in slice order; the K/V of the
-/// step's own tokens are written already. Walks pages in ascending position; contexts longer than a fixed number of
-/// positions are split at fixed places, each part computed alone and joined in order, so that a row's bits depend
+/// Attention of a whole step. `q` is (rows, heads * head_dim_k) and `out` (rows, heads * head_dim_v) with rows in slice
+/// order; the K/V of the step's own tokens are written already. Walks pages in ascending position; contexts longer than
+/// kKvSplitTokens are split at fixed places, each part computed alone and joined in order, so that a row's bits depend
 /// only on its position and its sequence's keys and values, never on threads or batch.
+/// Within a window of w, a token's pages that lie wholly before its last w positions are not read.
 void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
             const AttentionParams& params, std::span<const StepSlice> slices, const float* q, float* out);
 

@@ -7,8 +7,8 @@
 namespace quorum::engine::avx2 {
 namespace {
 
-/// a + b in a's register. In assembly because g++ 12 otherwise copies the accumulators from register to register in every
-/// round of the loop, and spills one.
+/// a + b in a's register. In assembly because g++ 12 otherwise copies the accumulators from register to register in
+/// every round of the loop, and spills one.
 QUORUM_KERNEL_INLINE __m256i AddTo(__m256i a, __m256i b) {
   __asm__("vpaddd %1, %0, %0" : "+x"(a) : "x"(b));
   return a;

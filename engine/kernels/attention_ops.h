@@ -35,7 +35,8 @@ QUORUM_KERNEL_INLINE uint64_t VisibleBits(int64_t first, int64_t last, int64_t p
   return (~uint64_t{0} >> (kTokens - (end - begin))) << begin;
 }
 
-/// One row's int8 form: q = round(x * 127 / max|x|), scale = max|x| / 127, NaN if anything is not finite. Returns sum q.
+/// One row's int8 form: q = round(x * 127 / max|x|), scale = max|x| / 127, NaN if anything is not finite.
+/// Returns the sum of q.
 template <class V>
 QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, int8_t* q, float* scale) {
   V max = V::Set(0.0F);

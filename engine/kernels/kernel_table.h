@@ -97,7 +97,7 @@ struct KernelTable {
   void (*rope)(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);
 
   // -------------------------------------------------------------- attention (attention_*.cc; layouts: kv_layout.h)
-  /// Scores and mixes one page for some query rows; see kv_layout.h for the struct and the layouts.
+  /// Attends one or more pages for some query rows, and joins states; see kv_layout.h for the struct and the layouts.
   void (*attend_page)(const struct AttendPageArgs& args);
 };
 

@@ -17,8 +17,8 @@ constexpr float kLog2E = 0x1.715476p+0F;
 constexpr float kLn2High = 0x1.62e430p-1F;  // float(ln 2)
 constexpr float kLn2Low = -0x1.05c610p-29F;
 
-/// exp(x), error below 1 ulp, 0.51 typical. exp(0) == 1 exactly; -inf gives 0, overflow inf, NaN stays. Cody-Waite
-/// reduction x = n ln2 + r, |r| <= 0.347; 1 + r + r^2 q(r), deg q = 4 (fit error 2^-28); times 2^n, denormals rounded once.
+/// exp(x), error below 1 ulp. exp(0) == 1 exactly; -inf gives 0, overflow inf, NaN stays. Cody-Waite reduction
+/// x = n ln2 + r, |r| <= 0.347; 1 + r + r^2 q(r), deg q = 4 (fit error 2^-28); times 2^n, denormals rounded once.
 template <class V>
 QUORUM_KERNEL_INLINE V Exp(V x) {
   const V low = V::Set(-104.5F);  // exp(-103.98) is half the smallest denormal: rounds to 0
@@ -35,8 +35,8 @@ QUORUM_KERNEL_INLINE V Exp(V x) {
   return V::Scale2(V::IfLess(x, low, V::Set(0.0F), e), n);
 }
 
-/// tanh(x), error below 2 ulp, odd, 1 from 9.01 on, NaN stays. Below 0.625: x + x^3 p(x^2), deg p = 4 (fit error 2^-27);
-/// else 1 - 2 / (exp(2|x|) + 1).
+/// tanh(x), error below 2 ulp, odd, 1 from 9.02 on, NaN stays. Below 0.625: x + x^3 p(x^2), deg p = 4 (fit error
+/// 2^-27); else 1 - 2 / (exp(2|x|) + 1).
 template <class V>
 QUORUM_KERNEL_INLINE V Tanh(V x) {
   const V magnitude = V::Abs(x);
@@ -144,7 +144,8 @@ template <class V>
 QUORUM_KERNEL_INLINE float SoftmaxRow(float* x, int64_t n) {
   const float max = MaxOfRow<V>(x, n);
   const V sum = V::Set(SumExpRow<V, true>(x, max, n, x));
-  MapRow<V>(n, x, [&](int64_t at, int64_t count) __attribute__((always_inline)) { return Part<V>(x, at, count) / sum; });
+  MapRow<V>(n, x, [&](int64_t at, int64_t count)
+                __attribute__((always_inline)) { return Part<V>(x, at, count) / sum; });
   return max;
 }
 

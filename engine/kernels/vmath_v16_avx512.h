@@ -1,12 +1,7 @@
 // Sixteen lanes in one 512-bit register; members and bits as in vmath_v16_scalar.h, where they are described.
 #pragma once
 
-// g++ 12 takes the undefined pass-through operands of its own intrinsics for our mistakes.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
-#pragma GCC diagnostic pop
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
