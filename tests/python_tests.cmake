@@ -7,3 +7,8 @@ add_test(NAME engine.kernel_symbols
 add_test(NAME engine.kernel_symbols_can_fail
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/engine/kernel_symbols_test.py --self-test)
 set_tests_properties(engine.kernel_symbols engine.kernel_symbols_can_fail PROPERTIES LABELS unit)
+
+# The official SDKs against the real program and a tiny model.
+add_test(NAME e2e.sdk COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/run.py $<TARGET_FILE:quorum>
+                              ${PROJECT_SOURCE_DIR}/build/e2e-venv)
+set_tests_properties(e2e.sdk PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 TIMEOUT 900)
