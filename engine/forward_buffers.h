@@ -100,11 +100,7 @@ struct Team {
     const auto run = [&](std::int64_t task, int) {
       for (std::int64_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask); ++row) body(row);
     };
-    if (tasks <= 1) {
-      for (std::int64_t task = 0; task < tasks; ++task) run(task, 0);
-    } else {
-      pool.ParallelFor(tasks, run);
-    }
+    pool.ParallelFor(tasks, run);  // a single task stays here, but under the pool's floating-point mode
   }
 
   /// Panels of one task when `panels` of them are shared out: several tasks a thread, so that a slow one does less.
