@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::int64_t kBlockRows = 64;  // query rows that share one walk over the pages, about
 constexpr std::int64_t kSplitPages = kKvSplitTokens / kKvPageTokens;
+constexpr std::size_t kMaxPartBytes = std::size_t{64} << 20;  // for the states of blocks that are shared out
 
 /// Memory that grows and is never given back: one a thread, so that a running server allocates nothing per step.
 class Arena {
@@ -89,6 +90,7 @@ struct Block {
   std::int64_t split_begin;    // splits of positions that its rows see
   std::int64_t split_end;
   std::int64_t cost;           // rows * pages
+  bool shared;                 // each split is a task of its own
 };
 
 /// The unit of work: a block over all its splits, or over one of them with its state left in `part`.
@@ -174,22 +176,19 @@ class Step {
     plan.joins.clear();
     std::int64_t total = 0;
     for (const Block& block : plan.blocks) total += block.cost;
-    const auto shared = [&](const Block& block) {
-      return threads > 1 && block.split_end - block.split_begin > 1 && block.cost * 4 * threads > total;
-    };
     std::size_t bytes = 0;
-    for (const Block& block : plan.blocks) {
-      if (shared(block)) {
-        bytes += static_cast<std::size_t>(block.split_end - block.split_begin) *
-                 States::Bytes(block.tokens * group_, padded_);
-      }
+    for (Block& block : plan.blocks) {
+      const std::int64_t splits = block.split_end - block.split_begin;
+      const std::size_t more = static_cast<std::size_t>(splits) * States::Bytes(block.tokens * group_, padded_);
+      block.shared = threads > 1 && splits > 1 && block.cost * 4 * threads > total && bytes + more <= kMaxPartBytes;
+      if (block.shared) bytes += more;
     }
     plan.parts.Reset(bytes);
     for (std::size_t b = 0; b < plan.blocks.size(); ++b) {
       const Block& block = plan.blocks[b];
       Task task{};
       task.block = static_cast<std::int32_t>(b);
-      if (!shared(block)) {
+      if (!block.shared) {
         plan.tasks.push_back(task);
         continue;
       }
@@ -283,7 +282,6 @@ class Step {
 
   /// Joins the parts of a block that was shared out; `first_task` made the first of them.
   void Join(const Plan& plan, std::size_t first_task) const {
-    thread_local Arena arena;
     const Block& block = plan.blocks[static_cast<std::size_t>(plan.tasks[first_task].block)];
     const States sum = plan.tasks[first_task].part;
     AttendPageArgs args{};
