@@ -118,7 +118,7 @@ void AddedTokenFinder::Split(std::string_view text, bool parse_special, std::vec
     }
     if (copied < begin) parts.push_back({text.substr(copied, begin - copied), -1});
     parts.push_back({text.substr(begin, end - begin), token.id});
-    copied = pos = end;
+    copied = end;
   }
   if (copied < text.size()) parts.push_back({text.substr(copied), -1});
 }

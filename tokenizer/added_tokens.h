@@ -38,7 +38,8 @@ class AddedTokenFinder {
 
   /// Appends the parts of `text` to `parts`, from left to right, none of them empty. At each place the longest token
   /// wins. A control token's text without `parse_special` stays text, and no shorter token is looked for inside it
-  /// (as Hugging Face does with encode_special_tokens). Time is O(text * longest token).
+  /// (as Hugging Face does with encode_special_tokens). White space that a token took with it can still hold another
+  /// token (as there, too). Time is O(text * longest token).
   void Split(std::string_view text, bool parse_special, std::vector<TextPart>& parts) const;
 
   bool empty() const { return tokens_.empty(); }

@@ -139,7 +139,8 @@ Result<std::string> ReplaceMatches(std::string_view text, const Regex& regex, st
 
 }  // namespace
 
-Result<std::string_view> Normalizer::Apply(std::string_view text, std::string& storage, Regex::Scratch& scratch) const {
+Result<std::string_view> Normalizer::Apply(std::string_view text, bool begins_segment, std::string& storage,
+                                           Regex::Scratch& scratch) const {
   using Kind = NormalizeStep::Kind;
   for (const NormalizeStep& step : steps_) {
     if (text.empty()) break;
@@ -154,7 +155,10 @@ Result<std::string_view> Normalizer::Apply(std::string_view text, std::string& s
       case Kind::kLowercase: storage = Lowercase(text); break;
       case Kind::kStripAccents: storage = StripAccents(text); break;
       case Kind::kStrip: text = Strip(text, step.left, step.right); continue;
-      case Kind::kPrepend: storage = step.content + std::string(text); break;
+      case Kind::kPrepend:
+        if (!begins_segment) continue;
+        storage = step.content + std::string(text);
+        break;
       case Kind::kReplace:
         if (step.regex) {
           QUORUM_ASSIGN(storage, ReplaceMatches(text, *step.regex, step.content, scratch));

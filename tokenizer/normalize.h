@@ -21,7 +21,7 @@ struct NormalizeStep {
     kLowercase,     // character by character, the full mapping
     kStripAccents,  // removes marks (general category M)
     kStrip,         // white space at the ends chosen by `left` and `right`
-    kPrepend,       // `content` before a text that is not empty
+    kPrepend,       // `content` before a text that is not empty and begins a segment
     kReplace,       // every match of `regex`, or else of the literal `pattern`, by `content`
   };
   Kind kind = Kind::kNfc;
@@ -38,9 +38,11 @@ class Normalizer {
   Normalizer() = default;
   explicit Normalizer(std::vector<NormalizeStep> steps) : steps_(std::move(steps)) {}
 
-  /// Normalizes `text`, which is valid UTF-8. The result is a view of `text` itself when nothing changes, else of
+  /// Normalizes `text`, which is valid UTF-8. `begins_segment`: no bytes that are not UTF-8 were cut off before it
+  /// (such bytes pass the normalizer by). The result is a view of `text` itself when nothing changes, else of
   /// `storage`, which is overwritten. Time is O(n log n) in the text's length (a literal or regex aside).
-  Result<std::string_view> Apply(std::string_view text, std::string& storage, Regex::Scratch& scratch) const;
+  Result<std::string_view> Apply(std::string_view text, bool begins_segment, std::string& storage,
+                                 Regex::Scratch& scratch) const;
 
  private:
   std::vector<NormalizeStep> steps_;

@@ -42,7 +42,7 @@ Status PipelineTokenizer::EncodeText(std::string_view text, bool at_start, bool 
                                      std::vector<TokenId>& out) const {
   for (std::size_t pos = 0; pos < text.size();) {
     if (const std::size_t valid = ValidUtf8Prefix(text, pos); valid > 0) {
-      QUORUM_TRY(EncodeValidText(text.substr(pos, valid), at_start && pos == 0, parse_special, scratch, out));
+      QUORUM_TRY(EncodeValidText(text.substr(pos, valid), at_start && pos == 0, pos == 0, parse_special, scratch, out));
       pos += valid;
     }
     // A run of bytes that are no characters is a word of its own: no pattern or normal form knows them.
@@ -58,10 +58,10 @@ Status PipelineTokenizer::EncodeText(std::string_view text, bool at_start, bool 
   return {};
 }
 
-Status PipelineTokenizer::EncodeValidText(std::string_view text, bool at_start, bool parse_special, Scratch& scratch,
-                                          std::vector<TokenId>& out) const {
+Status PipelineTokenizer::EncodeValidText(std::string_view text, bool at_start, bool begins_segment, bool parse_special,
+                                          Scratch& scratch, std::vector<TokenId>& out) const {
   QUORUM_ASSIGN(const std::string_view normalized,
-                parts_.normalizer.Apply(text, scratch.normalized, scratch.pre.regex));
+                parts_.normalizer.Apply(text, begins_segment, scratch.normalized, scratch.pre.regex));
   scratch.parts.clear();
   parts_.normalized_tokens.Split(normalized, parse_special, scratch.parts);
   for (const TextPart& part : scratch.parts) {

@@ -50,8 +50,8 @@ class PipelineTokenizer final : public Tokenizer {
 
   Status EncodeText(std::string_view text, bool at_start, bool parse_special, Scratch& scratch,
                     std::vector<TokenId>& out) const;
-  Status EncodeValidText(std::string_view text, bool at_start, bool parse_special, Scratch& scratch,
-                         std::vector<TokenId>& out) const;
+  Status EncodeValidText(std::string_view text, bool at_start, bool begins_segment, bool parse_special,
+                         Scratch& scratch, std::vector<TokenId>& out) const;
 
   TokenizerParts parts_;
   std::vector<bool> ends_generation_;  // by id

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -47,6 +48,18 @@ Result<std::vector<AddedEntry>> ParseAddedTokens(const JsonView& list) {
     entries.push_back(std::move(entry));
   }
   return entries;
+}
+
+/// An added token that the model has under another id keeps the model's, as in Hugging Face's loader.
+void AdoptModelIds(const TokenizerJson& json, std::vector<AddedEntry>& added) {
+  std::unordered_map<std::string_view, AddedEntry*> by_content;
+  for (AddedEntry& entry : added) by_content.emplace(entry.token.content, &entry);
+  for (const auto& [text, id] : json.vocab) {
+    const auto entry = by_content.find(text);
+    if (entry != by_content.end() && id >= 0 && id < kMaxVocabSize) {
+      entry->second->token.id = static_cast<TokenId>(id);
+    }
+  }
 }
 
 /// The model's and the added tokens by id; gaps stay unused and empty.
@@ -166,7 +179,8 @@ Status MakeFinders(std::vector<AddedEntry> added, TokenizerParts& parts) {
   for (AddedEntry& entry : added) {
     if (entry.normalized) {
       std::string storage;
-      QUORUM_ASSIGN(const std::string_view content, parts.normalizer.Apply(entry.token.content, storage, scratch));
+      QUORUM_ASSIGN(const std::string_view content,
+                    parts.normalizer.Apply(entry.token.content, true, storage, scratch));
       entry.token.content = std::string(content);
       normalized.push_back(std::move(entry.token));
     } else {
@@ -226,6 +240,7 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   QUORUM_ASSIGN(ParsedTemplate around, ParsePostProcessor(root["post_processor"]));
   QUORUM_ASSIGN(const Replacements replacements, ParseDecoder(root["decoder"]));
   QUORUM_ASSIGN(std::vector<AddedEntry> added, ParseAddedTokens(root["added_tokens"]));
+  AdoptModelIds(json, added);
   QUORUM_ASSIGN(const bool byte_fallback, model["byte_fallback"].Bool(false));
 
   QUORUM_ASSIGN(std::vector<Slot> slots, CollectSlots(json, added));

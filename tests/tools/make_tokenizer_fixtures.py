@@ -248,6 +248,11 @@ def json_cases():
     texts = lib.corpus(45, 19, names) + [
         "", " ", "the then the, other the", "Hello HELLO hello", "<|end|>  x <s>y", "a <|ctrl|> b", "  <s>", "<|en<|end|>|>", "\n\n▁▁",
         "İSTANBUL ſ Straße", "  leading and trailing \t", "ｆｕｌｌ ﬁ ①", "tab\ttab-dash--dash", "<tool><Tool>", "\u200b\u00a0<s>\u3000z"]
+    # The tables of Hugging Face's normalizers are older than Unicode 14.
+    marks = normalizers.StripAccents()
+    texts = [t for t in texts if all(getattr(normalizers, form)().normalize_str(t) == unicodedata.normalize(form, t)
+                                     for form in ["NFC", "NFD", "NFKC", "NFKD"])
+             and marks.normalize_str(t) == "".join(c for c in t if unicodedata.category(c)[0] != "M")]
     for case in cases:
         model = byte if case.get("model", "byte") == "byte" else char
         document = {

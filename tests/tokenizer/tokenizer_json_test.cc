@@ -1,0 +1,188 @@
+#include <fmt/format.h>
+
+#include "tests/support/catch.h"
+#include "tests/tokenizer/fixture.h"
+#include "tokenizer/tokenizer.h"
+
+namespace quorum::tok {
+namespace {
+
+using Ids = std::vector<TokenId>;
+using nlohmann::json;
+
+/// A tokenizer.json of a fixture case.
+json Document(const json& example, const json& models) {
+  json model = models[example.value("model", "byte")];
+  if (example.contains("model_options")) model.update(example["model_options"]);
+  json document = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"model", model}};
+  for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
+    document[key] = example.value(key, json());
+  }
+  return document;
+}
+
+/// A small byte-level tokenizer.json to change and break.
+json Small() {
+  return json::parse(R"({
+    "added_tokens": [{"id": 4, "content": "<s>", "special": true, "normalized": false}],
+    "normalizer": null,
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"<s>": {"id": "<s>", "ids": [4]}}},
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "dropout": null, "unk_token": null, "vocab": {"a": 0, "b": 1, "\u0120": 2, "ab": 3},
+              "merges": ["a b"]}
+  })");
+}
+
+Result<std::shared_ptr<const Tokenizer>> Make(const json& document, std::string_view config = "") {
+  return MakeTokenizerFromJson(document.dump(), config);
+}
+
+Ids Encode(const Tokenizer& tokenizer, std::string_view text, const EncodeOptions& options = {}) {
+  const auto ids = tokenizer.Encode(text, options);
+  REQUIRE(ids.ok());
+  return *ids;
+}
+
+void CheckRefused(const json& document, ErrorCode code, std::string_view part, std::string_view config = "") {
+  const auto made = Make(document, config);
+  CAPTURE(part);
+  REQUIRE(!made.ok());
+  CAPTURE(made.error().message);
+  CHECK(made.error().code == code);
+  CHECK(made.error().message.find(part) != std::string::npos);
+}
+
+TEST_CASE("tokenizer.json: ids are Hugging Face's in every pipeline") {
+  const json models = Fixture("json_models.json");
+  const json fixture = Fixture("json_cases.json");
+  REQUIRE(fixture["cases"].size() >= 18);
+  for (const auto& example : fixture["cases"]) {
+    const auto made = Make(Document(example, models));
+    CAPTURE(example["name"].get<std::string>());
+    REQUIRE(made.ok());
+    for (std::size_t i = 0; i < fixture["texts"].size(); ++i) {
+      const std::string text = fixture["texts"][i];
+      CAPTURE(text);
+      CHECK(Encode(**made, text, {.add_special = true, .parse_special = true}) == example["ids"][i].get<Ids>());
+      const Ids plain = Encode(**made, text);
+      CHECK(plain == example["plain"][i].get<Ids>());
+      if (example["name"] == "llama 3") CHECK((*made)->Decode(plain) == text);
+      if (example["name"] == "llama 2" && !text.empty() && text.find("\xE2\x96\x81") == std::string::npos) {
+        CHECK((*made)->Decode(plain) == " " + text);
+      }
+    }
+  }
+}
+
+TEST_CASE("tokenizer.json: names, bytes, BOS and EOS") {
+  const std::string config = R"({"bos_token": {"content": "<s>"}, "eos_token": "ab", "add_eos_token": true})";
+  const auto made = Make(Small(), config);
+  REQUIRE(made.ok());
+  const Tokenizer& tokenizer = **made;
+  CHECK(tokenizer.vocab_size() == 5);
+  CHECK(tokenizer.bos() == 4);
+  CHECK(tokenizer.eos() == 3);
+  CHECK(tokenizer.IsEndOfGeneration(3));
+  CHECK(tokenizer.IsControl(4));
+  CHECK(tokenizer.TokenBytes(2) == " ");
+  CHECK(tokenizer.FindToken("\xC4\xA0") == 2);
+  CHECK(Encode(tokenizer, "ab <s>", {.add_special = true, .parse_special = true}) == Ids{4, 3, 2, 4, 3});
+  CHECK(Encode(tokenizer, "ab a b") == Ids{3, 2, 0, 2, 1});
+  CHECK(!tokenizer.Encode("<s>", {}).ok());  // no bytes for these letters
+  const auto without = Make(Small(), R"({"bos_token": "<s>", "add_bos_token": false})");
+  REQUIRE(without.ok());
+  CHECK(Encode(**without, "a", {.add_special = true}) == Ids{0});
+}
+
+TEST_CASE("tokenizer.json: merges as strings or pairs") {
+  json document = Small();
+  document["model"]["merges"] = json::parse(R"([["a", "b"]])");
+  const auto made = Make(document);
+  REQUIRE(made.ok());
+  CHECK(Encode(**made, "ab") == Ids{3});
+}
+
+TEST_CASE("tokenizer.json: what is not supported is named") {
+  const auto changed = [](const char* pointer, json value) {
+    json document = Small();
+    document[json::json_pointer(pointer)] = std::move(value);
+    return document;
+  };
+  const auto unsupported = [](const json& document, std::string_view part) {
+    CheckRefused(document, ErrorCode::kUnsupported, part);
+  };
+  unsupported(changed("/model/type", "Unigram"), "model.type: \"Unigram\"");
+  unsupported(changed("/model/continuing_subword_prefix", "##"), "model.continuing_subword_prefix");
+  unsupported(changed("/model/end_of_word_suffix", "</w>"), "model.end_of_word_suffix");
+  unsupported(changed("/model/dropout", 0.1), "model.dropout");
+  unsupported(changed("/normalizer", {{"type", "Precompiled"}}), "normalizer: the normalizer \"Precompiled\"");
+  unsupported(changed("/pre_tokenizer", {{"type", "BertPreTokenizer"}}), "\"BertPreTokenizer\"");
+  unsupported(changed("/pre_tokenizer", json::parse(R"({"type": "Sequence", "pretokenizers": [
+      {"type": "ByteLevel"}, {"type": "Digits"}]})")),
+              "pre_tokenizer.pretokenizers[1]");
+  unsupported(changed("/pre_tokenizer", json::parse(R"x({"type": "Split", "pattern": {"Regex": "(?R)"},
+      "behavior": "Isolated"})x")),
+              "(?R)");
+  unsupported(changed("/post_processor", {{"type", "RobertaProcessing"}}), "\"RobertaProcessing\"");
+  unsupported(changed("/decoder", {{"type", "WordPiece"}}), "\"WordPiece\"");
+}
+
+TEST_CASE("tokenizer.json: what is wrong is named") {
+  const auto changed = [](const char* pointer, json value) {
+    json document = Small();
+    document[json::json_pointer(pointer)] = std::move(value);
+    return document;
+  };
+  const auto invalid = [](const json& document, std::string_view part, std::string_view config = "") {
+    CheckRefused(document, ErrorCode::kInvalidArgument, part, config);
+  };
+  invalid(changed("/model/vocab/a", -1), "model.vocab[\"a\"] is -1");
+  invalid(changed("/model/vocab/a", "0"), "model.vocab");
+  invalid(changed("/model/vocab/a", 1.5), "model.vocab");
+  invalid(changed("/model/vocab/a", 1), "id 1 is both");
+  invalid(changed("/model/vocab/a", 8'000'000), "ids up to 8000000");
+  invalid(changed("/model/vocab/a", 99'000'000), "not a token id");
+  invalid(changed("/model/vocab/a", json::object()), "model.vocab");
+  invalid(changed("/model/vocab/a", json::array()), "model.vocab");
+  invalid(changed("/model/merges/0", "a"), "model.merges[0]");
+  invalid(changed("/model/merges/0", "a b b"), "model.merges[0]");
+  invalid(changed("/model/merges/0", "b a"), "model.merges[0]");
+  invalid(changed("/model/merges/0", json::parse(R"(["a"])")), "model.merges[0]");
+  invalid(changed("/model/merges/0", json::parse(R"(["a", "b", "b"])")), "model.merges[0]");
+  invalid(changed("/model/merges/0", json::parse(R"([["a", "b"]])")), "model.merges");
+  invalid(changed("/model/merges/0", 5), "model.merges");
+  invalid(changed("/model/unk_token", "nope"), "model.unk_token");
+  invalid(changed("/added_tokens/0/id", "x"), "added_tokens[0].id");
+  invalid(changed("/added_tokens/0/id", 3), "added_tokens: id 3 is both \"ab\" and \"<s>\"");
+  invalid(changed("/added_tokens/0/content", ""), "added_tokens[0].content");
+  invalid(changed("/post_processor/special_tokens/<s>/ids/0", 99), "99");
+  invalid(changed("/pre_tokenizer/type", 1), "pre_tokenizer.type");
+  invalid(Small(), "eos_token", R"({"eos_token": "nope"})");
+  invalid(Small(), "add_bos_token", R"({"add_bos_token": true})");
+  invalid(Small(), "tokenizer_config.json", "{");
+  invalid(json::object(), "model.vocab");
+  invalid(json::array(), "model.vocab");
+}
+
+TEST_CASE("tokenizer.json: hostile bytes give errors, not crashes") {
+  const auto refused = [](const std::string& text) {
+    const auto made = MakeTokenizerFromJson(text, "");
+    REQUIRE(!made.ok());
+    return made.error().message;
+  };
+  CHECK(refused("").find("tokenizer.json: at byte") != std::string::npos);
+  CHECK(refused(std::string(1'000'000, '[')).find("64 levels") != std::string::npos);
+  std::string deep;
+  for (int i = 0; i < 1'000'000; ++i) deep += "{\"a\":";
+  CHECK(refused(deep).find("64 levels") != std::string::npos);
+  CHECK(!refused("{\"model\": {\"vocab\": {\"\xFF\": 1}}}").empty());
+  CHECK(!refused("{\"model\": {\"vocab\": {\"a\": 1e999}}}").empty());
+  CHECK(refused("{\"model\": {\"vocab\": {\"a\": 18446744073709551615}}}").find("not a token id") != std::string::npos);
+  const std::string whole = Small().dump();
+  for (std::size_t n = 0; n < whole.size(); ++n) refused(whole.substr(0, n));
+}
+
+}  // namespace
+}  // namespace quorum::tok
