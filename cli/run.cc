@@ -178,8 +178,12 @@ void AddRun(CLI::App& app, Action& action) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "The same seed gives the same answer");
-  command->callback([flags, &action] {
-    action = [flags] {
+  const CLI::Option* log_level = app.get_option_no_throw("--log-level");
+  command->callback([flags, log_level, &action] {
+    // A conversation is not interrupted by the log, unless it was asked for.
+    const bool quiet = log_level == nullptr || log_level->count() == 0;
+    action = [flags, quiet] {
+      if (quiet) SetLogLevel(LogLevel::kWarn);
       const Result<int> status = Run(*flags);
       return status.ok() ? *status : Fail(status.error());
     };
