@@ -139,6 +139,7 @@ nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const L
           {"n_threads", loaded.pool->size()},
           {"type_k", flags.model.kv},
           {"type_v", flags.model.kv},
+          {"type_act", flags.model.activations},
           {"n_batch", flags.chunk},
           {"n_prompt", test.prompt},
           {"n_gen", test.generated},
@@ -178,7 +179,7 @@ Status Bench(const BenchFlags& flags) {
   }
 
   if (!flags.json) {
-    fmt::print("| model | kernels | kv | threads | test | t/s |\n|---|---|---|---:|---:|---:|\n");
+    fmt::print("| model | kernels | act | kv | threads | test | t/s |\n|---|---|---|---|---:|---:|---:|\n");
   }
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const std::string name = flags.model.path.substr(flags.model.path.rfind('/') + 1);
@@ -194,8 +195,8 @@ Status Bench(const BenchFlags& flags) {
     rows.push_back(ToJson(test, flags, loaded));
     if (flags.json) continue;
     const std::string depth = flags.depth > 0 ? fmt::format(" @ d{}", flags.depth) : "";
-    fmt::print("| {} | {} | {} | {} | {}{} | {:.2f} ± {:.2f} |\n", name, loaded.model->kernels().name, flags.model.kv,
-               loaded.pool->size(), test.Name(), depth, test.Mean(), test.Deviation());
+    fmt::print("| {} | {} | {} | {} | {} | {}{} | {:.2f} ± {:.2f} |\n", name, loaded.model->kernels().name,
+               flags.model.activations, flags.model.kv, loaded.pool->size(), test.Name(), depth, test.Mean(), test.Deviation());
     std::fflush(stdout);
   }
   if (flags.json) fmt::print("{}\n", rows.dump(2));

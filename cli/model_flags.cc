@@ -34,6 +34,12 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
       ->envname("QUORUM_KV")
       ->check(CLI::IsMember({"int8", "bf16", "f32"}))
       ->capture_default_str();
+  command.add_option("--act", flags.activations,
+                     "How finely activations are quantized: int16 (two planes of int8, follows a float32 run) or int8 "
+                     "(half the arithmetic, as llama.cpp does)")
+      ->envname("QUORUM_ACT")
+      ->check(CLI::IsMember({"int8", "int16"}))
+      ->capture_default_str();
 }
 
 Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions options) {
@@ -41,6 +47,8 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions optio
   loaded.pool = std::make_unique<engine::ThreadPool>(flags.threads > 0 ? flags.threads : engine::UsableCpus());
   options.pool = loaded.pool.get();
   options.kv_type = kKvTypes.at(flags.kv);
+  options.activations =
+      flags.activations == "int8" ? engine::ActPrecision::kInt8 : engine::ActPrecision::kInt16;
   if (flags.context > 0) options.context = flags.context;
   if (::isatty(STDERR_FILENO) == 1) options.progress = ShowProgress;
   QUORUM_ASSIGN(loaded.model, engine::Model::Load(flags.path, options));

@@ -18,9 +18,10 @@ struct ModelFlags {
   int threads = 0;           // 0: as many as this process may use
   std::int32_t context = 0;  // 0: the model's own
   std::string kv = "int8";
+  std::string activations = "int16";
 };
 
-/// Adds MODEL, --threads, --ctx and --kv.
+/// Adds MODEL, --threads, --ctx, --kv and --act.
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
 /// A model and the threads that it runs on.

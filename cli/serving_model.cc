@@ -32,7 +32,7 @@ Result<std::string> Fingerprint(const ServingFlags& flags) {
       hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
     }
   };
-  const std::string text = fmt::format("{} {} {}", QUORUM_VERSION, bytes.size(), flags.model.kv);
+  const std::string text = fmt::format("{} {} {} {}", QUORUM_VERSION, bytes.size(), flags.model.kv, flags.model.activations);
   add(text.data(), text.size());
   constexpr std::size_t kBlock = 4096, kBlocks = 256;
   for (std::size_t i = 0; i < kBlocks; ++i) {

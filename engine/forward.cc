@@ -23,7 +23,7 @@ void Scale(float factor, std::int64_t n, float* x) {
 
 }  // namespace
 
-Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits,
+Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
                           int threads)
     : x(memory.Take<float>(limits.rows * spec.d_model)),
       block(memory.Take<float>(limits.rows * spec.d_model)),
@@ -32,14 +32,14 @@ Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms
       v(memory.Take<float>(limits.rows * KeyWidth(spec))),
       cos(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
       sin(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
-      model(memory, limits.rows, spec.d_model, WithFloats(forms.model)),
-      attended(memory, limits.rows, QueryWidth(spec), WithFloats(forms.attention)),
-      ffn(memory, spec, forms, limits.rows),
-      scratch_floats((FeedForward::ScratchFloats() + 15) / 16 * 16) {
+      model(memory, limits.rows, spec.d_model, WithFloats(forms.model), limits.activations),
+      attended(memory, limits.rows, QueryWidth(spec), WithFloats(forms.attention), limits.activations),
+      ffn(memory, spec, forms, limits.rows, limits.activations),
+      scratch_floats((FeedForward::ScratchFloats() + kPlaneScratch + 15) / 16 * 16) {
   scratch = memory.Take<float>(scratch_floats * threads);
 }
 
-std::int64_t Forward::WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits,
+std::int64_t Forward::WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
                                      int threads) {
   Bump counting;
   const Buffers without_memory(counting, spec, forms, limits, threads);
@@ -48,7 +48,7 @@ std::int64_t Forward::WorkspaceBytes(const ModelSpec& spec, const WeightForms& f
 
 Result<std::unique_ptr<Forward>> Forward::Create(const ModelSpec& spec, const Weights& weights,
                                                  const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
-                                                 const StepLimits& limits) {
+                                                 const StepOptions& limits) {
   const std::int64_t bytes = WorkspaceBytes(spec, weights.forms(), limits, pool.size());
   QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(bytes)));
   const Bump bump(memory.data());
@@ -56,7 +56,7 @@ Result<std::unique_ptr<Forward>> Forward::Create(const ModelSpec& spec, const We
 }
 
 Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTable& kernels, ThreadPool& pool,
-                 KvCache& cache, AlignedBuffer memory, Bump bump, const StepLimits& limits)
+                 KvCache& cache, AlignedBuffer memory, Bump bump, const StepOptions& limits)
     : spec_(spec),
       weights_(weights),
       cache_(cache),

@@ -20,23 +20,24 @@
 
 namespace quorum::engine {
 
-/// The largest step.
-struct StepLimits {
+/// The largest step, and how finely it is computed.
+struct StepOptions {
   std::int64_t rows = 0;    // tokens
   std::int64_t logits = 0;  // rows of logits
+  ActPrecision activations = ActPrecision::kInt16;
 };
 
 /// Working memory and the phases. One step at a time.
 class Forward {
  public:
   /// Bytes that Create allocates.
-  static std::int64_t WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits,
+  static std::int64_t WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
                                      int threads);
 
   /// All references must outlive the object. Errors: kInternal (no address space).
   static Result<std::unique_ptr<Forward>> Create(const ModelSpec& spec, const Weights& weights,
                                                  const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
-                                                 const StepLimits& limits);
+                                                 const StepOptions& limits);
 
   /// Computes one step as StepModel::Step. REQUIRES: slices within the limits, all ids, positions and pages in range;
   /// `logits` has room for the rows asked for. Counts routed tokens in `counters` if not null.
@@ -49,7 +50,7 @@ class Forward {
   };
   /// Arrays of (rows, ...) in the workspace.
   struct Buffers {
-    Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepLimits& limits, int threads);
+    Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits, int threads);
     float* x;            // (rows, d_model) the residual stream
     float* block;        // (rows, d_model) what attention or the networks add to it
     float* q;            // (rows, heads * head_dim)
@@ -65,7 +66,7 @@ class Forward {
   };
 
   Forward(const ModelSpec& spec, const Weights& weights, const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
-          AlignedBuffer memory, Bump bump, const StepLimits& limits);
+          AlignedBuffer memory, Bump bump, const StepOptions& limits);
 
   void Gather(std::span<const StepSlice> slices);
   void Start();

@@ -35,12 +35,22 @@ class Bump {
   std::int64_t size_ = 0;
 };
 
+/// How finely activations are quantized for integer weights. kInt8: one plane q * scale (DESIGN 4.1). kInt16: what that
+/// leaves over is quantized the same way into a second plane, and the two products are added: about 15 bits, so that
+/// answers follow a float32 run's, for twice the arithmetic on the same weights.
+enum class ActPrecision : std::uint8_t { kInt8, kInt16 };
+
+/// What a matrix reads: the plane of quantized activations or the floats, and the second plane (q null if none).
+struct ActPlanes {
+  ActView first, second;
+};
+
 /// Rows of activations in the forms that packed matrices read. Rows may be written by several threads, each its own.
 class ActBuffer {
  public:
   ActBuffer() = default;
   /// Room for `rows` rows of up to `cols` columns; floats and the two quantized forms only where `forms` says so.
-  ActBuffer(Bump& memory, std::int64_t rows, std::int64_t cols, const ActForms& forms);
+  ActBuffer(Bump& memory, std::int64_t rows, std::int64_t cols, const ActForms& forms, ActPrecision precision);
 
   /// Row of floats; consecutive rows lie `cols` apart.
   float* Floats(std::int64_t row) { return x_ + row * cols_; }
@@ -51,37 +61,50 @@ class ActBuffer {
                 std::int64_t k);
 
   /// What a matrix of `format` reads, starting with row `row`.
-  ActView View(PackFormat format, std::int64_t row = 0) const;
+  ActPlanes View(PackFormat format, std::int64_t row = 0) const;
 
  private:
-  struct Quantized {
+  struct Plane {
     std::int8_t* q = nullptr;
     float* scale = nullptr;
     std::int32_t* sum = nullptr;
+  };
+  struct Form {
+    Plane first, second;  // second.q is null with kInt8
     std::int64_t block = 0;
     std::int64_t ld_b = 0;
   };
-  Quantized TakeForm(Bump& memory, std::int64_t rows, std::int64_t block) const;
-  void QuantizeForm(const KernelTable& kernels, const Quantized& form, std::int64_t row, std::int64_t col,
-                    const float* x, std::int64_t k) const;
+  Plane TakePlane(Bump& memory, std::int64_t rows, std::int64_t ld_b) const;
+  Form TakeForm(Bump& memory, std::int64_t rows, std::int64_t block, ActPrecision precision) const;
+  Plane At(const Form& form, const Plane& plane, std::int64_t row, std::int64_t col) const;
+  void QuantizeForm(const KernelTable& kernels, const Form& form, std::int64_t row, std::int64_t col, const float* x,
+                    std::int64_t k) const;
+  ActView ViewOf(const Form& form, const Plane& plane, std::int64_t row) const;
 
   std::int64_t cols_ = 0;
   std::int64_t ld_q_ = 0;
   std::int64_t ld_s_ = 0;
   float* x_ = nullptr;
-  Quantized block32_, block256_;
+  Form block32_, block256_;
 };
 
 /// One matrix product of a step: dst[i] = W act[i] for all rows.
 struct Product {
   const PackedView* w;
-  ActView act;
+  ActPlanes act;
   float* dst;       // (rows, w->n)
   std::int64_t ld;  // row stride of dst in floats, at least w->n
 };
 
 /// Rows that one matmul call handles: what a worker's scratch has room for.
 inline constexpr std::int64_t kRowBlock = 128;
+
+/// Floats of scratch that Matmul takes from the end of a worker's scratch.
+inline constexpr std::int64_t kPlaneScratch = kRowBlock * 2 * kPanelRows;
+
+/// KernelTable::matmul of up to kRowBlock rows over both planes of `act`. `scratch` has room for kPlaneScratch floats.
+void Matmul(const KernelTable& kernels, const PackedView& w, const ActPlanes& act, const std::int32_t* rows,
+            std::int64_t m, std::int64_t begin, std::int64_t end, float* dst, std::int64_t ld, float* scratch);
 
 /// What all parts of a step share.
 struct Team {
@@ -91,6 +114,7 @@ struct Team {
   std::int64_t scratch_floats = 0;
 
   float* Scratch(int worker) const { return scratch + worker * scratch_floats; }
+  float* PlaneScratch(int worker) const { return Scratch(worker + 1) - kPlaneScratch; }
 
   /// body(row) for each of `rows` rows, a few rows a task; few rows stay on the calling thread.
   template <typename Body>

@@ -44,7 +44,7 @@ Status CheckOptions(const LoadOptions& options) {
 struct Sizes {
   std::int32_t context = 0;
   std::int32_t pages = 0;
-  StepLimits limits;
+  StepOptions limits;
   MemoryPlan plan;
 };
 
@@ -66,6 +66,7 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
   sizes.limits.rows = options.max_step_tokens > 0 ? options.max_step_tokens : 512 + options.max_batch;
   sizes.limits.logits = options.max_step_logits > 0 ? options.max_step_logits : std::max(options.max_batch, 64);
   sizes.limits.logits = std::min(sizes.limits.logits, sizes.limits.rows);
+  sizes.limits.activations = options.activations;
   sizes.plan.weights = weights.bytes;
   sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, options.pool->size());
 
@@ -140,7 +141,7 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
 }
 
 Model::Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCache cache, std::int32_t context,
-             const StepLimits& limits, const MemoryPlan& plan)
+             const StepOptions& limits, const MemoryPlan& plan)
     : spec_(std::move(spec)),
       kernels_(&kernels),
       weights_(std::move(weights)),

@@ -29,6 +29,7 @@ struct LoadOptions {
   std::int32_t max_batch = 32;           // sequences that the KV cache is sized for
   std::int64_t kv_bytes = 0;             // KV cache; 0: max_batch whole contexts, at most half of the free memory
   KvType kv_type = KvType::kInt8;
+  ActPrecision activations = ActPrecision::kInt16;
   std::int32_t max_step_tokens = 0;  // rows of a step; 0: 512 + max_batch
   std::int32_t max_step_logits = 0;  // rows of logits of a step; 0: max(max_batch, 64)
   MemoryLimit memory;                // available == 0: ask the system
@@ -73,7 +74,7 @@ class Model final : public StepModel {
 
  private:
   Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCache cache, std::int32_t context,
-        const StepLimits& limits, const MemoryPlan& plan);
+        const StepOptions& limits, const MemoryPlan& plan);
   Status CheckStep(std::span<const StepSlice> slices, std::size_t logits) const;
 
   ModelSpec spec_;
@@ -81,7 +82,7 @@ class Model final : public StepModel {
   Weights weights_;
   std::unique_ptr<KvCache> cache_;
   std::int32_t context_;
-  StepLimits limits_;
+  StepOptions limits_;
   MemoryPlan plan_;
   ExpertCounters counters_;
   std::unique_ptr<Forward> forward_;

@@ -25,7 +25,8 @@ std::int64_t SlotsPerRow(const ModelSpec& spec) {
 
 }  // namespace
 
-FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows)
+FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows,
+                         ActPrecision precision)
     : router_(spec.router), d_model_(spec.d_model) {
   const std::int64_t slots = max_rows * SlotsPerRow(spec);
   const std::int64_t experts = spec.max_experts();
@@ -35,7 +36,7 @@ FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms&
   shared_weights_ = memory.Take<float>(max_rows);
   slot_rows_ = memory.Take<std::int32_t>(slots);
   slot_weights_ = memory.Take<float>(slots);
-  hidden_ = ActBuffer(memory, slots, spec.max_ff(), forms.hidden);
+  hidden_ = ActBuffer(memory, slots, spec.max_ff(), forms.hidden, precision);
   fill_.reserve(static_cast<std::size_t>(experts) + 1);
   groups_.reserve(static_cast<std::size_t>(experts) + 1);
   const std::int64_t row_blocks = CeilDiv(slots, kRowBlock) + experts + 1;
@@ -53,12 +54,12 @@ void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spe
   GroupByExpert(layer, spec, weights, rows, counters);
   SplitHidden(team);
   team.pool.ParallelFor(std::ssize(hidden_tasks_), [&](std::int64_t task, int worker) {
-    Hidden(team, hidden_tasks_[static_cast<std::size_t>(task)], in, team.Scratch(worker));
+    Hidden(team, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
   });
   const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
   const std::int64_t step = team.PanelsPerTask(panels);
   team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int worker) {
-    Down(team, task * step, std::min(panels, (task + 1) * step), out, team.Scratch(worker));
+    Down(team, task * step, std::min(panels, (task + 1) * step), out, worker);
   });
 }
 
@@ -140,7 +141,9 @@ void FeedForward::SplitHidden(const Team& team) {
   }
 }
 
-void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, float* scratch) {
+void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker) {
+  float* scratch = team.Scratch(worker);
+  float* planes = team.PlaneScratch(worker);
   const KernelTable& kernels = team.kernels;
   const NetworkWeights& network = *task.network;
   const std::int32_t* rows = slot_rows_ + task.slot;
@@ -150,10 +153,11 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
   // scratch: (m, 2 * width); gate and up alternate every 16 columns when interleaved, else up lies behind gate.
   const std::int64_t ld = 2 * width;
   if (network.interleaved) {
-    kernels.matmul(network.gate_up, in.View(network.gate_up.format), rows, task.m, 2 * begin, 2 * end, scratch, ld);
+    Matmul(kernels, network.gate_up, in.View(network.gate_up.format), rows, task.m, 2 * begin, 2 * end, scratch, ld,
+           planes);
   } else {
-    kernels.matmul(network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld);
-    kernels.matmul(network.up, in.View(network.up.format), rows, task.m, begin, end, scratch + width, ld);
+    Matmul(kernels, network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld, planes);
+    Matmul(kernels, network.up, in.View(network.up.format), rows, task.m, begin, end, scratch + width, ld, planes);
   }
   ActForms forms;
   forms.Add(network.down.format);
@@ -175,7 +179,8 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
   }
 }
 
-void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, float* scratch) const {
+void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) const {
+  float* scratch = team.Scratch(worker);
   const std::int64_t col = begin * kPanelRows;
   const std::int64_t width = (end - begin) * kPanelRows;
   const std::int64_t cols = std::min(width, d_model_ - col);
@@ -183,7 +188,8 @@ void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, f
     const PackedView& down = group.network->down;
     for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
       const std::int64_t m = std::min(kRowBlock, group.end - slot);
-      team.kernels.matmul(down, hidden_.View(down.format, slot), nullptr, m, begin, end, scratch, width);
+      Matmul(team.kernels, down, hidden_.View(down.format, slot), nullptr, m, begin, end, scratch, width,
+             team.PlaneScratch(worker));
       for (std::int64_t i = 0; i < m; ++i) {
         float* dst = out + std::int64_t{slot_rows_[slot + i]} * d_model_ + col;
         team.kernels.axpy(slot_weights_[slot + i], scratch + i * width, cols, dst);

@@ -17,7 +17,8 @@ namespace quorum::engine {
 class FeedForward {
  public:
   /// Takes its memory from `memory`, for steps of up to `max_rows` rows.
-  FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows);
+  FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows,
+              ActPrecision precision);
 
   /// Floats of scratch that a worker needs.
   static std::int64_t ScratchFloats();
@@ -43,8 +44,8 @@ class FeedForward {
   void GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, std::int64_t rows,
                      ExpertCounters* counters);
   void SplitHidden(const Team& team);
-  void Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, float* scratch);
-  void Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, float* scratch) const;
+  void Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker);
+  void Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) const;
 
   RouterSpec router_;
   std::int64_t d_model_ = 0;

@@ -161,6 +161,22 @@ TEST_CASE("Quantized weights give the reference's logits, and nearly those of fl
   }
 }
 
+TEST_CASE("int16 activations follow float activations closely") {
+  for (const DType type : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
+    CAPTURE(quant::Info(type).name);
+    const TinyShape shape = BlockShape(type, 4);
+    const auto run = [&](ActPrecision activations) {
+      const LoadedTiny loaded = LoadTiny(shape, KvType::kF32, 1, nullptr, activations);
+      const std::vector<tok::TokenId> tokens = RandomTokens(20, loaded.model->vocab_size(), 16);
+      return RelativeError(RunSequence(*loaded.model, tokens, 64), Expected(loaded, tokens));
+    };
+    const double coarse = run(ActPrecision::kInt8);
+    const double fine = run(ActPrecision::kInt16);
+    CHECK(coarse > 1e-3);
+    CHECK(fine < coarse / 50);
+  }
+}
+
 TEST_CASE("A layer may mix file types") {
   TinyShape shape = BlockShape(DType::kQ4_K, 4);
   shape.down_type = DType::kQ6_K;
@@ -220,6 +236,22 @@ TEST_CASE("Same bits on every kernel table and number of threads") {
           CHECK(std::string(loaded.model->kernels().name) == table->name);
           CHECK(SameBits(RunSequence(*loaded.model, tokens, 150), expected));
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("int16 activations: same bits on every kernel table, number of threads and chunking") {
+  for (const TinyShape& shape : BitShapes()) {
+    const LoadedTiny golden = LoadTiny(shape, KvType::kInt8, 1, &ScalarKernels(), ActPrecision::kInt16);
+    const std::vector<tok::TokenId> tokens = RandomTokens(150, golden.model->vocab_size(), 17);
+    const std::vector<float> expected = RunSequence(*golden.model, tokens, 64);
+    for (const KernelTable* table : {&ScalarKernels(), Avx2Kernels(), Avx512Kernels()}) {
+      if (table == nullptr) continue;
+      for (const int threads : {1, 3}) {
+        CAPTURE(shape.architecture, shape.experts, table->name, threads);
+        const LoadedTiny loaded = LoadTiny(shape, KvType::kInt8, threads, table, ActPrecision::kInt16);
+        for (const std::int64_t chunk : {1, 7, 150}) CHECK(SameBits(RunSequence(*loaded.model, tokens, chunk), expected));
       }
     }
   }
@@ -299,6 +331,26 @@ TEST_CASE("Logits come only for the tokens asked for") {
   CHECK(last.back() == 777.0F);
   const StepSlice none{tokens, 0, pages, 10};
   CHECK(loaded.model->Step({&none, 1}, {}).ok());
+}
+
+TEST_CASE("Damaged weights give wrong numbers, nothing worse") {
+  for (const DType type : {DType::kF32, DType::kQ4_1, DType::kQ6_K}) {
+    auto tiny = testing::MakeTinyModel(BlockShape(type, 4));
+    // Everything behind the header: NaN, infinities, huge and denormal scales in all tensors, router and norms
+    // included.
+    std::uint64_t state = 99;
+    const std::size_t data = static_cast<std::size_t>(tiny->tensors.embedding.data.data() - tiny->bytes.data());
+    for (std::size_t i = data; i < tiny->bytes.size(); ++i) {
+      state = state * 6364136223846793005U + 1442695040888963407U;
+      tiny->bytes[i] = static_cast<std::byte>(state >> 56);
+    }
+    const LoadedTiny loaded = LoadTiny(std::move(tiny), KvType::kInt8, 2);
+    const std::vector<tok::TokenId> tokens = RandomTokens(80, loaded.model->vocab_size(), 15);
+    CHECK(RunSequence(*loaded.model, tokens, 64).size() == 80U * 72U);
+    std::uint64_t routed = 0;
+    for (const std::uint64_t n : loaded.model->expert_stats().tokens) routed += n;
+    CHECK(routed == 2U * 2U * 80U);
+  }
 }
 
 TEST_CASE("Steps outside the limits are refused") {

@@ -12,12 +12,13 @@
 
 namespace quorum::testing {
 
-LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, int threads, const engine::KernelTable* kernels) {
-  return LoadTiny(MakeTinyModel(shape), kv, threads, kernels);
+LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, int threads, const engine::KernelTable* kernels,
+                    engine::ActPrecision activations) {
+  return LoadTiny(MakeTinyModel(shape), kv, threads, kernels, activations);
 }
 
 LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int threads,
-                    const engine::KernelTable* kernels) {
+                    const engine::KernelTable* kernels, engine::ActPrecision activations) {
   SetLogLevel(LogLevel::kError);
   LoadedTiny loaded;
   loaded.tiny = std::move(tiny);
@@ -27,6 +28,7 @@ LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int thre
   options.kernels = kernels != nullptr ? kernels : &engine::KernelsFor(DetectIsa());
   options.max_batch = 8;
   options.kv_type = kv;
+  options.activations = activations;
   options.max_step_tokens = 600;
   options.max_step_logits = 600;
   Result<std::unique_ptr<engine::Model>> model =

@@ -19,9 +19,11 @@ struct LoadedTiny {
   std::unique_ptr<engine::Model> model;
 };
 LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv = engine::KvType::kF32, int threads = 1,
-                    const engine::KernelTable* kernels = nullptr);
+                    const engine::KernelTable* kernels = nullptr,
+                    engine::ActPrecision activations = engine::ActPrecision::kInt8);
 LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv = engine::KvType::kF32, int threads = 1,
-                    const engine::KernelTable* kernels = nullptr);
+                    const engine::KernelTable* kernels = nullptr,
+                    engine::ActPrecision activations = engine::ActPrecision::kInt8);
 
 /// `n` token ids below `vocab`, from `seed`.
 std::vector<tok::TokenId> RandomTokens(std::int64_t n, std::int32_t vocab, std::uint64_t seed);
