@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <numeric>
 #include <string>
 
 #include "engine/rng.h"
@@ -47,33 +49,16 @@ Error AllBanned(std::span<const float> raw) {
                : InvalidArgument("logit_bias bans every token that the model could generate.", "logit_bias");
 }
 
-/// Puts entries in the order of `before` and drops all behind the first ones whose probabilities reach `mass`.
-/// Orders no more than it keeps, up to a factor: real distributions have short heads.
-template <typename Before>
-void KeepMass(std::vector<std::uint32_t>& entries, const std::vector<float>& probs, double mass, Before before) {
-  using Offset = std::vector<std::uint32_t>::difference_type;
-  std::size_t ordered = 0;
-  std::size_t kept = 0;
-  double sum = 0;
-  while (kept < entries.size() && sum < mass) {
-    if (kept == ordered) {
-      const std::size_t next = std::min(entries.size(), std::max<std::size_t>(64, ordered * 4));
-      const auto from = entries.begin() + static_cast<Offset>(ordered);
-      const auto to = entries.begin() + static_cast<Offset>(next);
-      if (next < entries.size()) std::nth_element(from, to, entries.end(), before);
-      std::sort(from, to, before);
-      ordered = next;
-    }
-    sum += static_cast<double>(probs[entries[kept++]]);
-  }
-  entries.resize(kept);
+/// A probability as a whole number of 2^-52 parts: sums of these are exact in any order, so that a cut or a draw cannot
+/// depend on how a library or compiler orders additions. What is below one part is never drawn.
+std::uint64_t Weight(float probability) { return static_cast<std::uint64_t>(probability * 0x1p52F); }
+
+std::uint64_t Fraction(std::uint64_t total, double fraction) {
+  return static_cast<std::uint64_t>(static_cast<double>(total) * fraction);  // total <= 2^53: exact before rounding
 }
 
-double Mass(const std::vector<std::uint32_t>& entries, const std::vector<float>& probs) {
-  double sum = 0;
-  for (const std::uint32_t entry : entries) sum += static_cast<double>(probs[entry]);
-  return sum;
-}
+/// A place in [0, total) for `uniform` in (0, 1). REQUIRES: total > 0.
+std::uint64_t Target(std::uint64_t total, double uniform) { return std::min(Fraction(total, uniform), total - 1); }
 
 Status CheckRange(float value, float low, float high, bool low_open, const char* name) {
   if (value >= low && value <= high && !(low_open && value == low)) return {};  // NaN fails
@@ -199,71 +184,88 @@ tok::TokenId Sampler::Draw(const SamplingParams& params, float max, double unifo
   };
   if (params.min_p == 0.0F && params.typical_p >= 1.0F && params.top_p >= 1.0F) return token(DrawFromAll(uniform));
 
-  const float best = *std::max_element(probs_.begin(), probs_.end());
-  float floor = std::max(params.min_p * best, std::numeric_limits<float>::min());
-  if (params.min_p == 0.0F && params.typical_p >= 1.0F) {
-    // All tokens below (1 - top_p) / n together weigh less than what top_p leaves out; half of it, for rounding.
-    floor = std::max(floor, (1.0F - params.top_p) / (2.0F * static_cast<float>(probs_.size())));
-  }
+  const float floor = params.min_p * *std::max_element(probs_.begin(), probs_.end());
   kept_.clear();
   for (std::size_t i = 0; i < probs_.size(); ++i) {
-    if (probs_[i] >= floor) kept_.push_back(static_cast<std::uint32_t>(i));
+    if (probs_[i] >= floor && Weight(probs_[i]) > 0) kept_.push_back(static_cast<std::uint32_t>(i));
   }
   if (params.typical_p < 1.0F) {
     // |-log p - entropy| = |mean of log p - log p|, and log p is logits_ up to a constant.
     double mean = 0;
-    const double mass = Mass(kept_, probs_);
-    for (const std::uint32_t i : kept_) mean += static_cast<double>(probs_[i]) * static_cast<double>(logits_[i]);
+    double mass = 0;
+    for (const std::uint32_t i : kept_) {
+      mean += static_cast<double>(probs_[i]) * static_cast<double>(logits_[i]);
+      mass += static_cast<double>(probs_[i]);
+    }
     mean /= mass;
-    KeepMass(kept_, probs_, mass * static_cast<double>(params.typical_p), [&](std::uint32_t a, std::uint32_t b) {
-      const double x = std::abs(mean - static_cast<double>(logits_[a]));
-      const double y = std::abs(mean - static_cast<double>(logits_[b]));
-      return x < y || (x == y && a < b);
+    order_ = kept_;
+    KeepMass(Fraction(KeptWeight(), static_cast<double>(params.typical_p)), [&](std::uint32_t x, std::uint32_t y) {
+      const double dx = std::abs(mean - static_cast<double>(logits_[x]));
+      const double dy = std::abs(mean - static_cast<double>(logits_[y]));
+      return dx < dy || (dx == dy && x < y);
     });
   }
   if (params.top_p < 1.0F) {
-    const bool whole = params.min_p == 0.0F && params.typical_p >= 1.0F;
-    const double mass = whole ? 1.0 : Mass(kept_, probs_);
-    KeepMass(kept_, probs_, mass * static_cast<double>(params.top_p), [this](std::uint32_t a, std::uint32_t b) {
-      return probs_[a] > probs_[b] || (probs_[a] == probs_[b] && a < b);
+    const std::uint64_t total = KeptWeight();
+    const std::uint64_t need = Fraction(total, static_cast<double>(params.top_p));
+    // All entries of at most this weight together weigh less than what is left out.
+    const std::uint64_t light = (total - need) / (2 * kept_.size());
+    order_.clear();
+    std::copy_if(kept_.begin(), kept_.end(), std::back_inserter(order_),
+                 [&](std::uint32_t i) { return Weight(probs_[i]) > light; });
+    KeepMass(need, [this](std::uint32_t x, std::uint32_t y) {
+      return probs_[x] > probs_[y] || (probs_[x] == probs_[y] && x < y);
     });
   }
-  const double target = uniform * Mass(kept_, probs_);
-  double sum = 0;
+  std::uint64_t target = Target(KeptWeight(), uniform);
   for (const std::uint32_t i : kept_) {
-    sum += static_cast<double>(probs_[i]);
-    if (sum > target) return token(i);
+    if (Weight(probs_[i]) > target) return token(i);
+    target -= Weight(probs_[i]);
   }
-  return token(kept_.back());
+  return token(kept_.back());  // not reached: the target is below the sum
 }
 
 std::size_t Sampler::DrawFromAll(double uniform) const {
-  // Sums of blocks first (four chains of additions each), then a walk over one block.
-  constexpr std::size_t kBlock = 512;
-  const auto block_sum = [this](std::size_t begin) {
-    const std::size_t end = std::min(begin + kBlock, probs_.size());
-    std::array<double, 4> sum{};
-    for (std::size_t i = begin; i < end; ++i) sum[i % 4] += static_cast<double>(probs_[i]);
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-  };
-  double total = 0;
-  for (std::size_t begin = 0; begin < probs_.size(); begin += kBlock) total += block_sum(begin);
-  const double target = uniform * total;
-  double sum = 0;
-  for (std::size_t begin = 0; begin < probs_.size(); begin += kBlock) {
-    const double after = sum + block_sum(begin);
-    if (after > target) {
-      std::size_t last = probs_.size();  // rounding may leave the target just behind the block's last weight
-      for (std::size_t i = begin; i < std::min(begin + kBlock, probs_.size()) && sum <= target; ++i) {
-        if (probs_[i] < std::numeric_limits<float>::min()) continue;
-        sum += static_cast<double>(probs_[i]);
-        last = i;
-      }
-      if (last < probs_.size()) return last;
+  std::uint64_t total = 0;
+  for (const float p : probs_) total += Weight(p);
+  std::uint64_t target = Target(total, uniform);
+  std::size_t i = 0;
+  for (; i + 1 < probs_.size() && Weight(probs_[i]) <= target; ++i) target -= Weight(probs_[i]);
+  return i;
+}
+
+std::uint64_t Sampler::KeptWeight() const {
+  std::uint64_t sum = 0;
+  for (const std::uint32_t i : kept_) sum += Weight(probs_[i]);
+  return sum;
+}
+
+template <typename Before>
+void Sampler::KeepMass(std::uint64_t need, Before before) {
+  // Halves the part of order_ in which the last one to keep must be: linear time, nothing is sorted but the end.
+  using Offset = std::vector<std::uint32_t>::difference_type;
+  constexpr Offset kSmall = 16;
+  auto begin = order_.begin();
+  auto end = order_.end();
+  std::uint64_t sum = 0;
+  const auto weigh = [this](std::uint64_t total, std::uint32_t i) { return total + Weight(probs_[i]); };
+  while (end - begin > kSmall) {
+    const auto middle = begin + (end - begin) / 2;
+    std::nth_element(begin, middle, end, before);
+    const std::uint64_t with_half = std::accumulate(begin, middle, sum, weigh);
+    if (with_half >= need) {
+      end = middle;
+    } else {
+      sum = with_half;
+      begin = middle;
     }
-    sum = after;
   }
-  return static_cast<std::size_t>(std::max_element(probs_.begin(), probs_.end()) - probs_.begin());
+  std::sort(begin, end, before);
+  auto last = begin;
+  for (; last + 1 < end && (sum = weigh(sum, *last)) < need; ++last) {
+  }
+  const std::uint32_t limit = *last;
+  std::erase_if(kept_, [&before, limit](std::uint32_t i) { return before(limit, i); });
 }
 
 Result<RowLogprobs> RowLogprobs::Of(const KernelTable& kernels, std::span<const float> logits) {
@@ -279,8 +281,8 @@ TokenLogprob RowLogprobs::At(tok::TokenId token) const {
 
 std::vector<TokenLogprob> RowLogprobs::Top(std::int32_t n) const {
   std::vector<TokenLogprob> top;
-  for (const tok::TokenId token : TopTokens(logits_, static_cast<std::size_t>(std::max(n, 0))))
-    top.push_back(At(token));
+  const auto tokens = TopTokens(logits_, static_cast<std::size_t>(std::max(n, 0)));
+  std::transform(tokens.begin(), tokens.end(), std::back_inserter(top), [this](tok::TokenId id) { return At(id); });
   return top;
 }
 

@@ -59,13 +59,19 @@ class Sampler {
  private:
   void Adjust(std::span<const float> logits, const SamplingParams& params, const TokenCounts& counts);
   tok::TokenId Draw(const SamplingParams& params, float max, double uniform);
+  /// Keeps the first entries of order_, put in the order of `before`, whose weights reach `need`; at least one.
+  /// REQUIRES: order_ holds the first entries of kept_ in that order, enough to reach it.
+  template <typename Before>
+  void KeepMass(std::uint64_t need, Before before);
+  std::uint64_t KeptWeight() const;
   std::size_t DrawFromAll(double uniform) const;
 
   const KernelTable& kernels_;
-  std::vector<float> logits_;        // adjusted, then (logit - max) / temperature; of the top k where that is set
-  std::vector<float> probs_;         // their softmax
-  std::vector<tok::TokenId> ids_;    // their tokens; empty: entry i is token i
-  std::vector<std::uint32_t> kept_;  // entries that truncation left
+  std::vector<float> logits_;         // adjusted, then (logit - max) / temperature; of the top k where that is set
+  std::vector<float> probs_;          // their softmax
+  std::vector<tok::TokenId> ids_;     // their tokens; empty: entry i is token i
+  std::vector<std::uint32_t> kept_;   // entries that truncation left, ascending
+  std::vector<std::uint32_t> order_;  // of these, the ones that a cut must look at
 };
 
 /// Log-probabilities of one row of raw logits.
