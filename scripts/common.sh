@@ -43,6 +43,7 @@ install_packages() {
 build() {
   local preset=$1; shift
   local dir=$ROOT/build/$preset
+  mkdir -p "$ROOT/build"
   say "building Quorum ($preset, in ${dir#"$PWD"/})"
   (cd "$ROOT" && { [ -f "$dir/build.ninja" ] || cmake --preset "$preset" >"$ROOT/build/configure-$preset.log" 2>&1 || {
     cat "$ROOT/build/configure-$preset.log" >&2; die "cmake could not configure; see above"; }; }

@@ -50,6 +50,7 @@ class TempFolder {
 LoadOptions Options(ThreadPool& pool) {
   SetLogLevel(LogLevel::kOff);
   LoadOptions options;
+  options.activations = ActPrecision::kInt8;  // as LoadTiny
   options.pool = &pool;
   options.max_batch = 2;
   return options;
