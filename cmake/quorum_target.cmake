@@ -28,10 +28,6 @@ endif()
 # quorum_library(NAME [dependencies...]): all *.cc of the current folder (not of folders below).
 function(quorum_library name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
-  if(NOT sources)  # TEMPORARY
-    file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/empty.cc "")
-    set(sources ${CMAKE_CURRENT_BINARY_DIR}/empty.cc)
-  endif()
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC quorum_flags ${ARGN})
 endfunction()
