@@ -91,7 +91,7 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
  private:
-  enum class Mode { kTree, kVocab, kMerges, kSkip };
+  enum class Mode : std::uint8_t { kTree, kVocab, kMerges, kSkip };
 
   std::string LargePart() const { return mode_ == Mode::kVocab ? "model.vocab" : "model.merges"; }
   bool Fail(std::string what) {

@@ -1,6 +1,7 @@
 // Text normalization before splitting, as tokenizer.json's "normalizer" asks for it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,7 +14,7 @@ namespace quorum::tok {
 
 /// One step of a normalizer.
 struct NormalizeStep {
-  enum class Kind {
+  enum class Kind : std::uint8_t {
     kNfc,
     kNfd,
     kNfkc,

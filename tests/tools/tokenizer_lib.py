@@ -156,6 +156,20 @@ def vocab_from_json(tokenizer_json, pre):
             "merges": merges}
 
 
+def spm_vocab_from_json(tokenizer_json):
+    """The GGUF vocabulary of a Llama-like tokenizer.json, whose merges are in the order of their pieces' scores."""
+    by_id = {i: t for t, i in tokenizer_json["model"]["vocab"].items()}
+    tokens = [by_id[i] for i in range(len(by_id))]
+    types = [2 if t == "<unk>" else 3 if t in ("<s>", "</s>") else 6 if len(t) == 6 and t.startswith("<0x") else 1
+             for t in tokens]
+    rank = {}
+    for i, merge in enumerate(tokenizer_json["model"]["merges"]):
+        rank.setdefault(merge.replace(" ", ""), i)
+    scores = [-float(rank.get(t, len(tokens) * 8)) for t in tokens]
+    return {"model": "llama", "tokens": tokens, "types": types, "scores": scores,
+            "unk": tokens.index("<unk>"), "bos": 1, "eos": 2, "add_space_prefix": True}
+
+
 def write_json(path, value):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(value, file, ensure_ascii=False)
