@@ -137,9 +137,9 @@ nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const L
           {"backends", fmt::format("quorum-{}", loaded.model->kernels().name)},
           {"cpu_features", CpuFeatures()},
           {"n_threads", loaded.pool->size()},
-          {"type_k", flags.model.kv},
-          {"type_v", flags.model.kv},
-          {"type_act", flags.model.activations},
+          {"type_k", KvName(*loaded.model)},
+          {"type_v", KvName(*loaded.model)},
+          {"type_act", ActivationsName(*loaded.model)},
           {"n_batch", flags.chunk},
           {"n_prompt", test.prompt},
           {"n_gen", test.generated},
@@ -196,7 +196,7 @@ Status Bench(const BenchFlags& flags) {
     if (flags.json) continue;
     const std::string depth = flags.depth > 0 ? fmt::format(" @ d{}", flags.depth) : "";
     fmt::print("| {} | {} | {} | {} | {} | {}{} | {:.2f} ± {:.2f} |\n", name, loaded.model->kernels().name,
-               flags.model.activations, flags.model.kv, loaded.pool->size(), test.Name(), depth, test.Mean(), test.Deviation());
+               ActivationsName(*loaded.model), KvName(*loaded.model), loaded.pool->size(), test.Name(), depth, test.Mean(), test.Deviation());
     std::fflush(stdout);
   }
   if (flags.json) fmt::print("{}\n", rows.dump(2));

@@ -80,7 +80,7 @@ Status Eval(const EvalFlags& flags) {
                                         {"ctx", flags.window},         {"tokens", tokens.size()},
                                         {"scored", losses.size()},     {"perplexity", perplexity},
                                         {"perplexity_stderr", error},  {"mean_nll", mean},
-                                        {"kernels", loaded.model->kernels().name}, {"kv", flags.model.kv}, {"act", flags.model.activations}};
+                                        {"kernels", loaded.model->kernels().name}, {"kv", KvName(*loaded.model)}, {"act", ActivationsName(*loaded.model)}};
     fmt::print("{}\n", out.dump(2));
   } else {
     fmt::print("perplexity {:.4f} ± {:.4f}   ({} of {} tokens scored, windows of {})\n", perplexity, error,

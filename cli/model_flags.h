@@ -17,8 +17,8 @@ struct ModelFlags {
   std::string path;
   int threads = 0;           // 0: as many as this process may use
   std::int32_t context = 0;  // 0: the model's own
-  std::string kv = "int8";
-  std::string activations = "int16";
+  std::string kv = "auto";
+  std::string activations = "auto";
 };
 
 /// Adds MODEL, --threads, --ctx, --kv and --act.
@@ -32,5 +32,9 @@ struct LoadedModel {
 
 /// Loads the model of `flags`; what they do not say comes from `options`. Shows progress where stderr is a terminal.
 Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions options);
+
+/// How `model` stores keys and values and quantizes activations, as the flags spell it.
+std::string KvName(const engine::Model& model);
+std::string ActivationsName(const engine::Model& model);
 
 }  // namespace quorum::cli

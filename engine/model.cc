@@ -45,6 +45,7 @@ struct Sizes {
   std::int32_t context = 0;
   std::int32_t pages = 0;
   StepOptions limits;
+  KvType kv_type = KvType::kInt8;
   MemoryPlan plan;
 };
 
@@ -53,6 +54,15 @@ Error TooBig(const MemoryPlan& plan, const MemoryLimit& memory) {
       "this model needs {} of memory (weights {}, KV cache {}, workspace {}), but only {} are available ({})",
       FormatBytes(plan.total()), FormatBytes(plan.weights), FormatBytes(plan.kv_cache), FormatBytes(plan.workspace),
       FormatBytes(memory.available), memory.source));
+}
+
+std::string_view KvTypeName(KvType type) {
+  switch (type) {
+    case KvType::kF32: return "f32";
+    case KvType::kBf16: return "bf16";
+    case KvType::kInt8: return "int8";
+  }
+  return "unknown";
 }
 
 Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const LoadOptions& options) {
@@ -66,11 +76,13 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
   sizes.limits.rows = options.max_step_tokens > 0 ? options.max_step_tokens : 512 + options.max_batch;
   sizes.limits.logits = options.max_step_logits > 0 ? options.max_step_logits : std::max(options.max_batch, 64);
   sizes.limits.logits = std::min(sizes.limits.logits, sizes.limits.rows);
-  sizes.limits.activations = options.activations;
+  const bool fine = FineByDefault(spec);
+  sizes.kv_type = options.kv_type.value_or(fine ? KvType::kF32 : KvType::kInt8);
+  sizes.limits.activations = options.activations.value_or(fine ? ActPrecision::kInt16 : ActPrecision::kInt8);
   sizes.plan.weights = weights.bytes;
   sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, options.pool->size());
 
-  const std::int64_t page_bytes = KvCache::BytesPerPage(ShapeOf(spec, options.kv_type));
+  const std::int64_t page_bytes = KvCache::BytesPerPage(ShapeOf(spec, sizes.kv_type));
   const std::int64_t one_context = PagesOf(sizes.context);
   const std::int64_t all = one_context * options.max_batch;
   std::int64_t pages = 0;
@@ -100,6 +112,11 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
 
 }  // namespace
 
+bool FineByDefault(const ModelSpec& spec) {
+  constexpr std::int64_t kSmall = 500'000'000;
+  return spec.active_weights() <= kSmall;
+}
+
 Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOptions& options) {
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(path));
   QUORUM_ASSIGN(ModelSpec spec, SpecFromGguf(file));
@@ -127,12 +144,13 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
   QUORUM_ASSIGN(const WeightPlan weight_plan, Weights::Plan(spec, tensors));
   QUORUM_ASSIGN(const Sizes sizes, Settle(spec, weight_plan, options));
   Log(LogLevel::kInfo, "{}", DescribeSpec(spec));
-  Log(LogLevel::kInfo, "memory: weights {}, KV cache {} ({} tokens), workspace {}; {} kernels, {} threads",
+  Log(LogLevel::kInfo, "memory: weights {}, KV cache {} ({} {} tokens), workspace {}; {} kernels, {} threads, {} activations",
       FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
-      FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size());
+      KvTypeName(sizes.kv_type), FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),
+      sizes.limits.activations == ActPrecision::kInt16 ? "int16" : "int8");
 
   QUORUM_ASSIGN(Weights weights, Weights::Pack(spec, tensors, *options.pool, release, options.progress));
-  QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, options.kv_type), sizes.pages));
+  QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, sizes.kv_type), sizes.pages));
   std::unique_ptr<Model> model(new Model(std::move(spec), *kernels, std::move(weights), std::move(cache), sizes.context,
                                          sizes.limits, sizes.plan));
   QUORUM_ASSIGN(model->forward_,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -28,14 +29,19 @@ struct LoadOptions {
   std::int32_t context = 0;              // positions of one sequence; 0: the model's own
   std::int32_t max_batch = 32;           // sequences that the KV cache is sized for
   std::int64_t kv_bytes = 0;             // KV cache; 0: max_batch whole contexts, at most half of the free memory
-  KvType kv_type = KvType::kInt8;
-  ActPrecision activations = ActPrecision::kInt16;
+  // Where these say nothing, a small model (FineByDefault) gets float keys and values and int16 activations, others int8.
+  std::optional<KvType> kv_type;
+  std::optional<ActPrecision> activations;
   std::int32_t max_step_tokens = 0;  // rows of a step; 0: 512 + max_batch
   std::int32_t max_step_logits = 0;  // rows of logits of a step; 0: max(max_batch, 64)
   MemoryLimit memory;                // available == 0: ask the system
   /// Called on the loading thread with the file bytes packed so far and in all. May be null.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
+
+/// Whether a model is so small that precision costs little time and memory, while its answers suffer most from
+/// rounding: up to 500 million weights for each token.
+bool FineByDefault(const ModelSpec& spec);
 
 /// Where a model's memory goes, in bytes.
 struct MemoryPlan {
@@ -69,6 +75,7 @@ class Model final : public StepModel {
   const MemoryPlan& memory() const { return plan_; }
   const KernelTable& kernels() const { return *kernels_; }
   KvType kv_type() const { return cache_->shape().type; }
+  ActPrecision activations() const { return limits_.activations; }
   /// Exact counts since loading. Thread-safe, also during a step.
   ExpertStats expert_stats() const { return counters_.Read(); }
 

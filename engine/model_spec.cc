@@ -86,6 +86,19 @@ std::int32_t ModelSpec::max_experts() const {
   return most;
 }
 
+std::int64_t ModelSpec::active_weights() const {
+  const std::int64_t d = d_model;
+  const std::int64_t heads_width = std::int64_t{attention.heads} * attention.head_dim;
+  const std::int64_t kv_width = std::int64_t{attention.kv_heads} * attention.head_dim;
+  std::int64_t sum = d * vocab_size;
+  for (const LayerSpec& layer : layers) {
+    const std::int64_t visited = layer.experts > 0 ? router.top_k : 1;
+    sum += 2 * d * (heads_width + kv_width) + d * layer.experts;
+    sum += 3 * d * (visited * layer.ff + layer.shared_ff);
+  }
+  return sum;
+}
+
 std::int32_t ModelSpec::max_ff() const {
   std::int32_t most = 0;
   for (const LayerSpec& layer : layers) most = std::max({most, layer.ff, layer.shared_ff});

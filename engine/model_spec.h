@@ -97,6 +97,7 @@ struct ModelSpec {
   bool has_experts() const;
   std::int32_t max_experts() const;  // over the layers; 0: dense
   std::int32_t max_ff() const;       // over the layers, shared experts included
+  std::int64_t active_weights() const;  // weights of the matrices that one token passes through
 };
 
 /// Checks that the parts fit each other and the limits that the forward pass relies on.

@@ -64,10 +64,12 @@ struct Partial {
 };
 
 // A Kernel has
-//   kDirectRows   up to so many rows, codes are read from the panel as they are used, kFewRows rows at a time;
+//   kDirectRows   up to so many rows, codes are read from the panel as they are used,
+//   kPassRows     so many rows at a time, and the rest in passes of 1 to
+//   kFewRows      rows (there is no function for the counts between: each costs seconds of compilation);
 //   kTileRows     for more rows, blocks are unpacked first; the rows of a tile at most and,
 //   kTileMinRows  as tiles are of nearly equal height, at least: floor(m / ceil(m / kTileRows)) for m > kDirectRows;
-//   Few<format, R>(block, groups, act, partial)               one panel's block times R <= kFewRows rows
+//   Few<format, R>(block, groups, act, partial)               one panel's block times R rows
 //   Unpack<format>(block, groups, scratch)                    a panel's block as bytes: the byte plane's layout
 //   Tile<format, R>(scratch, scales, pairs, groups, act, partial)
 //                                                             2 * pairs unpacked panels times R <= kTileRows rows
@@ -169,7 +171,11 @@ static void Multiply(const GemmTask& t) {
     }
   }
   for (; panel < t.panel_end; ++panel) {
-    for (int64_t first = 0; first < t.m; first += Kernel::kFewRows) {
+    int64_t first = 0;
+    for (; first + Kernel::kPassRows <= t.m; first += Kernel::kPassRows) {
+      MultiplyFew<Kernel, format, Kernel::kPassRows>(t, panel, first);
+    }
+    for (; first < t.m; first += Kernel::kFewRows) {
       const int64_t rest = t.m - first;
       const int64_t count = rest < Kernel::kFewRows ? rest : Kernel::kFewRows;
       MultiplyUpTo<Kernel, format, Kernel::kFewRows>(t, panel, first, count);

@@ -186,7 +186,8 @@ QUORUM_INLINE void AddGroup(const uint8_t* group, const ActRows<R>& act, int64_t
 template <typename Block>
 struct MaddUbs {
   static constexpr int64_t kDirectRows = 8;
-  static constexpr int64_t kFewRows = 4;
+  static constexpr int64_t kPassRows = 4;
+  static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 4;
   static constexpr int64_t kTileMinRows = 3;
 

@@ -100,7 +100,8 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P]) {
 template <typename Block>
 struct Vnni {
   static constexpr int64_t kDirectRows = 16;
-  static constexpr int64_t kFewRows = 8;
+  static constexpr int64_t kPassRows = 8;
+  static constexpr int64_t kFewRows = 4;
   static constexpr int64_t kTileRows = 6;
   static constexpr int64_t kTileMinRows = 4;
 

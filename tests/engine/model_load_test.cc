@@ -50,6 +50,7 @@ class TempFolder {
 LoadOptions Options(ThreadPool& pool) {
   SetLogLevel(LogLevel::kOff);
   LoadOptions options;
+  options.kv_type = KvType::kInt8;
   options.activations = ActPrecision::kInt8;  // as LoadTiny
   options.pool = &pool;
   options.max_batch = 2;
@@ -215,6 +216,29 @@ TEST_CASE("Vocabularies that do not fit are refused, short ones are padded") {
   REQUIRE(padded.ok());
   CHECK(padded->tokenizer->vocab_size() == 260);
   CHECK(padded->tokenizer->TokenBytes(200).empty());
+}
+
+TEST_CASE("A small model is computed finely unless the options say otherwise; a large one is not") {
+  ThreadPool pool(1);
+  const auto tiny = testing::MakeTinyModel(MixedShape());
+  LoadOptions options = Options(pool);
+  options.kv_type.reset();
+  options.activations.reset();
+  const auto by_default = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(by_default.ok());
+  CHECK((*by_default)->kv_type() == KvType::kF32);
+  CHECK((*by_default)->activations() == ActPrecision::kInt16);
+  options.kv_type = KvType::kBf16;
+  options.activations = ActPrecision::kInt8;
+  const auto asked = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(asked.ok());
+  CHECK((*asked)->kv_type() == KvType::kBf16);
+  CHECK((*asked)->activations() == ActPrecision::kInt8);
+
+  ModelSpec large = tiny->spec;  // only its shape is asked
+  CHECK(FineByDefault(large));
+  for (LayerSpec& layer : large.layers) layer.ff = 3'000'000;
+  CHECK_FALSE(FineByDefault(large));
 }
 
 }  // namespace
