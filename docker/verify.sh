@@ -29,7 +29,7 @@ if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
 fi
 
 say "building $image"
-buildah bud --quiet --format docker --build-arg BASE="$base" -f "$ROOT/docker/Dockerfile" -t "$image" "$ROOT"
+buildah bud --quiet --layers --format docker --build-arg BASE="$base" -f "$ROOT/docker/Dockerfile" -t "$image" "$ROOT"
 
 say "what the image says of itself"
 buildah inspect --type image "$image" | python3 -c '
@@ -44,9 +44,10 @@ print(config["Healthcheck"]["Test"][-1], file=open(sys.argv[1], "w"))' "$work/he
 say "running it"
 container=$(buildah from "$image")
 trap 'buildah rm "$container" >/dev/null 2>&1 || true' EXIT
-# buildah run knows no port mapping: host network, a port of its own, and only loopback.
-buildah run --network host --env QUORUM_HOST=127.0.0.1 --env QUORUM_PORT=$port -v "$(dirname "$model"):/models:ro" \
-  "$container" -- quorum serve "/models/$(basename "$model")" >"$work/log" 2>&1 &
+# buildah run knows no port mapping: host network, a port of its own, and only loopback. It mounts the image's own
+# (empty) volume over a bind mount on /models, so the model lies elsewhere here.
+buildah run --network host --env QUORUM_HOST=127.0.0.1 --env QUORUM_PORT=$port -v "$(dirname "$model"):/data:ro" \
+  "$container" -- quorum serve "/data/$(basename "$model")" >"$work/log" 2>&1 &
 runner=$!
 for _ in $(seq 600); do
   QUORUM_PORT=$port bash -c "$(cat "$work/healthcheck")" 2>/dev/null && break
@@ -61,9 +62,8 @@ answer=$(curl -fsS "http://127.0.0.1:$port/v1/chat/completions" -H 'Content-Type
 say "it answers: $answer"
 [ -n "$answer" ] || die "empty answer"
 
-pid=$(pgrep -f "quorum serve /models/$(basename "$model")" | while read -r p; do
-  [ "$(readlink "/proc/$p/exe")" = /usr/local/bin/quorum ] && echo "$p" && break; done || true)
-[ -n "$pid" ] || pid=$(pgrep -n -x quorum)
+pid=$(pgrep -x quorum | while read -r p; do
+  grep -qz "^/data/$(basename "$model")$" "/proc/$p/cmdline" && echo "$p" && break; done)
 [ "$(awk '/^Uid:/ {print $2}' "/proc/$pid/status")" != 0 ] || die "it runs as root"
 say "SIGTERM to process $pid"
 kill -TERM "$pid"
