@@ -283,7 +283,7 @@ Status ReadFfn(KeyReader& keys, const Architecture& architecture, std::int32_t l
   QUORUM_ASSIGN(layer.window, keys.IntOr("attention.sliding_window", 0));
   spec.layers.assign(static_cast<std::size_t>(layers), layer);
   for (std::int32_t i = 0; i < dense_layers; ++i) {
-    spec.layers[static_cast<std::size_t>(i)] = {.window = layer.window, .ff = *dense_ff};
+    spec.layers[static_cast<std::size_t>(i)] = {.window = layer.window, .ff = dense_ff.value_or(0)};
   }
   return {};
 }

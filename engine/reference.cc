@@ -102,7 +102,8 @@ Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool ro
 }
 
 Reference::Matrix Reference::Load(const TensorRef& tensor) const {
-  return {tensor.Floats(), round_activations_ ? ActBlock(*PackFormatOf(tensor.type)) : 0};
+  const std::optional<PackFormat> format = PackFormatOf(tensor.type);
+  return {tensor.Floats(), round_activations_ && format ? ActBlock(*format) : 0};
 }
 
 Reference::Network Reference::Load(const NetworkTensors& tensors) const {

@@ -42,14 +42,14 @@ Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::u
   const TensorRef& src = *job.src;
   std::uint8_t* dst = arena + job.offset;
   const std::int64_t panel = first / kPanelRows;
+  const PackFormat format = PackFormatOf(src.type).value_or(PackFormat::kF32);  // the plan refused types without one
   const std::byte* rows = src.data.data() + first * src.row_bytes();
   switch (job.kind) {
     case PackKind::kMatrix:
-      return PackMatrix(src.type, rows, last - first, src.cols,
-                        dst + panel * PanelBytes(*PackFormatOf(src.type), src.cols));
+      return PackMatrix(src.type, rows, last - first, src.cols, dst + panel * PanelBytes(format, src.cols));
     case PackKind::kGateUp:
       return PackGateUp(src.type, rows, job.second->data.data() + first * src.row_bytes(), last - first, src.cols,
-                        dst + 2 * panel * PanelBytes(*PackFormatOf(src.type), src.cols));
+                        dst + 2 * panel * PanelBytes(format, src.cols));
     case PackKind::kFloatMatrix:
       return PackAsFloats(src, first, last, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
     case PackKind::kFloats:
