@@ -25,15 +25,18 @@ if [ ! -f "$cache" ]; then
   tar -C "$root" -cf "$cache.part" . && mv "$cache.part" "$cache"
 fi
 cleanup() {
-  mountpoint -q "$root/proc" && umount -l "$root/proc" "$root/sys" "$root/dev" || true
+  local at
+  for at in proc sys dev; do mountpoint -q "$root/$at" && umount -l "$root/$at"; done
   [ $keep = 1 ] || rm -rf --one-file-system "$root"
+  return 0
 }
 if [ $keep = 0 ] || [ ! -d "$root/quorum" ]; then
   if [ -d "$root" ]; then cleanup; rm -rf --one-file-system "$root"; fi
   mkdir -p "$root" && tar -C "$root" -xf "$cache"
 fi
 trap cleanup EXIT
-mountpoint -q "$root/proc" || { mount -t proc proc "$root/proc"; mount --rbind /sys "$root/sys"; mount --rbind /dev "$root/dev"; }
+mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
+for at in sys dev; do mountpoint -q "$root/$at" || mount --rbind "/$at" "$root/$at"; done
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 if [ -n "${QUORUM_VERIFY_CERTS:-}" ]; then
   mkdir -p "$root/etc/ssl/certs" && cp "$QUORUM_VERIFY_CERTS" "$root/etc/ssl/certs/ca-certificates.crt"
