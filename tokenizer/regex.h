@@ -12,10 +12,10 @@ namespace quorum::tok {
 
 /// A compiled pattern. Copies share the code; immutable and thread-safe.
 ///
-/// Its classes are those of PCRE2's Unicode tables: 14 with 10.42 (Debian 12), 16 with 10.46 (Debian 13). Hugging Face's
-/// libraries are at 16 and 17. With the older one about 9,400 characters that these know count as unassigned, nearly all
-/// of them CJK extensions H and I (from U+31350 and U+2EBF0) and ancient scripts: they are cut like symbols, not like
-/// letters. All others split alike (tests/tools/tokenizer_diff.py --sweep).
+/// Its classes are those of PCRE2's Unicode tables: 14 with 10.42 (Debian 12), 16 with 10.46 (Debian 13). Hugging
+/// Face's libraries are at 16 and 17. With the older one about 9,400 characters that these know count as unassigned,
+/// nearly all of them CJK extensions H and I (from U+31350 and U+2EBF0) and ancient scripts: they are cut like symbols,
+/// not like letters. All others split alike (tests/tools/tokenizer_diff.py --sweep).
 class Regex {
  public:
   /// One thread's buffers for matching, usable with any Regex.

@@ -28,8 +28,8 @@ std::string ReplaceAll(std::string_view text, std::string_view from, std::string
 std::string EntryBytes(std::string_view text, TokenType type, bool byte_level) {
   switch (type) {
     case TokenType::kControl:
-    case TokenType::kUnknown:
-    case TokenType::kUserDefined: return std::string(text);
+    case TokenType::kUnknown: return std::string(text);
+    case TokenType::kUserDefined: return byte_level ? std::string(text) : ReplaceAll(text, kSpmSpace, " ");
     case TokenType::kByte:
       if (const auto byte = ParseByteToken(text)) return std::string(1, static_cast<char>(*byte));
       [[fallthrough]];
@@ -146,15 +146,21 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData data) {
   TokenizerParts parts;
   std::vector<AddedToken> added;
   for (std::size_t i = 0; i < data.tokens.size(); ++i) {
-    const TokenType type = data.types.empty() ? TokenType::kNormal : data.types[i];
-    parts.vocab.Add(data.tokens[i], EntryBytes(data.tokens[i], type, !spm), type);
+    const std::string& text = data.tokens[i];
+    TokenType type = data.types.empty() ? TokenType::kNormal : data.types[i];
+    if (type == TokenType::kNormal && IsEndName(text)) type = TokenType::kControl;
+    parts.vocab.Add(text, EntryBytes(text, type, !spm), type);
     const bool control = type == TokenType::kControl || type == TokenType::kUnknown;
     if (control || type == TokenType::kUserDefined) {
       AddedToken token;
-      token.content = data.tokens[i];
+      token.content = text;
       token.id = static_cast<TokenId>(i);
       token.control = control;
-      added.push_back(std::move(token));
+      added.push_back(token);
+      if (spm && !control && text.find(kSpmSpace) != std::string::npos) {
+        token.content = ReplaceAll(text, kSpmSpace, " ");  // runs of spaces, for instance
+        added.push_back(std::move(token));
+      }
     }
   }
   parts.vocab.Finish();

@@ -66,7 +66,8 @@ class Tokenizer {
   /// The id whose vocabulary entry is exactly `text` (as in the file), e.g. "<|im_end|>".
   virtual std::optional<TokenId> FindToken(std::string_view text) const = 0;
 
-  /// Concatenated bytes; control tokens are left out when `skip_control`.
+  /// Concatenated bytes; control tokens are left out when `skip_control`. The space that a SentencePiece vocabulary
+  /// puts before a text stays.
   std::string Decode(std::span<const TokenId> ids, bool skip_control = true) const;
 };
 

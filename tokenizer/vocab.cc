@@ -51,6 +51,8 @@ void Vocab::Finish() {
   }
 }
 
+bool IsEndName(std::string_view text) { return std::find(kEndNames.begin(), kEndNames.end(), text) != kEndNames.end(); }
+
 std::vector<bool> FindEndOfGeneration(const Vocab& vocab, const std::vector<TokenId>& given) {
   std::vector<bool> ends(static_cast<std::size_t>(vocab.size()));
   const auto set = [&](TokenId id, bool value) {

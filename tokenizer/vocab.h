@@ -41,6 +41,10 @@ class Vocab {
 /// names that ordinary text may hold ("</s>", "[EOS]") count only when the file marks them as control tokens.
 std::vector<bool> FindEndOfGeneration(const Vocab& vocab, const std::vector<TokenId>& given);
 
+/// Whether `text` is one of the names that always end a reply, like "<|im_end|>": such an entry is a control token
+/// whatever the file calls it.
+bool IsEndName(std::string_view text);
+
 /// Ids over this are refused: no vocabulary comes near it, and a hostile file must not make us reserve the memory.
 constexpr TokenId kMaxVocabSize = 1 << 23;
 

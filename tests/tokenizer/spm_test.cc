@@ -83,6 +83,17 @@ TEST_CASE("Control tokens are cut out when asked, user-defined ones always") {
   CHECK(!(*made)->IsEndOfGeneration(1));
 }
 
+TEST_CASE("User-defined pieces are found with spaces for U+2581") {
+  VocabData data = SmallVocab();
+  data.tokens[10] = "\xE2\x96\x81\xE2\x96\x81";
+  data.add_space_prefix = false;
+  const auto made = MakeTokenizer(data);
+  REQUIRE(made.ok());
+  CHECK(Ids(**made, "ab  ab") == std::vector<TokenId>{8, 10, 8});
+  CHECK(Ids(**made, "ab\xE2\x96\x81\xE2\x96\x81") == std::vector<TokenId>{8, 10});
+  CHECK((*made)->TokenBytes(10) == "  ");
+}
+
 TEST_CASE("Unused pieces may arise on the way, but are split again") {
   VocabData data = SmallVocab();
   data.types[8] = TokenType::kUnused;  // "ab"

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include "tests/support/catch.h"
 #include "tests/tokenizer/fixture.h"
 #include "tokenizer/tokenizer.h"

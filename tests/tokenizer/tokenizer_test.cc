@@ -177,6 +177,13 @@ TEST_CASE("What ends a reply") {
   data.types[263] = TokenType::kNormal;  // only text that looks like it
   CHECK(!Make(data)->IsEndOfGeneration(263));
 
+  // A name that no text has by chance is a control token, however the file marks it.
+  data = ByteVocab();
+  data.types[264] = TokenType::kNormal;
+  CHECK(Make(data)->IsEndOfGeneration(264));
+  CHECK(Make(data)->IsControl(264));
+  CHECK(Encode(*Make(data), "<|im_end|>", {.parse_special = true}) == Ids{264});
+
   // gpt-oss: <|end|> closes one of several messages.
   data = ByteVocab();
   for (const char* name : {"<|end|>", "<|return|>"}) data.tokens.push_back(name);
