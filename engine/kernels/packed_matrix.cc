@@ -44,8 +44,10 @@ void PackIntegerRow(DType type, PackFormat format, const std::uint8_t* src, std:
   }
 }
 
-Status CheckPackable(DType type, std::int64_t k) {
-  if (!PackFormatOf(type)) {
+/// The packed form of rows of `k` columns of `type`, or why there is none.
+Result<PackFormat> CheckPackable(DType type, std::int64_t k) {
+  const std::optional<PackFormat> format = PackFormatOf(type);
+  if (!format) {
     return Unsupported("tensors of type " + std::string(quant::Info(type).name) + " cannot be multiplied with");
   }
   const std::int64_t block = quant::Info(type).block;
@@ -53,13 +55,12 @@ Status CheckPackable(DType type, std::int64_t k) {
     return InvalidArgument("rows of " + std::to_string(k) + " columns are not whole " +
                            std::string(quant::Info(type).name) + " blocks of " + std::to_string(block));
   }
-  return {};
+  return *format;
 }
 
 // Panel p of the matrix goes to dst + p * panel_distance.
-void PackPanels(DType type, const std::uint8_t* src, std::int64_t n, std::int64_t k, std::int64_t panel_distance,
-                std::uint8_t* dst) {
-  const PackFormat format = *PackFormatOf(type);
+void PackPanels(DType type, PackFormat format, const std::uint8_t* src, std::int64_t n, std::int64_t k,
+                std::int64_t panel_distance, std::uint8_t* dst) {
   const std::int64_t row_bytes = quant::BytesOf(type, k);
   const auto panel_bytes = static_cast<std::size_t>(PanelBytes(format, k));
   for (std::int64_t p = 0; p < Panels(n); ++p) {
@@ -151,16 +152,16 @@ std::int64_t PackedBytes(PackFormat format, std::int64_t n, std::int64_t k) {
 }
 
 Status PackMatrix(DType type, const void* src, std::int64_t n, std::int64_t k, std::uint8_t* dst) {
-  QUORUM_TRY(CheckPackable(type, k));
-  PackPanels(type, static_cast<const std::uint8_t*>(src), n, k, PanelBytes(*PackFormatOf(type), k), dst);
+  QUORUM_ASSIGN(const PackFormat format, CheckPackable(type, k));
+  PackPanels(type, format, static_cast<const std::uint8_t*>(src), n, k, PanelBytes(format, k), dst);
   return {};
 }
 
 Status PackGateUp(DType type, const void* gate, const void* up, std::int64_t n, std::int64_t k, std::uint8_t* dst) {
-  QUORUM_TRY(CheckPackable(type, k));
-  const std::int64_t panel_bytes = PanelBytes(*PackFormatOf(type), k);
-  PackPanels(type, static_cast<const std::uint8_t*>(gate), n, k, 2 * panel_bytes, dst);
-  PackPanels(type, static_cast<const std::uint8_t*>(up), n, k, 2 * panel_bytes, dst + panel_bytes);
+  QUORUM_ASSIGN(const PackFormat format, CheckPackable(type, k));
+  const std::int64_t panel_bytes = PanelBytes(format, k);
+  PackPanels(type, format, static_cast<const std::uint8_t*>(gate), n, k, 2 * panel_bytes, dst);
+  PackPanels(type, format, static_cast<const std::uint8_t*>(up), n, k, 2 * panel_bytes, dst + panel_bytes);
   return {};
 }
 

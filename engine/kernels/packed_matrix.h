@@ -17,7 +17,7 @@ inline constexpr int64_t kPanelRows = 16;
 /// The packed form of a file type, or nothing where there is none.
 std::optional<PackFormat> PackFormatOf(quant::DType type);
 
-/// The activation block of a format: 32 (one float scale per group), 256 (two-level), 0 (float activations).
+/// The activation block of a format: 32 (one-level scales), 256 (two levels), 0 (float formats).
 int64_t ActBlock(PackFormat format);
 
 /// Bytes of one panel of 16 rows (a multiple of 64).
@@ -26,9 +26,10 @@ int64_t PanelBytes(PackFormat format, int64_t k);
 int64_t PackedBytes(PackFormat format, int64_t n, int64_t k);
 
 /// Packs rows of a (n, k) matrix of `type` into panels at `dst` (64-byte aligned, PackedBytes long).
-/// `src` holds the rows one after the other as in the file; padding rows become zero.
-/// Exact: UnpackRow gives the same floats as quant::Dequantize, so nothing is rounded.
-/// Errors: kUnsupported (no packed form), kInvalidArgument (k is not a multiple of the type's block).
+/// `src` holds the rows one after the other as in the file; padding rows become zero. Panels are independent: threads
+/// may pack ranges of rows that start at multiples of 16. Exact: UnpackRow gives the same floats as quant::Dequantize,
+/// so nothing is rounded. Errors: kUnsupported (no packed form), kInvalidArgument (k is not a multiple of the type's
+/// block).
 Status PackMatrix(quant::DType type, const void* src, int64_t n, int64_t k, uint8_t* dst);
 
 /// Packs gate and up, each (n, k) of the same type, so that panel 2p is gate's panel p and 2p+1 is up's: a task then
