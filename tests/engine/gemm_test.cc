@@ -325,6 +325,22 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
   }
 }
 
+TEST_CASE("every power of two is a scale of MXFP4") {
+  Random random(36);
+  for (int e = 0; e < 256; ++e) {
+    std::vector<std::uint8_t> file = test::RandomFileRows(DType::kMXFP4, 32, 64, 1.0F, random);
+    for (std::size_t at = 0; at < file.size(); at += 17) file[at] = static_cast<std::uint8_t>(e);
+    const TestMatrix matrix(DType::kMXFP4, 32, 64, file);
+    INFO("exponent " << e);
+    const std::vector<float> expected = matrix.Dequantized();
+    std::vector<float> row(64);
+    UnpackRow(matrix.view(), 9, row.data());
+    REQUIRE(SameBits(row, {expected.begin() + 9 * 64, expected.begin() + 10 * 64}));
+    CheckAgainstScalar(matrix, RandomRows(2 * 64, 1.0F, random), 2);    // codes straight from the panel
+    CheckAgainstScalar(matrix, RandomRows(20 * 64, 1.0F, random), 20);  // from unpacked codes
+  }
+}
+
 TEST_CASE("rows with NaN or infinity stay among themselves") {
   Random random(34);
   for (const KernelTable* table : AllTables()) {
