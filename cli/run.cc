@@ -160,7 +160,8 @@ void AddRun(CLI::App& app, Action& action) {
   auto flags = std::make_shared<RunFlags>();
   flags->serving.engine.max_batch = 1;
   CLI::App* command = app.add_subcommand("run", "Chat with a model in the terminal");
-  command->footer("Without -p and with input from a file or pipe, the whole input is the message and one answer is printed.");
+  command->footer(
+      "Without -p and with input from a file or pipe, the whole input is the message and one answer is printed.");
   AddServingFlags(*command, flags->serving);
   command->remove_option(command->get_option("--max-batch"));
   command->add_option("-p,--prompt", flags->prompt, "Answer this message and leave; - reads it from standard input");

@@ -1,8 +1,13 @@
 // quorum serve: an OpenAI-compatible HTTP server for one model.
+#include <unistd.h>
+
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -30,7 +35,8 @@ struct ServeFlags {
 void Announce(const std::string& url, const server::ServedModel& model, bool needs_key) {
   fmt::print("Quorum serves {} at {}\n", model.id, url);
   fmt::print("Try:\n  curl -N {}/v1/{} -H 'Content-Type: application/json' {}\\\n    -d '{}'\n", url,
-             model.chat_template ? "chat/completions" : "completions", needs_key ? "-H 'Authorization: Bearer KEY' " : "",
+             model.chat_template ? "chat/completions" : "completions",
+             needs_key ? "-H 'Authorization: Bearer KEY' " : "",
              model.chat_template ? R"({"messages": [{"role": "user", "content": "What is gravity?"}], "stream": true})"
                                  : R"({"prompt": "Gravity is", "max_tokens": 64, "stream": true})");
   std::fflush(stdout);
@@ -54,8 +60,9 @@ Status Serve(const ServeFlags& flags) {
   ServingModel serving;  // outlives the server and the service, which use it
   server::Service service(std::move(service_options));
   // The port is open while the model loads: a taken port is an error at once, and /health can say "loading".
-  QUORUM_ASSIGN(const std::unique_ptr<server::HttpServer> server,
-                server::HttpServer::Start(http, [&service](server::HttpRequest& request) { return service.Handle(request); }));
+  QUORUM_ASSIGN(
+      const std::unique_ptr<server::HttpServer> server,
+      server::HttpServer::Start(http, [&service](server::HttpRequest& request) { return service.Handle(request); }));
   Log(LogLevel::kInfo, "listening on {}; loading {}", server->url(), flags.serving.model.path);
   QUORUM_ASSIGN(serving, LoadServingModel(flags.serving));
   service.SetModel(serving.served);
@@ -66,6 +73,12 @@ Status Serve(const ServeFlags& flags) {
   Log(LogLevel::kInfo, "shutting down: no new requests; those that run have {} s (a second signal ends at once)",
       flags.drain_seconds);
   service.StartDraining();
+  // A handler that is stuck cannot keep the process: this thread does not wait for anyone.
+  std::thread([limit = std::chrono::seconds(flags.drain_seconds + 15)] {
+    std::this_thread::sleep_for(limit);
+    Log(LogLevel::kError, "shutting down took too long: ending at once");
+    ::_exit(EXIT_FAILURE);
+  }).detach();
   const bool finished = serving.served->engine->Drain(std::chrono::seconds(flags.drain_seconds));
   if (!finished) Log(LogLevel::kWarn, "some requests were cut off after {} s", flags.drain_seconds);
   server->Stop(std::chrono::seconds(5));  // the last bytes of what has finished
@@ -88,7 +101,8 @@ void AddServe(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--model-name", flags->serving.name, "What the API calls the model (default: the file's name)")
       ->envname("QUORUM_MODEL_NAME");
-  command->add_option("--max-queue", flags->serving.engine.max_queue, "Requests that may wait; more are refused with 429")
+  command
+      ->add_option("--max-queue", flags->serving.engine.max_queue, "Requests that may wait; more are refused with 429")
       ->envname("QUORUM_MAX_QUEUE")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();

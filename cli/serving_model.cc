@@ -19,10 +19,12 @@ namespace {
 
 // https://github.com/openai/openai-python/blob/release-v0.28.0/chatml.md, as transformers' default template writes it.
 constexpr const char* kChatMl =
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
+    "'\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// FNV-1a over what changes the numbers: this program's version, the file's size and blocks spread over it, the KV type.
+/// FNV-1a over what changes the numbers: this program's version, the file's size and blocks spread over it, the KV
+/// type.
 Result<std::string> Fingerprint(const ServingFlags& flags) {
   QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(flags.model.path));
   const auto bytes = file.bytes();
@@ -32,7 +34,8 @@ Result<std::string> Fingerprint(const ServingFlags& flags) {
       hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
     }
   };
-  const std::string text = fmt::format("{} {} {} {}", QUORUM_VERSION, bytes.size(), flags.model.kv, flags.model.activations);
+  const std::string text =
+      fmt::format("{} {} {} {}", QUORUM_VERSION, bytes.size(), flags.model.kv, flags.model.activations);
   add(text.data(), text.size());
   constexpr std::size_t kBlock = 4096, kBlocks = 256;
   for (std::size_t i = 0; i < kBlocks; ++i) {
@@ -61,7 +64,8 @@ Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags
     source = kChatMl;
   }
   if (source.empty()) {
-    Log(LogLevel::kWarn, "{} has no chat template: /v1/chat/completions is refused (--chat-template FILE gives one)", from);
+    Log(LogLevel::kWarn, "{} has no chat template: /v1/chat/completions is refused (--chat-template FILE gives one)",
+        from);
     return std::shared_ptr<const tok::ChatTemplate>();
   }
   auto parsed = tok::ChatTemplate::Parse(source);
@@ -96,8 +100,7 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   QUORUM_ASSIGN(serving.loaded, LoadModel(flags.model, std::move(options)));
   {
     QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
-    QUORUM_ASSIGN(const engine::LoadedTokenizer loaded,
-                  engine::LoadTokenizer(file));
+    QUORUM_ASSIGN(const engine::LoadedTokenizer loaded, engine::LoadTokenizer(file));
     served->tokenizer = loaded.tokenizer;
     QUORUM_ASSIGN(served->chat_template, LoadTemplate(flags, loaded));
   }

@@ -10,8 +10,12 @@
 namespace quorum::server {
 
 Json ResponseFrame::With(Json choices) const {
-  return {{"id", id},       {"object", object},       {"created", created},
-          {"model", model}, {"system_fingerprint", fingerprint}, {"choices", std::move(choices)}};
+  return {{"id", id},
+          {"object", object},
+          {"created", created},
+          {"model", model},
+          {"system_fingerprint", fingerprint},
+          {"choices", std::move(choices)}};
 }
 
 Json UsageCount::ToJson() const {
@@ -24,7 +28,8 @@ Json UsageCount::ToJson() const {
 HttpResponse ApiError(const ApiContext& context, const Error& error) {
   HttpResponse response = ErrorResponse(error);
   if (error.code == ErrorCode::kOverloaded || error.code == ErrorCode::kUnavailable) {
-    SetRetryAfter(response, context.model == nullptr ? 1.0 : context.metrics.RetryAfter(context.model->engine->Stats()));
+    SetRetryAfter(response,
+                  context.model == nullptr ? 1.0 : context.metrics.RetryAfter(context.model->engine->Stats()));
   }
   return response;
 }
@@ -42,7 +47,10 @@ void SetIgnored(HttpResponse& response, const std::vector<std::string>& ignored)
     std::string safe = name.substr(0, 80);  // field names are the client's: only harmless characters come back
     std::replace_if(
         safe.begin(), safe.end(),
-        [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0 && std::string_view("_-.[]").find(c) == std::string_view::npos; },
+        [](char c) {
+          return std::isalnum(static_cast<unsigned char>(c)) == 0 &&
+                 std::string_view("_-.[]").find(c) == std::string_view::npos;
+        },
         '?');
     if (list.size() + safe.size() + 2 > kMaxLength) {
       list += ", ...";

@@ -69,7 +69,8 @@ Status ApiKeys::Check(const HttpRequest& request) const {
   // Digests are compared, so that neither a key's length nor its beginning shows in the time.
   const Digest given = DigestOf(Trim(value.substr(kScheme.size())));
   int matches = 0;
-  for (const Digest& digest : digests_) matches |= ::CRYPTO_memcmp(given.data(), digest.data(), digest.size()) == 0 ? 1 : 0;
+  for (const Digest& digest : digests_)
+    matches |= ::CRYPTO_memcmp(given.data(), digest.data(), digest.size()) == 0 ? 1 : 0;
   if (matches == 0) return Unauthenticated("the API key is not valid");
   return {};
 }

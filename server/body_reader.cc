@@ -76,8 +76,8 @@ bool BodyReader::NextChunk() {
   const std::string_view line = connection_.received().substr(0, length);
   const std::string_view digits = line.substr(0, line.find(';'));
   const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
-  if (digits.empty() || digits.size() > 15 || parsed.ec != std::errc() ||
-      parsed.ptr != digits.data() + digits.size()) {
+  // A line feed alone inside the line would end it for some proxies, so it ends the request here.
+  if (digits.empty() || digits.size() > 15 || line.find_first_of("\r\n") != std::string_view::npos || parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) {
     state_ = State::kMalformed;
     return false;
   }

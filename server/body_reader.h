@@ -13,7 +13,7 @@ namespace quorum::server {
 
 struct BodyLimits {
   std::uint64_t max_bytes = 32ULL << 20;
-  std::chrono::milliseconds idle_timeout{15'000};   // without a byte
+  std::chrono::milliseconds idle_timeout{15'000};  // without a byte
   std::chrono::milliseconds total_timeout{120'000};
 };
 
@@ -31,8 +31,8 @@ class BodyReader {
   bool complete() const { return state_ == State::kComplete; }
 
  private:
-  bool MoreBytes();          // waits for more received bytes; false (and state_) if none come
-  bool NextChunk();          // reads the chunk-size line (and what ends the chunk before it)
+  bool MoreBytes();  // waits for more received bytes; false (and state_) if none come
+  bool NextChunk();  // reads the chunk-size line (and what ends the chunk before it)
   bool ReadLine(std::size_t max, std::size_t* length);  // finds a CR LF within `max` bytes of received()
 
   Connection& connection_;
@@ -40,7 +40,7 @@ class BodyReader {
   const bool chunked_;
   bool send_continue_;
   bool first_chunk_ = true;
-  std::uint64_t left_;       // bytes of the body, or of the current chunk, still to come
+  std::uint64_t left_;  // bytes of the body, or of the current chunk, still to come
   std::uint64_t total_ = 0;
   std::chrono::steady_clock::time_point deadline_;
   State state_ = State::kReading;

@@ -131,11 +131,12 @@ void Stream(Chat& chat, StreamWriter& out) {
     if (state == State::kGone || !events.KeepAlive()) return;
     if (state == State::kNothing) continue;
     const auto index = static_cast<std::size_t>(item.event.choice);
-    const bool says_something = item.event.kind == engine::Event::Kind::kToken || item.event.kind == engine::Event::Kind::kFinish;
+    const bool says_something =
+        item.event.kind == engine::Event::Kind::kToken || item.event.kind == engine::Event::Kind::kFinish;
     const auto delta = chat.Apply(std::move(item.event));
     if (!delta.ok()) {  // the head is out: the error is the last event, and no [DONE] follows it
-      events.Send(Json::parse(ErrorBody(HttpStatus(delta.error().code), delta.error().message, delta.error().param,
-                                        delta.error().reason)));
+      events.Send(Json::parse(
+          ErrorBody(HttpStatus(delta.error().code), delta.error().message, delta.error().param, delta.error().reason)));
       return;
     }
     if (says_something && !std::exchange(roles_sent, true) && !SendRoles(chat, events)) return;
@@ -153,13 +154,18 @@ Result<std::shared_ptr<Chat>> Begin(const ApiContext& context, HttpRequest& http
   QUORUM_ASSIGN(const std::string body, http.read_body());
   QUORUM_ASSIGN(ChatRequest request, ParseChatRequest(body));
   ignored = request.generation.ignored;
-  QUORUM_ASSIGN(auto prompt, BuildChatPrompt(*context.model, request, context.now_unix, ignored));
+  QUORUM_ASSIGN(std::vector<tok::TokenId> prompt, BuildChatPrompt(*context.model, request, context.now_unix, ignored));
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   engine::GenerationRequest submitted = request.generation.request;
   submitted.prompt = std::move(prompt);
   const auto started = std::chrono::steady_clock::now();
-  QUORUM_ASSIGN(auto generation, context.model->engine->Submit(std::move(submitted)));
-  return std::make_shared<Chat>(context, std::move(request), prompt_tokens, std::move(generation), started);
+  auto generation = context.model->engine->Submit(std::move(submitted));
+  if (!generation.ok()) {
+    Error error = generation.error();
+    if (error.param == "prompt") error.param = "messages";  // what the engine calls a prompt
+    return error;
+  }
+  return std::make_shared<Chat>(context, std::move(request), prompt_tokens, std::move(*generation), started);
 }
 
 }  // namespace
@@ -171,8 +177,9 @@ HttpResponse HandleChat(const ApiContext& context, HttpRequest& http) {
   const std::shared_ptr<Chat> chat = *begun;
   const std::string& asked = chat->request.generation.model;
   if (!asked.empty() && asked != context.model->id) ignored.push_back("model");
-  HttpResponse response = chat->request.generation.stream ? SseResponse([chat](StreamWriter& out) { Stream(*chat, out); })
-                                                          : Collect(*chat, http.client_gone);
+  HttpResponse response = chat->request.generation.stream
+                              ? SseResponse([chat](StreamWriter& out) { Stream(*chat, out); })
+                              : Collect(*chat, http.client_gone);
   SetIgnored(response, ignored);
   return response;
 }

@@ -87,7 +87,8 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std
   }
   if (calls != nullptr && !(calls->is_array() && calls->empty())) {
     if (*role != "assistant") {
-      return InvalidArgument(fmt::format("'{}.tool_calls' belongs to an assistant message", path), path + ".tool_calls");
+      return InvalidArgument(fmt::format("'{}.tool_calls' belongs to an assistant message", path),
+                             path + ".tool_calls");
     }
     QUORUM_ASSIGN(read["tool_calls"], ReadToolCalls(*calls, path + ".tool_calls"));
   }
@@ -116,7 +117,8 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
                           tool["function"].is_object() && tool["function"].contains("name") &&
                           tool["function"]["name"].is_string();
       if (!shaped) {
-        return InvalidArgument(fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at), at);
+        return InvalidArgument(
+            fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at), at);
       }
     }
     out.tools = *tools;
@@ -124,12 +126,13 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
   const Json* choice = fields.Find("tool_choice");
   if (choice != nullptr && *choice != "none" && *choice != "auto") {
     if (*choice == "required" || choice->is_object()) {
-      return Error{ErrorCode::kUnsupported, "tool_choice 'required' or a named tool is not supported yet", "tool_choice",
-                   "unsupported_parameter"};
+      return Error{ErrorCode::kUnsupported, "tool_choice 'required' or a named tool is not supported yet",
+                   "tool_choice", "unsupported_parameter"};
     }
     return InvalidArgument("'tool_choice' must be \"none\", \"auto\", \"required\" or a named tool", "tool_choice");
   }
-  if (const Json* modalities = fields.Find("modalities"); modalities != nullptr && *modalities != Json::array({"text"})) {
+  if (const Json* modalities = fields.Find("modalities");
+      modalities != nullptr && *modalities != Json::array({"text"})) {
     return Error{ErrorCode::kUnsupported, "the only modality is \"text\"", "modalities", "unsupported_parameter"};
   }
   return {};

@@ -15,8 +15,8 @@ struct ChatRequest {
   /// As a template wants them: content is always one string (text parts are joined), tool arguments are objects where
   /// they parse as such, nulls are left out.
   Json messages = Json::array();
-  Json tools = Json::array();               // empty: none
-  Json template_variables = Json::object(); // further names that the template may read
+  Json tools = Json::array();                // empty: none
+  Json template_variables = Json::object();  // further names that the template may read
   bool add_generation_prompt = true;
 };
 

@@ -38,12 +38,13 @@ struct Completion {
   ResponseFrame frame;
   UsageCount usage;
   std::vector<Ids> prompts;
-  std::vector<Echo> echoes;                       // by prompt
-  std::vector<std::vector<ChoiceOutput>> choices; // by prompt and choice
+  std::vector<Echo> echoes;                        // by prompt
+  std::vector<std::vector<ChoiceOutput>> choices;  // by prompt and choice
   GenerationReader reader;
 
   Completion(const ApiContext& api, CompletionRequest asked, std::vector<Ids> ids,
-             std::vector<std::shared_ptr<engine::Generation>> generations, std::chrono::steady_clock::time_point started)
+             std::vector<std::shared_ptr<engine::Generation>> generations,
+             std::chrono::steady_clock::time_point started)
       : context(api),
         request(std::move(asked)),
         prompts(std::move(ids)),
@@ -58,8 +59,9 @@ struct Completion {
       }
       if (!request.echo) continue;
       const auto* given = std::get_if<std::string>(&request.prompts[p]);
-      echoes[p].text = given != nullptr ? tok::SanitizeUtf8(*given)
-                                        : tok::SanitizeUtf8(tokenizer().Decode(prompts[p], !engine_request().include_control_text));
+      echoes[p].text = given != nullptr
+                           ? tok::SanitizeUtf8(*given)
+                           : tok::SanitizeUtf8(tokenizer().Decode(prompts[p], !engine_request().include_control_text));
       echoes[p].chars = CountChars(echoes[p].text);
     }
   }
@@ -77,8 +79,8 @@ struct Completion {
     if (item.event.kind == Kind::kPrompt) {
       usage.cached += item.event.cached_tokens;
       if (request.echo && scored()) {
-        echoes[item.generation].scores = PromptScores(tokenizer(), prompts[item.generation], item.event,
-                                                      engine_request().include_control_text);
+        echoes[item.generation].scores =
+            PromptScores(tokenizer(), prompts[item.generation], item.event, engine_request().include_control_text);
       }
       return ChoiceDelta{};
     }
@@ -124,7 +126,8 @@ std::vector<std::size_t> Best(const std::vector<ChoiceOutput>& choices, std::int
 }
 
 HttpResponse Collect(Completion& run, const std::function<bool()>& client_gone) {
-  std::vector<std::vector<Text>> texts(run.prompts.size(), std::vector<Text>(static_cast<std::size_t>(run.request.best_of)));
+  std::vector<std::vector<Text>> texts(run.prompts.size(),
+                                       std::vector<Text>(static_cast<std::size_t>(run.request.best_of)));
   GenerationReader::Item item;
   for (;;) {
     const State state = run.reader.Next(client_gone, item);
@@ -158,7 +161,8 @@ bool SendChunk(const Completion& run, Json choice, SseWriter& events) {
 
 bool SendEcho(const Completion& run, std::size_t prompt, SseWriter& events) {
   for (std::size_t c = 0; c < run.choices[prompt].size(); ++c) {
-    if (!SendChunk(run, run.Choice(run.IndexOf(prompt, c), run.echoes[prompt].text, run.Logprobs(prompt, true, {}), nullptr),
+    if (!SendChunk(run,
+                   run.Choice(run.IndexOf(prompt, c), run.echoes[prompt].text, run.Logprobs(prompt, true, {}), nullptr),
                    events)) {
       return false;
     }
@@ -180,15 +184,16 @@ void Stream(Completion& run, StreamWriter& out) {
     const bool prompt_done = item.event.kind == engine::Event::Kind::kPrompt;
     auto delta = run.Apply(std::move(item));
     if (!delta.ok()) {
-      events.Send(Json::parse(ErrorBody(HttpStatus(delta.error().code), delta.error().message, delta.error().param,
-                                        delta.error().reason)));
+      events.Send(Json::parse(
+          ErrorBody(HttpStatus(delta.error().code), delta.error().message, delta.error().param, delta.error().reason)));
       return;
     }
     if (prompt_done && run.request.echo && !SendEcho(run, p, events)) return;
     if (delta->empty()) continue;
     Json logprobs = delta->scores.empty() ? Json() : run.Logprobs(p, false, delta->scores);
-    if (!SendChunk(run, run.Choice(run.IndexOf(p, c), std::move(delta->text), std::move(logprobs),
-                                   delta->finished ? run.choices[p][c].finish_reason() : nullptr),
+    if (!SendChunk(run,
+                   run.Choice(run.IndexOf(p, c), std::move(delta->text), std::move(logprobs),
+                              delta->finished ? run.choices[p][c].finish_reason() : nullptr),
                    events)) {
       return;
     }

@@ -74,7 +74,8 @@ Result<CompletionRequest> ParseCompletionRequest(std::string_view body) {
   QUORUM_ASSIGN(const auto max_tokens, fields.Int("max_tokens", 0, INT32_MAX));
   request.max_tokens = static_cast<std::int32_t>(max_tokens.value_or(kDefaultMaxTokens));
   if (request.max_tokens == 0 && !out.echo) {
-    return InvalidArgument("'max_tokens' must be at least 1; 0 is for scoring a prompt, together with 'echo'", "max_tokens");
+    return InvalidArgument("'max_tokens' must be at least 1; 0 is for scoring a prompt, together with 'echo'",
+                           "max_tokens");
   }
   QUORUM_ASSIGN(const auto logprobs, fields.Int("logprobs", 0, kMaxTopLogprobs));
   request.logprobs = logprobs.has_value();

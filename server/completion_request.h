@@ -16,7 +16,7 @@ using Prompt = std::variant<std::string, std::vector<tok::TokenId>>;
 struct CompletionRequest {
   GenerationFields generation;  // request.n choices are returned for each prompt
   std::vector<Prompt> prompts;
-  std::int32_t best_of = 1;     // choices that are generated for each prompt; >= n
+  std::int32_t best_of = 1;  // choices that are generated for each prompt; >= n
   bool echo = false;
 };
 

@@ -22,7 +22,7 @@ namespace quorum::server {
 struct PollerOptions {
   HeadLimits head;
   std::size_t max_connections = 2048;
-  std::size_t body_ahead = 65536;  // a body up to this size is collected here, not in a worker
+  std::size_t body_ahead = 65536;                  // a body up to this size is collected here, not in a worker
   std::chrono::milliseconds head_timeout{10'000};  // from a head's first byte to its last
   std::chrono::milliseconds body_timeout{30'000};  // for a body collected here
   std::chrono::milliseconds idle_timeout{30'000};  // between requests

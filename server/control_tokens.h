@@ -35,8 +35,8 @@ class ControlTokens {
   };
   Match MatchAt(std::string_view text, std::size_t at) const;
 
-  std::vector<Name> names_;     // sorted by text
-  std::string first_bytes_;     // bytes with which a name begins
+  std::vector<Name> names_;  // sorted by text
+  std::string first_bytes_;  // bytes with which a name begins
 };
 
 }  // namespace quorum::server

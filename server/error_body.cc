@@ -37,11 +37,12 @@ std::string_view DefaultCode(int status) {
 
 std::string ErrorBody(int status, std::string_view message, std::string_view param, std::string_view code) {
   if (code.empty()) code = DefaultCode(status);
-  nlohmann::ordered_json error = {{"message", message}, {"type", ErrorType(status)}, {"param", nullptr}, {"code", nullptr}};
+  nlohmann::ordered_json error = {
+      {"message", message}, {"type", ErrorType(status)}, {"param", nullptr}, {"code", nullptr}};
   if (!param.empty()) error["param"] = param;
   if (!code.empty()) error["code"] = code;
   return nlohmann::ordered_json{{"error", std::move(error)}}.dump(-1, ' ', false,
-                                                                 nlohmann::ordered_json::error_handler_t::replace);
+                                                                  nlohmann::ordered_json::error_handler_t::replace);
 }
 
 HttpResponse ErrorResponse(int status, std::string_view message, std::string_view param, std::string_view code) {

@@ -9,12 +9,28 @@
 namespace quorum::server {
 namespace {
 
-// Fields that ask for another answer than the one we would give. Off values (false, 0, "", [], {}) are as good as absent.
+// Fields that ask for another answer than the one we would give. Off values (false, 0, "", [], {}) are as good as
+// absent.
 constexpr const char* kNotYet[] = {
-    "moe",           "grammar",          "json_schema",         "guided_json",  "guided_regex",
-    "guided_choice", "guided_grammar",   "structured_outputs",  "audio",        "web_search_options",
-    "functions",     "use_beam_search",  "min_tokens",          "prompt_logprobs", "continue_final_message",
-    "chat_template", "lora",             "bad_words",           "allowed_token_ids",
+    "moe",
+    "grammar",
+    "json_schema",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "audio",
+    "web_search_options",
+    "functions",
+    "use_beam_search",
+    "min_tokens",
+    "prompt_logprobs",
+    "continue_final_message",
+    "chat_template",
+    "lora",
+    "bad_words",
+    "allowed_token_ids",
 };
 
 bool IsOff(const Json& value) {
@@ -27,7 +43,8 @@ Status RefuseUnsupported(JsonFields& fields) {
   for (const char* name : kNotYet) {
     const Json* value = fields.Find(name);
     if (value != nullptr && !IsOff(*value)) {
-      return Error{ErrorCode::kUnsupported, fmt::format("'{}' is not supported yet", name), name, "unsupported_parameter"};
+      return Error{ErrorCode::kUnsupported, fmt::format("'{}' is not supported yet", name), name,
+                   "unsupported_parameter"};
     }
   }
   if (const Json* format = fields.Find("response_format")) {
@@ -36,10 +53,10 @@ Status RefuseUnsupported(JsonFields& fields) {
       return InvalidArgument("'response_format' must be an object with a 'type'", "response_format");
     }
     if (*type != "text") {
-      return Error{ErrorCode::kUnsupported,
-                   fmt::format("response_format '{}' is not supported yet; only 'text' is",
-                               type->get_ref<const std::string&>()),
-                   "response_format", "unsupported_parameter"};
+      return Error{
+          ErrorCode::kUnsupported,
+          fmt::format("response_format '{}' is not supported yet; only 'text' is", type->get_ref<const std::string&>()),
+          "response_format", "unsupported_parameter"};
     }
   }
   return {};
@@ -62,7 +79,8 @@ Status ReadLogitBias(JsonFields& fields, std::map<tok::TokenId, float>& out) {
     }
     const double number = value.is_number() ? value.get<double>() : 1e9;
     if (!(number >= -100 && number <= 100)) {
-      return InvalidArgument(fmt::format("'logit_bias' of token {} must be a number from -100 to 100", id), "logit_bias");
+      return InvalidArgument(fmt::format("'logit_bias' of token {} must be a number from -100 to 100", id),
+                             "logit_bias");
     }
     out[id] = static_cast<float>(number);
   }
@@ -120,8 +138,8 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   QUORUM_ASSIGN(const auto typical_p, fields.Number("typical_p", 0, 1, true));
   QUORUM_ASSIGN(const auto presence, fields.Number("presence_penalty", -2, 2));
   QUORUM_ASSIGN(const auto frequency, fields.Number("frequency_penalty", -2, 2));
-  QUORUM_ASSIGN(const auto repeat, fields.Number("repeat_penalty", 0, 100, true));  // llama.cpp's name
-  QUORUM_ASSIGN(const auto repetition, fields.Number("repetition_penalty", 0, 100, true));
+  QUORUM_ASSIGN(const auto repeat, fields.Number("repeat_penalty", 0.01, 100));  // llama.cpp's name
+  QUORUM_ASSIGN(const auto repetition, fields.Number("repetition_penalty", 0.01, 100));
   QUORUM_ASSIGN(const auto top_k, fields.Int("top_k", -1, INT32_MAX));  // -1: off, as in vLLM
   Take(temperature, sampling.temperature);
   Take(top_p, sampling.top_p);
@@ -151,7 +169,8 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
 Result<Json> ParseBody(std::string_view text) {
   if (text.empty()) return InvalidArgument("the request has no body; it must be a JSON object");
   QUORUM_ASSIGN(Json body, ParseJson(text));
-  if (!body.is_object()) return InvalidArgument(fmt::format("the request body must be a JSON object, not {}", KindOf(body)));
+  if (!body.is_object())
+    return InvalidArgument(fmt::format("the request body must be a JSON object, not {}", KindOf(body)));
   return body;
 }
 

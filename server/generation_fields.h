@@ -12,12 +12,12 @@
 namespace quorum::server {
 
 struct GenerationFields {
-  std::string model;                    // as asked for; empty: not given
-  engine::GenerationRequest request;    // all but prompt and max_tokens; a seed has been drawn if none was given
+  std::string model;                  // as asked for; empty: not given
+  engine::GenerationRequest request;  // all but prompt and max_tokens; a seed has been drawn if none was given
   bool stream = false;
-  bool include_usage = false;           // stream_options.include_usage
-  bool tokens_as_ids = false;           // return_tokens_as_token_ids
-  std::vector<std::string> ignored;     // fields that were sent and are not honoured
+  bool include_usage = false;        // stream_options.include_usage
+  bool tokens_as_ids = false;        // return_tokens_as_token_ids
+  std::vector<std::string> ignored;  // fields that were sent and are not honoured
 };
 
 /// Reads the common fields of a request body.

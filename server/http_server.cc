@@ -95,9 +95,11 @@ Result<std::string> ReadBody(ExchangeState& state) {
   switch (state.body.state()) {
     case BodyReader::State::kComplete: return body;
     case BodyReader::State::kTooLarge:
-      return Error{ErrorCode::kTooLarge,
-                   fmt::format("the request body is over the limit of {} bytes (--max-body-mb)",
-                               state.options.body.max_bytes), {}, {}};
+      return Error{
+          ErrorCode::kTooLarge,
+          fmt::format("the request body is over the limit of {} bytes (--max-body-mb)", state.options.body.max_bytes),
+          {},
+          {}};
     case BodyReader::State::kMalformed: return InvalidArgument("the chunks of the request body are malformed");
     case BodyReader::State::kTimeout: return Error{ErrorCode::kCancelled, "the request body came too slowly", {}, {}};
     case BodyReader::State::kClosed:
@@ -109,9 +111,9 @@ Result<std::string> ReadBody(ExchangeState& state) {
 // A client may name its requests (x-request-id is echoed); anything that could break a header or a log is not echoed.
 std::string RequestId(const RequestHead& head) {
   const std::string* given = FindHeader(head.headers, "x-request-id");
-  const bool usable = given != nullptr && !given->empty() && given->size() <= 128 &&
-                      given->find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
-                          std::string::npos;
+  const bool usable =
+      given != nullptr && !given->empty() && given->size() <= 128 &&
+      given->find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == std::string::npos;
   return usable ? *given : RandomId("req_");
 }
 

@@ -21,12 +21,12 @@ namespace quorum::server {
 
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
-  int port = 8080;    // 0: any free one
+  int port = 8080;  // 0: any free one
   int backlog = 1024;
-  int send_buffer = 0;  // bytes of a connection's kernel buffer; 0: the system's own choice
-  std::size_t max_workers = 320;   // requests with bodies that are answered at once
-  std::size_t max_waiting = 64;    // and those that may wait for a worker; more are refused with 503
-  std::size_t light_workers = 8;   // for requests without a body
+  int send_buffer = 0;                              // bytes of a connection's kernel buffer; 0: the system's own choice
+  std::size_t max_workers = 320;                    // requests with bodies that are answered at once
+  std::size_t max_waiting = 64;                     // and those that may wait for a worker; more are refused with 503
+  std::size_t light_workers = 8;                    // for requests without a body
   std::chrono::milliseconds write_timeout{10'000};  // a client that reads nothing for so long is cut off
   BodyLimits body;
   PollerOptions poller;

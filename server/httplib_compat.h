@@ -28,7 +28,9 @@ class HttplibServer : public httplib::Server {
   bool Exchange(AnyStream& stream) {
     bool closed = false;
     // 0.11 asks the stream for the addresses, 0.18 wants them as arguments. Ours are elsewhere (HttpRequest).
-    if constexpr (requires { this->process_request(stream, std::string(), 0, std::string(), 0, false, closed, nullptr); }) {
+    if constexpr (requires {
+                    this->process_request(stream, std::string(), 0, std::string(), 0, false, closed, nullptr);
+                  }) {
       return this->process_request(stream, std::string(), 0, std::string(), 0, false, closed, nullptr);
     } else {
       return this->process_request(stream, false, closed, nullptr);

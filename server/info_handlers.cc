@@ -1,5 +1,6 @@
 #include "server/info_handlers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,6 +46,7 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
   if (messages != nullptr) {
     QUORUM_ASSIGN(const ChatRequest chat, ReadChatRequest(body));
     ignored = chat.generation.ignored;
+    ignored.erase(std::remove(ignored.begin(), ignored.end(), "with_pieces"), ignored.end());
     QUORUM_ASSIGN(ids, BuildChatPrompt(model, chat, context.now_unix, ignored));
   } else {
     QUORUM_ASSIGN(const auto add_special, fields.Bool(content ? "add_special" : "add_special_tokens"));
@@ -101,9 +103,10 @@ HttpResponse HandleModels(const ApiContext& context) {
 
 HttpResponse HandleModel(const ApiContext& context, std::string_view id) {
   if (id != context.model->id) {
-    return ErrorResponse(404, fmt::format("the model '{}' does not exist; this server has '{}'", tok::SanitizeUtf8(id),
-                                          context.model->id),
-                         "model", "model_not_found");
+    return ErrorResponse(
+        404,
+        fmt::format("the model '{}' does not exist; this server has '{}'", tok::SanitizeUtf8(id), context.model->id),
+        "model", "model_not_found");
   }
   return JsonResponse(ModelEntry(*context.model));
 }

@@ -59,12 +59,14 @@ Result<std::optional<std::int64_t>> JsonFields::Int(std::string_view name, std::
     }
   }
   if (!number.has_value()) {
-    return value->is_number() ? InvalidArgument(fmt::format("'{}' must be a whole number, but is {}", Param(name),
-                                                            value->dump()), Param(name))
-                              : Wrong(name, "an integer");
+    return value->is_number()
+               ? InvalidArgument(fmt::format("'{}' must be a whole number, but is {}", Param(name), value->dump()),
+                                 Param(name))
+               : Wrong(name, "an integer");
   }
   if (!in_range || *number < min || *number > max) {
-    const std::string range = max >= INT32_MAX ? fmt::format("at least {}", min) : fmt::format("from {} to {}", min, max);
+    const std::string range =
+        max >= INT32_MAX ? fmt::format("at least {}", min) : fmt::format("from {} to {}", min, max);
     return InvalidArgument(fmt::format("'{}' must be {}, but is {}", Param(name), range, value->dump()), Param(name));
   }
   return number;

@@ -27,12 +27,10 @@ class Scanner {
           members_[static_cast<std::size_t>(depth_)] = 0;
           break;
         case '}':
-          if (depth_ > 0) QUORUM_TRY(CloseObject(members_[static_cast<std::size_t>(depth_)]));
-          [[fallthrough]];
         case ']':
           if (depth_ > 0) --depth_;
           break;
-        case ':': members_[static_cast<std::size_t>(depth_)] += 1; break;
+        case ':': QUORUM_TRY(AddMember(members_[static_cast<std::size_t>(depth_)])); break;
         case ',':
           if (++values_ > limits_.max_values) return InvalidArgument("the JSON has too many values");
           break;
@@ -55,8 +53,10 @@ class Scanner {
     return {};
   }
 
-  Status CloseObject(double members) {
-    work_ += members * members;
+  /// Charged as the parser will meet it, member by member: an object that never ends costs as much as one that does.
+  Status AddMember(double& members) {
+    work_ += 2 * members + 1;  // sums to members squared
+    members += 1;
     if (work_ > limits_.member_work) return InvalidArgument("the JSON's objects have too many members");
     return {};
   }
@@ -82,11 +82,12 @@ Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
   try {
     return Json::parse(text);
   } catch (const Json::exception& e) {
-    // The library's message begins with an identifier of its own, "[json.exception.parse_error.101] ".
+    // The library's message begins with an identifier of its own, "[json.exception.parse_error.101] ",
+    // and may quote a string of any length.
     const std::string_view what = e.what();
     const std::size_t end = what.find("] ");
-    return InvalidArgument(
-        fmt::format("the request body is not valid JSON: {}", what.substr(end == std::string_view::npos ? 0 : end + 2)));
+    return InvalidArgument(fmt::format("the request body is not valid JSON: {}",
+                                       what.substr(end == std::string_view::npos ? 0 : end + 2, 300)));
   }
 }
 

@@ -14,9 +14,9 @@ namespace quorum::server {
 using Json = nlohmann::ordered_json;
 
 struct JsonLimits {
-  int depth = 64;                     // nesting; deeper documents would overflow the stack when copied or compared
-  double member_work = 2e8;           // sum over objects of members squared: look-up is linear in an ordered object
-  std::size_t max_values = 8'000'000; // values in all: each costs some 50 bytes of memory
+  int depth = 64;                      // nesting; deeper documents would overflow the stack when copied or compared
+  double member_work = 2e8;            // sum over objects of members squared: look-up is linear in an ordered object
+  std::size_t max_values = 2'000'000;  // values in all: each costs some 50 bytes of memory
 };
 
 /// Whether `text` may be parsed: no byte order mark, no NUL (not as an escape either), nesting and members within

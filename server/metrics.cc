@@ -18,7 +18,8 @@ namespace {
 using prometheus::Histogram;
 
 const Histogram::BucketBoundaries kFirstTokenSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120};
-const Histogram::BucketBoundaries kTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 5};
+const Histogram::BucketBoundaries kTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.04,
+                                                   0.08,  0.15,   0.3,   0.6,  1.2,  5};
 const Histogram::BucketBoundaries kGenerationSeconds = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600};
 
 prometheus::MetricFamily Single(const char* name, const char* help, prometheus::MetricType type, double value) {
@@ -98,7 +99,8 @@ std::string Metrics::Text(const engine::EngineStats* stats) const {
     counter("quorum_cached_tokens_total", "Prompt tokens that came from the prefix cache", stats->cached_tokens);
     counter("quorum_generated_tokens_total", "Generated tokens", stats->generated_tokens);
     counter("quorum_steps_total", "Steps that the engine computed", stats->steps);
-    counter("quorum_preemptions_total", "Sequences that gave up their pages and were computed again", stats->preemptions);
+    counter("quorum_preemptions_total", "Sequences that gave up their pages and were computed again",
+            stats->preemptions);
     gauge("quorum_running_sequences", "Sequences that take part in steps", stats->running);
     gauge("quorum_waiting_sequences", "Sequences that wait for a place", stats->waiting);
     gauge("quorum_kv_pages_used", "KV cache pages in use", stats->pages_used);

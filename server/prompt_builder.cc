@@ -91,20 +91,21 @@ void NoteUnread(const std::string& source, const ChatRequest& request, std::vect
 
 }  // namespace
 
-Status CheckTextFits(const ServedModel& model, std::size_t bytes) {
+Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* param) {
   const auto context = static_cast<std::size_t>(model.engine->context_length());
   const std::size_t at_least = bytes / model.longest_token;
   if (at_least <= context) return {};
   return InvalidArgument(fmt::format("This model's context length is {} tokens, but the prompt has at least {} tokens.",
                                      context, at_least),
-                         "prompt", "context_length_exceeded");
+                         param, "context_length_exceeded");
 }
 
 Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
                             std::vector<std::string>& ignored) {
   if (model.chat_template == nullptr) {
     return InvalidArgument(
-        "this model has no chat template, so messages cannot be turned into a prompt; use /v1/completions, or start the "
+        "this model has no chat template, so messages cannot be turned into a prompt; use /v1/completions, or start "
+        "the "
         "server with --chat-template FILE",
         "messages", "no_chat_template");
   }
@@ -149,10 +150,11 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
     }
   }
   if (!rendered.ok()) {
-    return InvalidArgument(fmt::format("the model's chat template refuses these messages: {}", rendered.error().message),
-                           "messages", "chat_template_error");
+    return InvalidArgument(
+        fmt::format("the model's chat template refuses these messages: {}", rendered.error().message), "messages",
+        "chat_template_error");
   }
-  QUORUM_TRY(CheckTextFits(model, rendered->size()));
+  QUORUM_TRY(CheckTextFits(model, rendered->size(), "messages"));
   if (marked) return EncodeMarked(model, *rendered, *mark);
   return model.tokenizer->Encode(*rendered, {.add_special = false, .parse_special = true});
 }
@@ -160,7 +162,7 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
 Result<Ids> BuildPrompt(const ServedModel& model, const Prompt& prompt) {
   if (const auto* ids = std::get_if<Ids>(&prompt)) return *ids;
   const auto& text = std::get<std::string>(prompt);
-  QUORUM_TRY(CheckTextFits(model, text.size()));
+  QUORUM_TRY(CheckTextFits(model, text.size(), "prompt"));
   return model.tokenizer->Encode(text, {.add_special = true, .parse_special = true});
 }
 

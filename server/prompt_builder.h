@@ -22,7 +22,8 @@ Result<std::vector<tok::TokenId>> BuildChatPrompt(const ServedModel& model, cons
 /// prompt. BOS is added where the model wants it.
 Result<std::vector<tok::TokenId>> BuildPrompt(const ServedModel& model, const Prompt& prompt);
 
-/// Refuses a text that cannot fit the context however well it is tokenized, before time is spent on it.
-Status CheckTextFits(const ServedModel& model, std::size_t bytes);
+/// Refuses a text that cannot fit the context however well it is tokenized, before time is spent on it. `param` is the
+/// request field at fault.
+Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* param);
 
 }  // namespace quorum::server

@@ -68,8 +68,8 @@ std::optional<HeadRefusal> ParseRequestLine(std::string_view line, RequestHead& 
   if (!IsToken(head.method) || head.method.size() > 20) return HeadRefusal{400, "the request method is malformed"};
   if (version != "HTTP/1.1" && version != "HTTP/1.0") {
     const bool other = version.substr(0, 5) == "HTTP/";
-    return HeadRefusal{other ? 505 : 400, other ? "only HTTP/1.0 and HTTP/1.1 are spoken here"
-                                                : "the request line is malformed"};
+    return HeadRefusal{other ? 505 : 400,
+                       other ? "only HTTP/1.0 and HTTP/1.1 are spoken here" : "the request line is malformed"};
   }
   head.minor_version = version.back() - '0';
   return ParseTarget(line.substr(first + 1, last - first - 1), head);

@@ -21,7 +21,7 @@ struct HeadLimits {
 
 struct RequestHead {
   std::string method;
-  std::string path;   // percent-decoded
+  std::string path;  // percent-decoded
   std::string query;
   int minor_version = 1;  // HTTP/1.minor
   std::vector<Header> headers;

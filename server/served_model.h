@@ -15,8 +15,8 @@ namespace quorum::server {
 /// Immutable once it is served; the engine is thread-safe.
 struct ServedModel {
   std::string id;
-  std::string fingerprint;       // system_fingerprint: changes with whatever changes the numbers
-  std::int64_t created = 0;      // Unix time of the model file
+  std::string fingerprint;   // system_fingerprint: changes with whatever changes the numbers
+  std::int64_t created = 0;  // Unix time of the model file
   std::shared_ptr<const tok::Tokenizer> tokenizer;
   std::shared_ptr<const tok::ChatTemplate> chat_template;  // null: the model has none
   std::shared_ptr<engine::Engine> engine;

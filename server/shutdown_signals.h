@@ -1,8 +1,7 @@
 // SIGINT and SIGTERM as an orderly end: the first asks for it, the second does not wait.
 #pragma once
 
-#include <condition_variable>
-#include <mutex>
+#include <memory>
 
 namespace quorum::server {
 
@@ -20,12 +19,8 @@ class ShutdownSignals {
   void Wait();
 
  private:
-  [[noreturn]] void Watch();
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool orderly_ = false;
-  bool asked_ = false;
+  struct State;
+  std::shared_ptr<State> state_;  // shared with a thread that outlives this object
 };
 
 }  // namespace quorum::server

@@ -121,7 +121,8 @@ Json CompletionLogprobs(const tok::Tokenizer& tokenizer, const std::vector<Score
     for (const engine::TokenLogprob& top : token.top) {
       best[TokenString(tokenizer, top.id, as_ids)] = FiniteLogprob(top.logprob);
     }
-    best[TokenString(tokenizer, token.id, as_ids)] = FiniteLogprob(*token.logprob);  // also when it is not among the best
+    best[TokenString(tokenizer, token.id, as_ids)] =
+        FiniteLogprob(*token.logprob);  // also when it is not among the best
     out["top_logprobs"].push_back(std::move(best));
   }
   return out;

@@ -268,6 +268,7 @@ std::vector<Value> AttributePath(Runtime& rt, const Value& attribute) {
   std::vector<Value> path;
   const std::string_view text = TextOf(attribute);
   for (std::size_t begin = 0; begin <= text.size();) {
+    rt.budget().Step();
     const std::size_t end = std::min(text.find('.', begin), text.size());
     const std::string_view part = text.substr(begin, end - begin);
     bool too_large = false;
@@ -282,6 +283,7 @@ std::vector<Value> AttributePath(Runtime& rt, const Value& attribute) {
 Value FollowPath(Runtime& rt, Value value, const std::vector<Value>& path, const Value& fallback) {
   const bool has_fallback = !fallback.is_missing() && !fallback.is_none();
   for (const Value& key : path) {
+    rt.budget().Step();
     value = GetItem(rt, value, key);
     if (has_fallback && value.is_undefined()) value = fallback;
   }

@@ -63,6 +63,7 @@ class BraceFormatter {
 
   // "name.attribute[key]!r:spec"
   void AppendField(TextBuilder& out, std::string_view field, int levels) {
+    rt_.budget().Step();
     std::size_t end = 0;
     bool in_key = false;
     for (; end < field.size() && (in_key || (field[end] != '!' && field[end] != ':')); ++end) {
@@ -136,6 +137,7 @@ class BraceFormatter {
         Fail("Replacement index out of range for positional args tuple");
       return args_[static_cast<std::size_t>(index)];
     }
+    rt_.budget().Items(keyword_.size());
     const auto it = std::find_if(keyword_.begin(), keyword_.end(), [&](const auto& kw) { return kw.first == name; });
     if (it == keyword_.end()) Fail("format() has no argument '" + std::string(name) + "'");
     return it->second;

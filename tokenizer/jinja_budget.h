@@ -22,14 +22,17 @@ class Budget {
   /// One expression evaluated or statement run.
   void Step() { Spend(kUnitsPerStep); }
 
-  /// `n` list items visited or compared.
+  /// `n` list items copied.
   void Items(std::size_t n) { Spend(n); }
+
+  /// One value compared, hashed, printed, or asked of an iterator.
+  void Visit() { Spend(4); }
 
   /// `n` bytes copied or searched.
   void Bytes(std::size_t n) { Spend(n / 4); }
 
   /// `n` bytes of text handled one character at a time.
-  void Characters(std::size_t n) { Spend(n); }
+  void Characters(std::size_t n) { Spend(2 * n); }
 
   /// Whether one string may have `bytes` bytes.
   void CheckSize(std::size_t bytes) const;
@@ -63,7 +66,7 @@ class Budget {
   };
 
  private:
-  // A step is worth 64 list items, 256 bytes copied or 64 characters handled: about equal times.
+  // A step is worth 64 list items or 256 bytes copied, 16 values visited or 32 characters handled: about equal times.
   static constexpr std::size_t kUnitsPerStep = 64;
 
   void Spend(std::size_t units) {

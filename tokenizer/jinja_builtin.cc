@@ -63,6 +63,7 @@ std::int64_t Args::integer(std::size_t i) const {
 bool Args::truth_or(std::size_t i, bool fallback) const { return has(i) ? Truthy(values_[i]) : fallback; }
 
 Value Invoke(Runtime& rt, const Builtin& builtin, CallArgs call) {
+  rt.budget().Step();
   const std::size_t params = ParamCount(builtin);
   Args args;
   for (std::size_t i = 0; i < call.positional.size(); ++i) {

@@ -26,6 +26,7 @@ std::size_t Mix(std::size_t hash) {
 std::size_t HashOfText(std::string_view text) { return std::hash<std::string_view>{}(text); }
 
 std::size_t HashOf(Budget& budget, const Value& value) {
+  budget.Visit();
   switch (value.kind()) {
     case Kind::kString: {
       const std::string& text = value.as<StringObject>().text;
@@ -46,7 +47,7 @@ std::size_t HashOf(Budget& budget, const Value& value) {
       const Budget::Nested nested(budget);
       std::size_t hash = 0x345678;
       for (const Value& item : value.as<SequenceObject>().items) {
-        budget.Items(1);
+        budget.Visit();
         hash = Mix(hash * 1000003 + HashOf(budget, item));
       }
       return hash;
@@ -69,7 +70,7 @@ std::size_t DictMap::IndexOf(Budget& budget, std::size_t hash, Matches matches) 
     return kNone;
   }
   for (std::size_t slot = Slot(hash); table_[slot] >= 0; slot = Slot(slot + 1)) {
-    budget.Items(1);
+    budget.Visit();
     const auto index = static_cast<std::size_t>(table_[slot]);
     if (hashes_[index] == hash && matches(entries_[index].first)) return index;
   }

@@ -154,7 +154,7 @@ CallArgs Interpreter::EvalArgs(const ArgList& list, Activation& act, std::vector
   if (list.more_keyword == nullptr) return args;
   const Value more = Eval(*list.more_keyword, act);
   if (!more.is(Kind::kDict)) Fail("argument after ** must be a mapping, not " + std::string(TypeName(more)));
-  budget().Items(more.as<DictObject>().map.size());
+  budget().Items(more.as<DictObject>().map.size() * (1 + list.keyword.size()));
   for (const auto& [name, value] : more.as<DictObject>().map.entries()) {
     if (!name.is_string()) Fail("keywords must be strings");
     for (const auto& given : list.keyword) {

@@ -8,7 +8,8 @@ namespace quorum::tok::jinja {
 namespace {
 
 // Takes the keyword argument `name` out of `args`; kMissing if there is none.
-Value TakeKeyword(CallArgs& args, const std::string& name) {
+Value TakeKeyword(Budget& budget, CallArgs& args, const std::string& name) {
+  budget.Items(args.keyword.size());
   const auto it =
       std::find_if(args.keyword.begin(), args.keyword.end(), [&](const auto& kw) { return kw.first == name; });
   if (it == args.keyword.end()) return {};
@@ -28,10 +29,10 @@ Value Interpreter::CallMacro(const MacroObject& macro, CallArgs args) {
   const std::size_t params = body.params.size();
   for (std::size_t i = 0; i < params; ++i) {
     slot(body.params[i].slot) =
-        i < args.positional.size() ? std::move(args.positional[i]) : TakeKeyword(args, body.params[i].name);
+        i < args.positional.size() ? std::move(args.positional[i]) : TakeKeyword(budget(), args, body.params[i].name);
   }
   if (body.caller_slot >= 0) {
-    Value caller = TakeKeyword(args, "caller");
+    Value caller = TakeKeyword(budget(), args, "caller");
     slot(body.caller_slot) =
         caller.is_missing() || caller.is_none() ? MakeUndefined(heap(), "No caller defined") : std::move(caller);
   }

@@ -6,6 +6,15 @@
 #include "tokenizer/jinja_text.h"
 
 namespace quorum::tok::jinja {
+namespace {
+
+// What a call or filter block makes goes out as it is, so it must be a string.
+void AppendBlockResult(TextBuilder& out, const Value& result) {
+  if (!result.is_string()) Fail("expected a string from the block, not '" + std::string(TypeName(result)) + "'");
+  out.Append(TextOf(result));
+}
+
+}  // namespace
 
 Interpreter::Interpreter(const Program& program, Heap& heap, std::int64_t now_unix)
     : Runtime(heap, now_unix),
@@ -28,6 +37,7 @@ std::string Interpreter::Run(const std::vector<std::pair<std::string, Value>>& v
 }
 
 void Interpreter::EnterScope(const Scope& scope, Activation& act) {
+  budget().Items(scope.slots.size());  // for leaving it, too
   for (const ScopeLoad& load : scope.loads) {
     Value& slot = act.slots[static_cast<std::size_t>(load.slot)];
     switch (load.from) {
@@ -118,7 +128,7 @@ Interpreter::Flow Interpreter::ExecSetBlock(const SetBlockStmt& set, Activation&
 
 void Interpreter::ExecCallBlock(const CallBlockStmt& block, Activation& act, TextBuilder& out) {
   const Value caller(Kind::kMacro, heap().New<MacroObject>(block.caller, Ref<Activation>(&act)));
-  AppendStr(out, EvalCall(*block.call, act, caller));
+  AppendBlockResult(out, EvalCall(*block.call, act, caller));
 }
 
 Interpreter::Flow Interpreter::ExecFilterBlock(const FilterBlockStmt& block, Activation& act, TextBuilder& out) {
@@ -127,7 +137,7 @@ Interpreter::Flow Interpreter::ExecFilterBlock(const FilterBlockStmt& block, Act
   const Flow flow = Exec(block.body, act, text);
   if (flow != Flow::kNext) return flow;
   const Value value = Text(text.Take());
-  AppendStr(out, EvalFilter(static_cast<const FilterExpr&>(*block.filter), act, &value));
+  AppendBlockResult(out, EvalFilter(static_cast<const FilterExpr&>(*block.filter), act, &value));
   LeaveScope(block.scope, act);
   return Flow::kNext;
 }

@@ -8,6 +8,7 @@
 #include "tokenizer/jinja_iter.h"
 #include "tokenizer/jinja_math.h"
 #include "tokenizer/jinja_ops.h"
+#include "tokenizer/jinja_sort.h"
 #include "tokenizer/jinja_text.h"
 #include "tokenizer/jinja_unicode.h"
 
@@ -41,8 +42,8 @@ std::vector<Keyed> WithKeys(Runtime& rt, const Value& items, const std::vector<V
 
 // Stable; like Python, asks only which of two keys is less.
 void SortByKey(Runtime& rt, std::vector<Keyed>& keyed, bool reverse) {
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
-    rt.budget().Items(4);
+  StableSort(keyed, [&](const Keyed& a, const Keyed& b) {
+    rt.budget().Visit();
     return Compare(rt.budget(), CompareOp::kLt, reverse ? b.key : a.key, reverse ? a.key : b.key);
   });
 }
@@ -85,7 +86,7 @@ Value Join(Runtime& rt, Args& args) {
 Value ListFilter(Runtime& rt, Args& args) { return rt.List(ItemsFrom(rt.heap(), args[0])); }
 
 Value Sort(Runtime& rt, Args& args) {
-  const bool reverse = args.truth_or(1, false);
+  const bool reverse = args.integer_or(1, 0) != 0;
   const bool case_sensitive = args.truth_or(2, false);
   std::vector<std::vector<Value>> paths;  // "age,name" sorts by both
   if (args.has(3) && args[3].is_string()) {
@@ -171,10 +172,11 @@ Value DictSort(Runtime& rt, Args& args) {
   if (!args[0].is(Kind::kDict)) Fail("'" + std::string(TypeName(args[0])) + "' object has no attribute 'items'");
   std::vector<Keyed> keyed;
   for (const auto& [key, value] : args[0].as<DictObject>().map.entries()) {
+    rt.budget().Visit();
     const Value& part = by == "key" ? key : value;
     PushWithin(rt.budget(), keyed, Keyed{case_sensitive ? part : IgnoreCase(rt, part), rt.Tuple({key, value})});
   }
-  SortByKey(rt, keyed, args.truth_or(3, false));
+  SortByKey(rt, keyed, args.integer_or(3, 0) != 0);
   return ListOfItems(rt, std::move(keyed));
 }
 

@@ -30,7 +30,7 @@ Value Abs(Runtime& rt, Args& args) {
   return value.integer() < 0 ? Apply(rt, UnaryOp::kNegate, value) : Value::Int(value.integer());
 }
 
-Value Int(Runtime&, Args& args) {
+Value Int(Runtime& rt, Args& args) {
   const Value& value = args[0];
   const Value fallback = args.has(1) ? args[1] : Value::Int(0);
   if (value.is_undefined()) FailUndefined(value);
@@ -43,6 +43,7 @@ Value Int(Runtime&, Args& args) {
   }
   if (!value.is_string()) return fallback;
   const std::string& text = TextOf(value);
+  rt.budget().Characters(text.size());
   bool too_large = false;
   const std::int64_t base = args.integer_or(2, 10);
   if (const auto number = ParseInt(text, base < 0 || base > 36 ? 1 : static_cast<int>(base), &too_large)) {
@@ -53,13 +54,14 @@ Value Int(Runtime&, Args& args) {
   return number && std::isfinite(*number) ? Truncated(*number) : fallback;
 }
 
-Value Float(Runtime&, Args& args) {
+Value Float(Runtime& rt, Args& args) {
   const Value& value = args[0];
   const Value fallback = args.has(1) ? args[1] : Value::Float(0);
   if (value.is_undefined()) FailUndefined(value);
   if (value.is_number()) return Value::Float(value.number());
   if (value.is(Kind::kBigInt)) return Value::Float(static_cast<double>(value.big()));
   if (!value.is_string()) return fallback;
+  rt.budget().Characters(TextOf(value).size());
   const auto number = ParseFloat(TextOf(value));
   return number ? Value::Float(*number) : fallback;
 }
@@ -87,6 +89,7 @@ Value FileSizeFormat(Runtime& rt, Args& args) {
   if (args[0].is_number()) {
     bytes = args[0].number();
   } else {
+    rt.budget().Characters(args.text(0).size());
     const auto parsed = ParseFloat(args.text(0));
     if (!parsed) Fail("could not convert string to float");
     bytes = *parsed;

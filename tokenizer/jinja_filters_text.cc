@@ -105,6 +105,7 @@ Value Truncate(Runtime& rt, Args& args) {
   const std::int64_t have = RequireLength(args[0]);
   if (have <= length || have - length <= leeway) return args[0];
   const std::string& text = args.text(0);
+  rt.budget().Characters(text.size());
   std::string_view kept =
       std::string_view(text).substr(0, ByteOffset(text, static_cast<std::size_t>(length - end_length)));
   if (!args.truth_or(2, false)) kept = kept.substr(0, std::min(kept.rfind(' '), kept.size()));
@@ -154,6 +155,7 @@ Value Format(Runtime& rt, Args& args) {
 
 void AppendUrlQuoted(TextBuilder& out, std::string_view text, bool query) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
+  out.budget().Characters(text.size());
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     const bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');

@@ -29,6 +29,7 @@ Value Range(Runtime& rt, Args& args) {
 template <typename Target>
 void FillFrom(Runtime& rt, Args& args, Target& target) {
   if (args.has(0)) {
+    if (args[0].is_undefined()) FailUndefined(args[0]);
     if (args[0].is(Kind::kDict)) {
       for (const auto& [key, value] : args[0].as<DictObject>().map.entries()) target.Set(key, value);
     } else {

@@ -18,7 +18,7 @@ class IndexedIterator final : public IteratorObject {
 
   bool Next(Value* item) override {
     if (position_ >= count_) return false;
-    heap().budget().Items(1);
+    heap().budget().Visit();
     const std::int64_t index = backwards_ ? count_ - 1 - position_ : position_;
     ++position_;
     const auto i = static_cast<std::size_t>(index);
@@ -47,7 +47,7 @@ class TextIterator final : public IteratorObject {
   bool Next(Value* item) override {
     const std::string& text = TextOf(text_);
     if (position_ >= text.size()) return false;
-    heap().budget().Items(1);
+    heap().budget().Visit();
     const std::size_t begin = position_;
     DecodeAt(text, &position_);
     *item = MakeString(heap(), text.substr(begin, position_ - begin));
@@ -84,7 +84,7 @@ class LazyIterator final : public IteratorObject {
     if (!next_) return false;
     if (running_) Fail("generator already executing");
     const Budget::Nested nested(heap().budget());
-    heap().budget().Items(1);
+    heap().budget().Visit();
     running_ = true;
     const bool more = next_(item);  // if it throws, the rendering is over
     running_ = false;

@@ -1,9 +1,7 @@
 #include "tokenizer/jinja_json.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <string_view>
 #include <utility>
@@ -14,6 +12,7 @@
 #include "tokenizer/jinja_error.h"
 #include "tokenizer/jinja_number.h"
 #include "tokenizer/jinja_ops.h"
+#include "tokenizer/jinja_sort.h"
 #include "tokenizer/jinja_unicode.h"
 
 namespace quorum::tok::jinja {
@@ -37,7 +36,7 @@ class Writer {
   Writer(TextBuilder& out, const JsonStyle& style) : out_(out), style_(style) {}
 
   void Write(const Value& value) {
-    out_.budget().Items(1);
+    out_.budget().Visit();
     switch (value.kind()) {
       case Kind::kNone: out_.Append("null"); break;
       case Kind::kBool: out_.Append(value.boolean() ? "true" : "false"); break;
@@ -80,7 +79,7 @@ class Writer {
     std::vector<const DictMap::Entry*> entries;
     for (const DictMap::Entry& entry : map.entries()) entries.push_back(&entry);
     if (style_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(), [this](const DictMap::Entry* a, const DictMap::Entry* b) {
+      StableSort(entries, [this](const DictMap::Entry* a, const DictMap::Entry* b) {
         return Compare(out_.budget(), CompareOp::kLt, a->first, b->first);
       });
     }
@@ -147,9 +146,9 @@ class Writer {
   }
 
   void WriteUnit(char32_t unit) {
-    std::array<char, 16> buffer{};
-    std::snprintf(buffer.data(), buffer.size(), "\\u%04x", static_cast<unsigned>(unit));
-    out_.Append(buffer.data());
+    std::string escape = "\\u";
+    AppendHex(&escape, unit, 4);
+    out_.Append(escape);
   }
 
   TextBuilder& out_;
@@ -160,7 +159,7 @@ class Writer {
 }  // namespace
 
 Value FromJson(Heap& heap, const Json& json) {
-  heap.budget().Items(1);
+  heap.budget().Visit();
   switch (json.type()) {
     case Json::value_t::null: return Value::None();
     case Json::value_t::boolean: return Value::Bool(json.get<bool>());

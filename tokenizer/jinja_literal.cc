@@ -1,7 +1,5 @@
 #include "tokenizer/jinja_literal.h"
 
-#include <array>
-#include <cstdio>
 #include <utility>
 
 #include "tokenizer/jinja_error.h"
@@ -111,12 +109,7 @@ class Unescaper {
 
   // Jinja turns characters beyond ASCII into escapes before it resolves escapes; after a backslash theirs is taken
   // literally.
-  void Foreign(char32_t c) {
-    std::array<char, 16> buffer{};
-    const char* format = c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x";
-    std::snprintf(buffer.data(), buffer.size(), format, static_cast<unsigned>(c));
-    out_.append(buffer.data());
-  }
+  void Foreign(char32_t c) { AppendEscape(&out_, c); }
 
   void Append(char32_t c) {
     if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) {

@@ -31,7 +31,7 @@ Value Index(Runtime& rt, Args& args) {
   const std::int64_t end = std::min(bound(3, length), length);
   const std::vector<Value> items = ItemsFrom(rt.heap(), args[0]);
   for (std::int64_t i = bound(2, 0); i < end; ++i) {
-    rt.budget().Items(1);
+    rt.budget().Visit();
     if (Equal(rt.budget(), items[static_cast<std::size_t>(i)], args[1])) return Value::Int(i);
   }
   TextBuilder message(rt.budget());

@@ -54,7 +54,7 @@ Value Split(Runtime& rt, Args& args) { return SplitFrom(rt, args, false); }
 Value RSplit(Runtime& rt, Args& args) { return SplitFrom(rt, args, true); }
 
 Value SplitLinesMethod(Runtime& rt, Args& args) {
-  return ListOfTexts(rt, SplitLines(rt.budget(), args.text(0), args.truth_or(1, false)), IsMarkup(args[0]));
+  return ListOfTexts(rt, SplitLines(rt.budget(), args.text(0), args.integer_or(1, 0) != 0), IsMarkup(args[0]));
 }
 
 Value PartitionFrom(Runtime& rt, Args& args, bool right) {
@@ -138,6 +138,7 @@ Value ExpandTabs(Runtime& rt, Args& args) {
 Value RemovePrefix(Runtime& rt, Args& args) {
   const std::string& text = args.text(0);
   const std::string& prefix = args.text(1);
+  rt.budget().Bytes(prefix.size());
   if (text.compare(0, prefix.size(), prefix) != 0) return args[0];
   return rt.Text(text.substr(prefix.size()), IsMarkup(args[0]));
 }
@@ -145,6 +146,7 @@ Value RemovePrefix(Runtime& rt, Args& args) {
 Value RemoveSuffix(Runtime& rt, Args& args) {
   const std::string& text = args.text(0);
   const std::string& suffix = args.text(1);
+  rt.budget().Bytes(suffix.size());
   if (suffix.size() > text.size() || text.compare(text.size() - suffix.size(), suffix.size(), suffix) != 0)
     return args[0];
   return rt.Text(text.substr(0, text.size() - suffix.size()), IsMarkup(args[0]));

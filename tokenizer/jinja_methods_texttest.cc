@@ -69,10 +69,11 @@ Value Count(Runtime& rt, Args& args) {
   const Window window = WindowOf(rt, args, 2);
   if (window.empty) return Value::Int(0);
   const std::string_view part = text.substr(window.begin, window.end - window.begin);
+  rt.budget().Bytes(part.size());
   if (needle.empty()) return Value::Int(static_cast<std::int64_t>(CodepointCount(part)) + 1);
   std::int64_t count = 0;
   for (std::size_t at = 0; (at = FindBytes(rt.budget(), part, needle, at)) != kNotFound; at += needle.size()) {
-    rt.budget().Items(1);
+    rt.budget().Visit();
     ++count;
   }
   return Value::Int(count);
@@ -88,7 +89,7 @@ Value Affixed(Runtime& rt, Args& args, bool at_end) {
     if (!affix.is_string())
       Fail("the first argument must be str or a tuple of str, not " + std::string(TypeName(affix)));
     const std::string& wanted = TextOf(affix);
-    rt.budget().Items(1);
+    rt.budget().Visit();
     rt.budget().Bytes(wanted.size());
     if (window.empty || wanted.size() > part.size()) return false;
     return part.substr(at_end ? part.size() - wanted.size() : 0, wanted.size()) == wanted;

@@ -17,6 +17,21 @@ std::string_view Trimmed(std::string_view text) {
   return text;
 }
 
+// `text` with the decimal digits of all scripts as ASCII ones.
+std::string WithAsciiDigits(std::string_view text) {
+  std::string out;
+  for (std::size_t pos = 0; pos < text.size();) {
+    const std::size_t begin = pos;
+    const char32_t c = DecodeAt(text, &pos);
+    if (c >= 0x80 && IsDecimal(c)) {
+      out.push_back(static_cast<char>('0' + DecimalValue(c)));
+    } else {
+      out.append(text.substr(begin, pos - begin));
+    }
+  }
+  return out;
+}
+
 int DigitValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'z') return c - 'a' + 10;
@@ -111,7 +126,8 @@ std::string FormatFloat(double value, char style, int precision) {
 
 std::optional<std::int64_t> ParseInt(std::string_view text, int base, bool* too_large) {
   *too_large = false;
-  std::string_view digits = Trimmed(text);
+  const std::string ascii = WithAsciiDigits(Trimmed(text));
+  std::string_view digits = ascii;
   bool negative = false;
   if (!digits.empty() && (digits[0] == '-' || digits[0] == '+')) {
     negative = digits[0] == '-';
@@ -143,7 +159,8 @@ std::optional<std::int64_t> ParseInt(std::string_view text, int base, bool* too_
 }
 
 std::optional<double> ParseFloat(std::string_view text) {
-  std::string_view trimmed = Trimmed(text);
+  const std::string ascii = WithAsciiDigits(Trimmed(text));
+  std::string_view trimmed = ascii;
   bool negative = false;
   if (!trimmed.empty() && (trimmed[0] == '-' || trimmed[0] == '+')) {
     negative = trimmed[0] == '-';

@@ -1,5 +1,6 @@
 #include "tokenizer/jinja_objects.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "tokenizer/jinja_error.h"
@@ -73,7 +74,9 @@ MethodObject::MethodObject(Heap& heap, Value self_in, const Builtin* function_in
 Activation::Activation(Heap& heap, Ref<Activation> parent_in, std::size_t slot_count)
     : MutableObject(heap, sizeof(Activation) + slot_count * sizeof(Value)),
       parent(std::move(parent_in)),
-      slots(slot_count) {}
+      slots(slot_count) {
+  heap.budget().Items(slot_count);
+}
 
 void Activation::Clear() noexcept {
   parent = {};
@@ -155,31 +158,26 @@ Value MakeUndefined(Heap& heap, std::string message) {
 
 Value MakeIterator(const Ref<IteratorObject>& iterator) { return Value(Kind::kIterator, iterator); }
 
-void TextBuilder::Append(std::string_view text) {
-  Grow(text.size());
-  text_.append(text);
-}
-
 void TextBuilder::AppendRepeated(std::string_view text, std::size_t times) {
   if (text.empty() || times == 0) return;
   if (times > SIZE_MAX / 2 / text.size()) budget_.CheckSize(SIZE_MAX / 2);
-  Grow(text.size() * times);
+  const std::size_t more = text.size() * times;
+  if (more > text_.capacity() - text_.size()) Grow(more);
+  budget_.Bytes(more);
   for (std::size_t i = 0; i < times; ++i) text_.append(text);
 }
 
 std::string TextBuilder::Take() {
+  budget_.CheckSize(text_.size());
   budget_.Release(charged_);
   charged_ = 0;
   return std::exchange(text_, {});
 }
 
 void TextBuilder::Grow(std::size_t more) {
-  budget_.Bytes(more);
   const std::size_t size = text_.size() + more;
   budget_.CheckSize(size);
-  if (size <= text_.capacity()) return;
-  std::size_t capacity = text_.capacity() * 2;
-  if (capacity < size) capacity = size;
+  const std::size_t capacity = std::max(text_.capacity() * 2, size);
   budget_.Allocate(capacity - charged_);
   charged_ = capacity;
   text_.reserve(capacity);

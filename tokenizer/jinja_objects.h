@@ -177,7 +177,11 @@ class TextBuilder {
   TextBuilder(const TextBuilder&) = delete;
   TextBuilder& operator=(const TextBuilder&) = delete;
 
-  void Append(std::string_view text);
+  void Append(std::string_view text) {
+    budget_.Bytes(text.size());
+    if (text.size() > text_.capacity() - text_.size()) Grow(text.size());
+    text_.append(text);
+  }
   void Append(char c) { Append(std::string_view(&c, 1)); }
   void AppendRepeated(std::string_view text, std::size_t times);
 

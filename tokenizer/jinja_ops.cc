@@ -41,7 +41,7 @@ std::string_view Sign(CompareOp op) {
 
 bool EqualItems(Budget& budget, const std::vector<Value>& a, const std::vector<Value>& b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [&](const Value& x, const Value& y) {
-           budget.Items(1);
+           budget.Visit();
            return Equal(budget, x, y);
          });
 }
@@ -49,7 +49,7 @@ bool EqualItems(Budget& budget, const std::vector<Value>& a, const std::vector<V
 bool EqualDicts(Budget& budget, const DictMap& a, const DictMap& b) {
   if (a.size() != b.size()) return false;
   return std::all_of(a.entries().begin(), a.entries().end(), [&](const DictMap::Entry& entry) {
-    budget.Items(1);
+    budget.Visit();
     const Value* other = b.Find(budget, entry.first);
     return other != nullptr && Equal(budget, entry.second, *other);
   });
@@ -74,7 +74,7 @@ bool Order(Budget& budget, CompareOp op, const Value& a, const Value& b) {
     const std::vector<Value>& x = ItemsOf(a);
     const std::vector<Value>& y = ItemsOf(b);
     for (std::size_t i = 0; i < x.size() && i < y.size(); ++i) {
-      budget.Items(1);
+      budget.Visit();
       if (!Equal(budget, x[i], y[i])) return Order(budget, op, x[i], y[i]);
     }
     return Holds(op, x.size(), y.size());
@@ -238,7 +238,7 @@ bool Contains(Budget& budget, const Value& container, const Value& item) {
     case Kind::kList:
     case Kind::kTuple:
       return std::any_of(ItemsOf(container).begin(), ItemsOf(container).end(), [&](const Value& other) {
-        budget.Items(1);
+        budget.Visit();
         return Equal(budget, other, item);
       });
     case Kind::kUndefined: return false;
@@ -249,7 +249,7 @@ bool Contains(Budget& budget, const Value& container, const Value& item) {
   }
   const Ref<IteratorObject> iterator = Iterate(container.as<Object>().heap(), container);
   for (Value other; iterator->Next(&other);) {
-    budget.Items(1);
+    budget.Visit();
     if (Equal(budget, other, item)) return true;
   }
   return false;

@@ -408,6 +408,7 @@ ArgList ExpressionParser::ParseArgs() {
       ensure(args.more_keyword == nullptr);
       std::string name = Next().text;
       const auto same = [&](const auto& other) { return other.first == name; };
+      if (args.keyword.size() >= kMaxNames) FailAt(current().line, "too many keyword arguments");
       if (std::any_of(args.keyword.begin(), args.keyword.end(), same)) {
         FailAt(current().line, "keyword argument repeated: " + name);
       }

@@ -208,6 +208,7 @@ class TemplateParser : public ExpressionParser {
       const int line = current().line;
       MacroParam param;
       param.name = ParseNameTarget()->name;
+      if (macro->params.size() >= kMaxNames) FailAt(line, "too many parameters");
       const auto same = [&](const MacroParam& other) { return other.name == param.name; };
       if (std::any_of(macro->params.begin(), macro->params.end(), same)) {
         FailAt(line, "duplicate parameter '" + param.name + "'");

@@ -15,6 +15,9 @@ namespace quorum::tok::jinja {
 /// How deep expressions and blocks may be nested in a template's text.
 inline constexpr int kMaxSyntaxDepth = 200;
 
+/// How many keyword arguments a call, and parameters a macro, may have.
+inline constexpr std::size_t kMaxNames = 1000;
+
 /// Reads expressions. Failures carry a line and what was expected.
 class ExpressionParser {
  public:

@@ -96,6 +96,11 @@ class PercentFormatter {
   }
 
   void AppendConversion() {
+    if (Peek() == '%') {
+      ++pos_;
+      return out_.Append('%');
+    }
+    rt_.budget().Step();
     Conversion conversion;
     Value arg;
     if (Peek() == '(') arg = NamedArg();
@@ -122,10 +127,6 @@ class PercentFormatter {
     if (Peek() == 'h' || Peek() == 'l' || Peek() == 'L') ++pos_;
     conversion.type = Peek();
     ++pos_;
-    if (conversion.type == '%') {
-      out_.Append('%');
-      return;
-    }
     if (arg.is_missing()) arg = NextArg();
     AppendValue(conversion, arg);
   }

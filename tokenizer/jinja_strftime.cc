@@ -55,6 +55,7 @@ class TimeFormatter {
         out_.Append(format[i]);
         continue;
       }
+      out_.budget().Step();
       const std::size_t begin = i++;
       flag_ = 0;
       upper_ = false;

@@ -1,8 +1,5 @@
 #include "tokenizer/jinja_text.h"
 
-#include <array>
-#include <cstdio>
-
 #include "tokenizer/jinja_builtin.h"
 #include "tokenizer/jinja_macro.h"
 #include "tokenizer/jinja_number.h"
@@ -49,13 +46,6 @@ void AppendRange(TextBuilder& out, const RangeObject& range) {
   out.Append(')');
 }
 
-void AppendEscape(TextBuilder& out, char32_t c) {
-  std::array<char, 16> buffer{};
-  const char* format = c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x";
-  std::snprintf(buffer.data(), buffer.size(), format, static_cast<unsigned>(c));
-  out.Append(buffer.data());
-}
-
 }  // namespace
 
 void AppendStr(TextBuilder& out, const Value& value) {
@@ -67,7 +57,7 @@ void AppendStr(TextBuilder& out, const Value& value) {
 }
 
 void AppendRepr(TextBuilder& out, const Value& value) {
-  out.budget().Items(1);
+  out.budget().Visit();
   switch (value.kind()) {
     case Kind::kMissing:
     case Kind::kUndefined: out.Append("Undefined"); break;
@@ -163,7 +153,9 @@ void AppendQuoted(TextBuilder& out, std::string_view text, bool ascii) {
     } else if (c == '\t') {
       out.Append("\\t");
     } else if ((ascii && c >= 0x7F) || !IsPrintable(c)) {
-      AppendEscape(out, c);
+      std::string escape;
+      AppendEscape(&escape, c);
+      out.Append(escape);
     } else {
       out.Append(text.substr(begin, pos - begin));
     }
@@ -177,6 +169,7 @@ Value SoftStr(Heap& heap, const Value& value) {
 
 std::string EscapeHtml(Budget& budget, std::string_view text) {
   TextBuilder out(budget);
+  budget.Characters(text.size());
   std::size_t copied = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     std::string_view entity;

@@ -151,6 +151,16 @@ void AppendUtf8(std::string* out, char32_t c) {
   }
 }
 
+void AppendEscape(std::string* out, char32_t c) {
+  out->append(c < 0x100 ? "\\x" : c < 0x10000 ? "\\u" : "\\U");
+  AppendHex(out, c, c < 0x100 ? 2 : c < 0x10000 ? 4 : 8);
+}
+
+void AppendHex(std::string* out, char32_t value, int digits) {
+  for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4)
+    out->push_back("0123456789abcdef"[(value >> shift) & 0xFU]);
+}
+
 std::size_t CodepointCount(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return !IsContinuation(c); }));
 }
@@ -202,6 +212,12 @@ bool IsAlpha(char32_t c) {
 }
 
 bool IsDecimal(char32_t c) { return Category(c) == UTF8PROC_CATEGORY_ND; }
+int DecimalValue(char32_t c) {
+  int before = 0;  // every run of decimal digits in Unicode begins with a zero
+  while (IsDecimal(c - 1 - static_cast<char32_t>(before))) ++before;
+  return before % 10;
+}
+
 bool IsDigit(char32_t c) { return IsDecimal(c) || InRanges(kDigitNotDecimal, c); }
 
 bool IsNumeric(char32_t c) {

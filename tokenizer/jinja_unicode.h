@@ -16,6 +16,12 @@ char32_t DecodeAt(std::string_view text, std::size_t* pos);
 /// Appends `c` as UTF-8.
 void AppendUtf8(std::string* out, char32_t c);
 
+/// Appends `c` as Python escapes it: \x, \u or \U and hexadecimal digits.
+void AppendEscape(std::string* out, char32_t c);
+
+/// Appends the last `digits` hexadecimal digits of `value`.
+void AppendHex(std::string* out, char32_t value, int digits);
+
 /// How many code points `text` has.
 std::size_t CodepointCount(std::string_view text);
 
@@ -37,6 +43,9 @@ bool IsTitle(char32_t c);
 
 /// `\w` of Python's regular expressions.
 bool IsWord(char32_t c);
+
+/// 0 to 9 for a code point for which IsDecimal() holds.
+int DecimalValue(char32_t c);
 
 // May `c` begin, or continue, an identifier?
 bool IsIdentifierStart(char32_t c);

@@ -58,6 +58,14 @@ def test_chat(client, model):
     assert answer._request_id
 
 
+def test_a_prefix_is_computed_once(client, model):
+    messages = [{"role": "user", "content": "Say these numbers: " + " ".join(map(str, range(100)))}]
+    first = chat(client, model, messages=messages)
+    again = chat(client, model, messages=messages)
+    assert 0 < again.usage.prompt_tokens_details.cached_tokens <= again.usage.prompt_tokens
+    assert again.choices[0].message.content == first.choices[0].message.content
+
+
 def test_request_ids_are_echoed(client, model):
     raw = client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES, max_tokens=1,
                                                            extra_headers={"X-Request-Id": "my-id-1"})

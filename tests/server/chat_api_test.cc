@@ -99,7 +99,10 @@ TEST_CASE("With n choices every one begins in order, ends once, and usage counts
   CHECK(whole["usage"]["completion_tokens"] == 30);
 
   const auto stream = ParseEvents(
-      server.Post(kChat, TestService::ChatBody({{"n", 3}, {"stream", true}, {"stream_options", {{"include_usage", true}}}})).body);
+      server
+          .Post(kChat,
+                TestService::ChatBody({{"n", 3}, {"stream", true}, {"stream_options", {{"include_usage", true}}}}))
+          .body);
   std::vector<int> first;
   std::map<int, std::string> texts;
   std::map<int, int> roles, finishes;
@@ -233,14 +236,19 @@ TEST_CASE("A stop string takes its tokens' log-probabilities with it") {
 }
 
 TEST_CASE("Text that is not UTF-8 becomes U+FFFD, in a stream as in one piece, and a cut character too") {
-  TestService server({.reply = "a\xFF" "b\xE2\x82"});
+  TestService server({.reply = "a\xFF"
+                               "b\xE2\x82"});
   const json body = TestService::ChatBody();
-  CHECK(json::parse(server.Post(kChat, body).body)["choices"][0]["message"]["content"] == "a\xEF\xBF\xBD" "b\xEF\xBF\xBD");
+  CHECK(json::parse(server.Post(kChat, body).body)["choices"][0]["message"]["content"] ==
+        "a\xEF\xBF\xBD"
+        "b\xEF\xBF\xBD");
   std::string text;
   for (const json& chunk : ParseEvents(server.Post(kChat, TestService::ChatBody({{"stream", true}})).body).events) {
     text += chunk["choices"][0]["delta"].value("content", "");
   }
-  CHECK(text == "a\xEF\xBF\xBD" "b\xEF\xBF\xBD");
+  CHECK(text ==
+        "a\xEF\xBF\xBD"
+        "b\xEF\xBF\xBD");
 }
 
 TEST_CASE("Sampling with a seed is repeatable, its choices differ, and no seed is random") {
@@ -264,9 +272,11 @@ TEST_CASE("Sampling with a seed is repeatable, its choices differ, and no seed i
 
 TEST_CASE("logit_bias bans and forces") {
   TestService server;
-  const json banned = json::parse(server.Post(kChat, TestService::ChatBody({{"logit_bias", {{"259", -100}}}, {"max_tokens", 1}})).body);
+  const json banned =
+      json::parse(server.Post(kChat, TestService::ChatBody({{"logit_bias", {{"259", -100}}}, {"max_tokens", 1}})).body);
   CHECK(banned["choices"][0]["message"]["content"] != "Hello");
-  const json forced = json::parse(server.Post(kChat, TestService::ChatBody({{"logit_bias", {{"90", 100}}}, {"max_tokens", 3}})).body);
+  const json forced =
+      json::parse(server.Post(kChat, TestService::ChatBody({{"logit_bias", {{"90", 100}}}, {"max_tokens", 3}})).body);
   CHECK(forced["choices"][0]["message"]["content"] == "ZZZ");
 }
 
@@ -346,6 +356,7 @@ TEST_CASE("A prompt over the context is 400 context_length_exceeded with both co
     CHECK(response.status == 400);
     const json error = json::parse(response.body)["error"];
     CHECK(error["code"] == "context_length_exceeded");
+    CHECK(error["param"] == "messages");
     const std::string message = error["message"];
     CHECK(message.find("64") != std::string::npos);
     CHECK(message.find("119") != std::string::npos);
@@ -358,14 +369,22 @@ TEST_CASE("A prompt over the context is 400 context_length_exceeded with both co
 
 TEST_CASE("Nulls are absent, and fields that are not honoured are named") {
   TestService server;
-  const auto nulls = server.Post(kChat, TestService::ChatBody({{"temperature", nullptr}, {"n", nullptr}, {"stop", nullptr},
-                                                                {"tools", nullptr}, {"seed", nullptr}, {"user", nullptr},
-                                                                {"response_format", nullptr}, {"logprobs", nullptr}}));
+  const auto nulls = server.Post(kChat, TestService::ChatBody({{"temperature", nullptr},
+                                                               {"n", nullptr},
+                                                               {"stop", nullptr},
+                                                               {"tools", nullptr},
+                                                               {"seed", nullptr},
+                                                               {"user", nullptr},
+                                                               {"response_format", nullptr},
+                                                               {"logprobs", nullptr}}));
   CHECK(nulls.status == 200);
   CHECK(nulls.Header("x-quorum-ignored").empty());
 
   const auto named = server.Post(
-      kChat, TestService::ChatBody({{"user", "me"}, {"store", false}, {"weird\r\nfield", 1}, {"model", "gpt-9"},
+      kChat, TestService::ChatBody({{"user", "me"},
+                                    {"store", false},
+                                    {"weird\r\nfield", 1},
+                                    {"model", "gpt-9"},
                                     {"stream_options", {{"include_usage", true}}},
                                     {"messages", {{{"role", "user"}, {"content", "Hi"}, {"mood", "gay"}}}}}));
   CHECK(named.status == 200);
@@ -384,11 +403,14 @@ TEST_CASE("Messages: parts are joined, developer is system, tool results and cal
     return text;
   };
   CHECK(prompt_tokens({{{"role", "developer"}, {"content", "Be brief"}},
-                       {{"role", "user"}, {"content", {{{"type", "text"}, {"text", "a"}}, {{"type", "text"}, {"text", "b"}}}}}}) ==
+                       {{"role", "user"},
+                        {"content", {{{"type", "text"}, {"text", "a"}}, {{"type", "text"}, {"text", "b"}}}}}}) ==
         "<|im_start|>system\nBe brief<|im_end|>\n<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n");
   CHECK(prompt_tokens({{{"role", "user"}, {"content", "x"}},
-                       {{"role", "assistant"}, {"content", nullptr},
-                        {"tool_calls", {{{"id", "c1"}, {"type", "function"}, {"function", {{"name", "f"}, {"arguments", "{}"}}}}}}},
+                       {{"role", "assistant"},
+                        {"content", nullptr},
+                        {"tool_calls",
+                         {{{"id", "c1"}, {"type", "function"}, {"function", {{"name", "f"}, {"arguments", "{}"}}}}}}},
                        {{"role", "tool"}, {"tool_call_id", "c1"}, {"content", "5"}}}) ==
         "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n<|im_start|>tool\n5<|im_end|>\n"
         "<|im_start|>assistant\n");
@@ -413,7 +435,8 @@ TEST_CASE("Control tokens in messages stay text: a user cannot end the turn") {
 
 TEST_CASE("Tools reach the template; calls cannot be demanded yet") {
   TestService server;
-  const json tools = {{{"type", "function"}, {"function", {{"name", "get_time"}, {"parameters", {{"type", "object"}}}}}}};
+  const json tools = {
+      {{"type", "function"}, {"function", {{"name", "get_time"}, {"parameters", {{"type", "object"}}}}}}};
   for (const char* choice : {"auto", "none"}) {
     const auto response = server.Post(kChat, TestService::ChatBody({{"tools", tools}, {"tool_choice", choice}}));
     CHECK(response.status == 200);
@@ -428,7 +451,8 @@ TEST_CASE("Tools reach the template; calls cannot be demanded yet") {
 
 TEST_CASE("A template's own complaint is the client's error, and no template is one too") {
   TestService server;
-  const auto refused = server.Post(kChat, TestService::ChatBody({{"messages", {{{"role", "user"}, {"content", "REFUSE"}}}}}));
+  const auto refused =
+      server.Post(kChat, TestService::ChatBody({{"messages", {{{"role", "user"}, {"content", "REFUSE"}}}}}));
   CHECK(refused.status == 400);
   CHECK(json::parse(refused.body)["error"]["code"] == "chat_template_error");
   CHECK(refused.body.find("only polite messages") != std::string::npos);
@@ -444,10 +468,24 @@ TEST_CASE("A template's own complaint is the client's error, and no template is 
 TEST_CASE("Bodies that are no request are refused before anything is done with them") {
   TestService server;
   const auto text = GENERATE(values<std::string>({
-      "", "{", "[]", "null", "\"x\"", "5", "{\"messages\": NaN}", "{\"temperature\": 1e999, \"messages\": []}",
-      "\xEF\xBB\xBF{}", "{\"a\": \"\\ud800\"}", "{\"a\": \"\xFF\"}", "{\"a\": \"x\\u0000y\"}", "{} trailing",
-      "{\"a\": 1,}", "{'a': 1}", "// comment\n{}",
-      std::string(100'000, '[').c_str(), ("{\"messages\":" + std::string(65, '[') + std::string(65, ']') + "}").c_str(),
+      "",
+      "{",
+      "[]",
+      "null",
+      "\"x\"",
+      "5",
+      "{\"messages\": NaN}",
+      "{\"temperature\": 1e999, \"messages\": []}",
+      "\xEF\xBB\xBF{}",
+      "{\"a\": \"\\ud800\"}",
+      "{\"a\": \"\xFF\"}",
+      "{\"a\": \"x\\u0000y\"}",
+      "{} trailing",
+      "{\"a\": 1,}",
+      "{'a': 1}",
+      "// comment\n{}",
+      std::string(100'000, '[').c_str(),
+      ("{\"messages\":" + std::string(65, '[') + std::string(65, ']') + "}").c_str(),
   }));
   CAPTURE(text.substr(0, 60));
   const auto response = server.PostText(kChat, text);

@@ -57,8 +57,12 @@ TEST_CASE("A raw prompt may hold control tokens") {
 
 TEST_CASE("Streams of several prompts carry every choice whole") {
   TestService server;
-  const auto response = server.Post(kCompletions, {{"prompt", {"a", "b"}}, {"n", 2}, {"stream", true}, {"temperature", 0},
-                                                   {"max_tokens", 100}, {"echo", true},
+  const auto response = server.Post(kCompletions, {{"prompt", {"a", "b"}},
+                                                   {"n", 2},
+                                                   {"stream", true},
+                                                   {"temperature", 0},
+                                                   {"max_tokens", 100},
+                                                   {"echo", true},
                                                    {"stream_options", {{"include_usage", true}}}});
   const EventStream stream = ParseEvents(response.body);
   CHECK(stream.done);
@@ -73,7 +77,8 @@ TEST_CASE("Streams of several prompts carry every choice whole") {
       finishes[choice["index"]] += choice["finish_reason"].is_null() ? 0 : 1;
     }
   }
-  CHECK(texts == std::map<int, std::string>{{0, "aHello, world!"}, {1, "aHello, world!"}, {2, "bHello, world!"}, {3, "bHello, world!"}});
+  CHECK(texts == std::map<int, std::string>{
+                     {0, "aHello, world!"}, {1, "aHello, world!"}, {2, "bHello, world!"}, {3, "bHello, world!"}});
   CHECK(finishes == std::map<int, int>{{0, 1}, {1, 1}, {2, 1}, {3, 1}});
   CHECK(stream.events.back()["usage"]["completion_tokens"] == 40);
   CHECK(stream.events.back()["choices"].empty());
@@ -92,8 +97,14 @@ TEST_CASE("Log-probabilities: four lists of one length, offsets in characters, n
   const json zero = Completion(server, {{"prompt", "x"}, {"logprobs", 0}})["choices"][0]["logprobs"];
   CHECK(zero["top_logprobs"][1].size() == 1);  // the token itself
 
-  const json echo = Completion(server, {{"prompt", "\xC3\xA9" "b"}, {"logprobs", 1}, {"echo", true}})["choices"][0];
-  CHECK(echo["text"] == "\xC3\xA9" "bHello!");
+  const json echo = Completion(server, {{"prompt",
+                                         "\xC3\xA9"
+                                         "b"},
+                                        {"logprobs", 1},
+                                        {"echo", true}})["choices"][0];
+  CHECK(echo["text"] ==
+        "\xC3\xA9"
+        "bHello!");
   const json& scores = echo["logprobs"];
   CHECK(scores["tokens"] == json({"bytes:\\xc3", "bytes:\\xa9", "b", "Hello", "!"}));
   CHECK(scores["token_logprobs"][0].is_null());
@@ -109,9 +120,17 @@ TEST_CASE("Log-probabilities: four lists of one length, offsets in characters, n
   CHECK(scored["usage"]["completion_tokens"] == 0);
 
   // The same lists from a stream.
-  const auto response = server.Post(kCompletions, {{"prompt", "\xC3\xA9" "b"}, {"logprobs", 1}, {"echo", true}, {"stream", true},
+  const auto response = server.Post(kCompletions, {{"prompt",
+                                                    "\xC3\xA9"
+                                                    "b"},
+                                                   {"logprobs", 1},
+                                                   {"echo", true},
+                                                   {"stream", true},
                                                    {"temperature", 0}});
-  json lists = {{"tokens", json::array()}, {"token_logprobs", json::array()}, {"top_logprobs", json::array()}, {"text_offset", json::array()}};
+  json lists = {{"tokens", json::array()},
+                {"token_logprobs", json::array()},
+                {"top_logprobs", json::array()},
+                {"text_offset", json::array()}};
   for (const json& chunk : ParseEvents(response.body).events) {
     const json& part = chunk["choices"][0]["logprobs"];
     if (part.is_null()) continue;
@@ -122,7 +141,10 @@ TEST_CASE("Log-probabilities: four lists of one length, offsets in characters, n
 
 TEST_CASE("return_tokens_as_token_ids names every generated token, the end of generation too") {
   TestService server;
-  const json scores = Completion(server, {{"prompt", json::array({1, 2})}, {"logprobs", 0}, {"echo", true}, {"max_tokens", 3},
+  const json scores = Completion(server, {{"prompt", json::array({1, 2})},
+                                          {"logprobs", 0},
+                                          {"echo", true},
+                                          {"max_tokens", 3},
                                           {"return_tokens_as_token_ids", true}})["choices"][0]["logprobs"];
   CHECK(scores["tokens"] == json({"token_id:1", "token_id:2", "token_id:259", "token_id:44", "token_id:32"}));
   CHECK(scores["top_logprobs"][1].contains("token_id:2"));
@@ -200,7 +222,12 @@ TEST_CASE("Tokenizing there and back, in llama.cpp's and in vLLM's form") {
   CHECK(back["content"] == text);
   const json unparsed = json::parse(server.Post("/tokenize", {{"content", text}, {"parse_special", false}}).body);
   CHECK(unparsed["count"].get<int>() == plain["count"].get<int>() + 9);
-  const json pieces = json::parse(server.Post("/tokenize", {{"content", "\xC3\xA9" "a"}, {"with_pieces", true}}).body)["tokens"];
+  const json pieces = json::parse(server
+                                      .Post("/tokenize", {{"content",
+                                                           "\xC3\xA9"
+                                                           "a"},
+                                                          {"with_pieces", true}})
+                                      .body)["tokens"];
   CHECK(pieces[0] == json({{"id", pieces[0]["id"]}, {"piece", {0xC3}}}));
   CHECK(pieces[2]["piece"] == "a");
   CHECK(server.Post("/tokenize", {{"content", "a"}, {"prompt", "b"}}).status == 400);

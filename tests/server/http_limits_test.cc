@@ -165,7 +165,7 @@ TEST_CASE("An exception becomes a 500 in OpenAI's shape that tells nothing of it
 TEST_CASE("What is malformed or ambiguous is refused and never handled") {
   Probe probe;
   const auto [text, status] = GENERATE(table<std::string, int>({
-      {"GET / HTTP/1.1\r\n\r\n", 400},                                                            // no Host
+      {"GET / HTTP/1.1\r\n\r\n", 400},  // no Host
       {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
       {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505},
       {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
@@ -176,11 +176,11 @@ TEST_CASE("What is malformed or ambiguous is refused and never handled") {
       {"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
       {"GET /%0d%0aX:y HTTP/1.1\r\nHost: a\r\n\r\n", 400},
       {"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
-      {"\x16\x03\x01\x02", 400},                                                                  // TLS hello
-      {"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400},                                        // space before colon
+      {"\x16\x03\x01\x02", 400},                            // TLS hello
+      {"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400},  // space before colon
       {"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n folded\r\n\r\n", 400},
-      {"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400},                                           // bare LF
-      {"GET / HTTP/1.1\r\nHost: a\r\nX: y\rZ: z\r\n\r\n", 400},                                   // bare CR
+      {"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", 400},          // bare LF
+      {"GET / HTTP/1.1\r\nHost: a\r\nX: y\rZ: z\r\n\r\n", 400},  // bare CR
       {"GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", 400},
@@ -189,7 +189,8 @@ TEST_CASE("What is malformed or ambiguous is refused and never handled") {
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nx", 400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
-      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       400},
       {"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", 415},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx", 415},
@@ -294,9 +295,9 @@ TEST_CASE("Chunked bodies: sizes are hex digits only, extensions and trailers ar
   CHECK(good.Read().body == "abc0123456789");
   CHECK(good.Read().body == "/next");
 
-  for (const std::string bad : {"0x3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n", "-3\r\nabc\r\n",
-                                "\r\nabc\r\n", "zz\r\n", "3\r\nabcd\r\n0\r\n\r\n", "fffffffffffffffff\r\nabc",
-                                "3\nabc\n0\n\n"}) {
+  for (const std::string bad :
+       {"0x3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n", "-3\r\nabc\r\n", "\r\nabc\r\n",
+        "zz\r\n", "3\r\nabcd\r\n0\r\n\r\n", "fffffffffffffffff\r\nabc", "3\nabc\n0\n\n"}) {
     CAPTURE(bad);
     RawClient client(probe.port());
     client.Send(head + bad + std::string(300, 'z') + RequestText("GET", "/smuggled"));

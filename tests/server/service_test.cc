@@ -1,4 +1,5 @@
-// What holds for every route: readiness, keys, origins, methods, metrics; and clients that leave, wait or come too many.
+// What holds for every route: readiness, keys, origins, methods, metrics; and clients that leave, wait or come too
+// many.
 #include <chrono>
 #include <memory>
 #include <string>
@@ -43,7 +44,8 @@ TEST_CASE("Models are listed and found by name, however the name is encoded") {
 
 TEST_CASE("Unknown paths and wrong methods are JSON; OPTIONS is answered") {
   TestService server;
-  for (const char* path : {"/v1", "/chat/completions", "/v1/models/", "/health/", "/v1/chat/completions/x", "/%2e%2e/etc"}) {
+  for (const char* path :
+       {"/v1", "/chat/completions", "/v1/models/", "/health/", "/v1/chat/completions/x", "/%2e%2e/etc"}) {
     const auto response = server.Get(path);
     CHECK(response.status == 404);
     CHECK(json::parse(response.body)["error"]["type"] == "not_found_error");
@@ -288,14 +290,13 @@ TEST_CASE("Metrics are in Prometheus' text form and count what happened") {
   server.Get("/evil\"path");
   const auto response = server.Get("/metrics");
   CHECK(response.Header("content-type").find("text/plain; version=0.0.4") == 0);
-  for (const char* line : {"quorum_http_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1",
-                           "quorum_http_requests_total{route=\"/v1/chat/completions\",status=\"400\"} 1",
-                           "quorum_http_requests_total{route=\"other\",status=\"404\"} 1",
-                           "quorum_generations_total 1", "quorum_generations_finished_total 1",
-                           "quorum_prompt_tokens_total 21", "quorum_generated_tokens_total 10",
-                           "quorum_running_sequences 0", "quorum_kv_pages 256",
-                           "quorum_time_to_first_token_seconds_count 1", "quorum_inter_token_seconds_count 9",
-                           "quorum_generation_seconds_count 1"}) {
+  for (const char* line :
+       {"quorum_http_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1",
+        "quorum_http_requests_total{route=\"/v1/chat/completions\",status=\"400\"} 1",
+        "quorum_http_requests_total{route=\"other\",status=\"404\"} 1", "quorum_generations_total 1",
+        "quorum_generations_finished_total 1", "quorum_prompt_tokens_total 21", "quorum_generated_tokens_total 10",
+        "quorum_running_sequences 0", "quorum_kv_pages 256", "quorum_time_to_first_token_seconds_count 1",
+        "quorum_inter_token_seconds_count 9", "quorum_generation_seconds_count 1"}) {
     CAPTURE(line);
     CHECK(response.body.find(std::string(line) + "\n") != std::string::npos);
   }

@@ -115,7 +115,11 @@ EventStream ParseEvents(const std::string& body) {
 TestService::TestService(TestServiceOptions options)
     : options_(std::move(options)),
       tokenizer_(ByteTokenizer()),
-      model_({.vocab = kByteVocab, .context = options_.context, .pages = 256, .max_step_tokens = 512, .max_step_logits = 64}) {
+      model_({.vocab = kByteVocab,
+              .context = options_.context,
+              .pages = 256,
+              .max_step_tokens = 512,
+              .max_step_logits = 64}) {
   model_.logits = FakeReply(*tokenizer_, options_.reply);
   model_.before_step = [this](std::span<const engine::StepSlice>) -> Status {
     ++steps;
@@ -149,7 +153,8 @@ void TestService::Load() {
   service_->SetModel(std::move(served));
 }
 
-server::RawResponse TestService::PostText(std::string_view path, std::string_view body, std::string_view headers) const {
+server::RawResponse TestService::PostText(std::string_view path, std::string_view body,
+                                          std::string_view headers) const {
   return server::Fetch(port(), "POST", path, body, headers);
 }
 

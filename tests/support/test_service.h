@@ -50,8 +50,8 @@ FakeModel::Logits FakeReply(const tok::Tokenizer& tokenizer, const std::string& 
 struct EventStream {
   std::vector<json> events;
   int comments = 0;
-  bool done = false;     // data: [DONE] came
-  bool ordered = true;   // and nothing after it
+  bool done = false;    // data: [DONE] came
+  bool ordered = true;  // and nothing after it
 };
 EventStream ParseEvents(const std::string& body);
 
