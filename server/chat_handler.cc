@@ -176,7 +176,7 @@ HttpResponse HandleChat(const ApiContext& context, HttpRequest& http) {
   if (!begun.ok()) return ApiError(context, begun.error());
   const std::shared_ptr<Chat> chat = *begun;
   const std::string& asked = chat->request.generation.model;
-  if (!asked.empty() && asked != context.model->id) ignored.push_back("model");
+  if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
   HttpResponse response = chat->request.generation.stream
                               ? SseResponse([chat](StreamWriter& out) { Stream(*chat, out); })
                               : Collect(*chat, http.client_gone);

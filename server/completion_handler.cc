@@ -235,7 +235,7 @@ HttpResponse HandleCompletion(const ApiContext& context, HttpRequest& http) {
   const std::shared_ptr<Completion> run = *begun;
   std::vector<std::string> ignored = run->request.generation.ignored;
   const std::string& asked = run->request.generation.model;
-  if (!asked.empty() && asked != context.model->id) ignored.push_back("model");
+  if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
   HttpResponse response = run->request.generation.stream ? SseResponse([run](StreamWriter& out) { Stream(*run, out); })
                                                          : Collect(*run, http.client_gone);
   SetIgnored(response, ignored);

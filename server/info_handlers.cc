@@ -102,7 +102,7 @@ HttpResponse HandleModels(const ApiContext& context) {
 }
 
 HttpResponse HandleModel(const ApiContext& context, std::string_view id) {
-  if (id != context.model->id) {
+  if (!context.model->Answers(id)) {
     return ErrorResponse(
         404,
         fmt::format("the model '{}' does not exist; this server has '{}'", tok::SanitizeUtf8(id), context.model->id),

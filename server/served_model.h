@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "engine/engine.h"
 #include "server/control_tokens.h"
@@ -22,6 +23,9 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   ControlTokens control_tokens;
   std::size_t longest_token = 1;  // bytes
+
+  /// Whether `name` asks for this model: its id, or "default".
+  bool Answers(std::string_view name) const { return name == id || name == "default"; }
 
   /// Fills what follows from the tokenizer.
   void IndexTokenizer();

@@ -34,7 +34,7 @@ TEST_CASE("Models are listed and found by name, however the name is encoded") {
   CHECK(model["object"] == "model");
   CHECK(model["created"] == 1234567);
   CHECK(model["owned_by"] == "quorum");
-  for (const char* path : {"/v1/models/test/model:1", "/v1/models/test%2Fmodel%3A1", "/v1/models/test%2fmodel:1"}) {
+  for (const char* path : {"/v1/models/default", "/v1/models/test/model:1", "/v1/models/test%2Fmodel%3A1", "/v1/models/test%2fmodel:1"}) {
     CHECK(json::parse(server.Get(path).body) == model);
   }
   const auto missing = server.Get("/v1/models/other");
