@@ -19,7 +19,8 @@ struct TemplateBudget {
   int depth = 200;                            // nesting of calls and expressions
 };
 
-/// What a template sees. JSON documents are passed as JSON values.
+/// What a template sees. JSON documents are passed as JSON values. As transformers does, a message with reasoning under
+/// one of the names reasoning_content, thinking and reasoning gets it under the first two.
 struct TemplateInput {
   const nlohmann::ordered_json* messages = nullptr;   // array of {role, content, ...}; required
   const nlohmann::ordered_json* tools = nullptr;      // array, or null for none
