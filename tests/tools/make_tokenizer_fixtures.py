@@ -20,25 +20,46 @@ import tokenizer_lib as lib
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 OUT = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer"
-VERSIONS = {"tokenizers": tokenizers.__version__, "sentencepiece": sentencepiece.__version__,
-            "unicode": unicodedata.unidata_version}
+VERSIONS = {
+    "tokenizers": tokenizers.__version__,
+    "sentencepiece": sentencepiece.__version__,
+    "unicode": unicodedata.unidata_version,
+}
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-          r"|\s+(?!\S)|\s+")
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
 QWEN2 = LLAMA3.replace("{1,3}", "")
-O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-         r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-         r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 TEKKEN = O200K.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "")
-KIMI = (r"[\p{Han}]+|" + O200K.replace(r"\p{Lo}\p{M}]", r"\p{Lo}\p{M}&&[^\p{Han}]]").replace("[\\r\\n/]*", "[\\r\\n]*"))
-DEEPSEEK3 = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^" "\r\n" r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-             r"| ?[\p{P}\p{S}]+[" "\r\n" r"]*|\s*[" "\r\n" r"]+|\s+(?!\S)|\s+")
-BAILING = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+")
+KIMI = r"[\p{Han}]+|" + O200K.replace(r"\p{Lo}\p{M}]", r"\p{Lo}\p{M}&&[^\p{Han}]]").replace("[\\r\\n/]*", "[\\r\\n]*")
+DEEPSEEK3 = (
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^"
+    "\r\n"
+    r"\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+["
+    "\r\n"
+    r"]*|\s*["
+    "\r\n"
+    r"]+|\s+(?!\S)|\s+"
+)
+BAILING = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 # Names of GGUF pre-tokenizers and the patterns of the models' tokenizer.json, applied one after the other.
 PRE_TOKENIZERS = {
-    "gpt-2": [GPT2], "smollm": [r"\p{N}", GPT2], "llama-bpe": [LLAMA3], "qwen2": [QWEN2], "gpt-4o": [O200K],
-    "tekken": [TEKKEN], "kimi-k2": [KIMI], "bailingmoe": [BAILING],
+    "gpt-2": [GPT2],
+    "smollm": [r"\p{N}", GPT2],
+    "llama-bpe": [LLAMA3],
+    "qwen2": [QWEN2],
+    "gpt-4o": [O200K],
+    "tekken": [TEKKEN],
+    "kimi-k2": [KIMI],
+    "bailingmoe": [BAILING],
     "deepseek-v3": [r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK3],
     "deepseek-coder": ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+", r"\p{N}"],
     "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
@@ -47,16 +68,52 @@ PRE_TOKENIZERS = {
 
 # Oniguruma's syntax where PCRE2's differs, each with a text that tells.
 SYNTAX = [
-    (r"\s+", "a b\u180ec\u0085d\u2028e\u200bf\u3000"), (r"\S+", "a b\u180ec\u0085d"), (r"[\S]+", "a \u3000b\u180e"),
-    (r"[^\S\n]+", "a \n \t\u00a0b"), (r"\w+", "ⓐ²x_Ⅷ٣‿\u200dªe\u0301-🅰"), (r"\W+", "a, b\u200d·c"), (r"[\w.]+", "a.b c"),
-    (r"\d+", "12٣४a½"), (r"\D+", "a12b"), (r"\h+", "xyzabc09GF"), (r"\H+", "xyzabc09GF"), (r"\bab\b", "ab cab ab. é"),
-    (r"\Bb", "ab b bb"), (r"\v", "a\x0bb\nc"), (r"a$", "a\nb a"), (r"^b", "a\nb\nb"), (r"\Aa", "a\na"), (r"b\z", "b\nb"),
-    (r"b\Z", "b\nb\n"), (r".", "a\nb\r\u0085\u2028"), (r"(?m:.)", "a\nb"), (r"a{,2}", "aaaaa b"), (r"x{a", "x{a xa"),
-    (r"a{2}", "aaaaa"), (r"a{1,2}?", "aaa"), (r"a++b", "aaab"), (r"(?>a|ab)c", "abc ac"), (r"(?i)A|b", "aBAb"),
-    (r"(?i:'s|'k)", "'ſ 'S '\u212a"), (r"(?-i:a)", "aA"), (r"[\p{L}&&[^b]]+", "abcé1"), (r"[\p{Lu}\p{N}&&[^\p{Han}A]]+", "ABC12漢"),
-    (r"\p{Han}+", "abc漢字々、〇"), (r"\P{L}+", "ab12"), (r"\p{^L}+", "ab12"), (r"[^\p{L}\P{N}]+", "ab12²"), (r"\u2581\x{e9}\x41", "▁éA"),
-    (r"(?=b)", "abab"), (r"(?<=a)b|(?<!a)c", "ab ac c"), (r"\n\r\t\f\a\e|\/\-\_\é", "\n\r\t\f\a\x1b /-_é"), (r"[]a]+", "x]a"),
-    (r"[a\]\-]+", "a]-b"), (r"[a-]+", "a-b"), (r"(a)(b)?", "ab a"), ("[\u4e00-\u9fa5]+", "a一b"), (r"#[^#]*#", "a#b c#d"),
+    (r"\s+", "a b\u180ec\u0085d\u2028e\u200bf\u3000"),
+    (r"\S+", "a b\u180ec\u0085d"),
+    (r"[\S]+", "a \u3000b\u180e"),
+    (r"[^\S\n]+", "a \n \t\u00a0b"),
+    (r"\w+", "ⓐ²x_Ⅷ٣‿\u200dªe\u0301-🅰"),
+    (r"\W+", "a, b\u200d·c"),
+    (r"[\w.]+", "a.b c"),
+    (r"\d+", "12٣४a½"),
+    (r"\D+", "a12b"),
+    (r"\h+", "xyzabc09GF"),
+    (r"\H+", "xyzabc09GF"),
+    (r"\bab\b", "ab cab ab. é"),
+    (r"\Bb", "ab b bb"),
+    (r"\v", "a\x0bb\nc"),
+    (r"a$", "a\nb a"),
+    (r"^b", "a\nb\nb"),
+    (r"\Aa", "a\na"),
+    (r"b\z", "b\nb"),
+    (r"b\Z", "b\nb\n"),
+    (r".", "a\nb\r\u0085\u2028"),
+    (r"(?m:.)", "a\nb"),
+    (r"a{,2}", "aaaaa b"),
+    (r"x{a", "x{a xa"),
+    (r"a{2}", "aaaaa"),
+    (r"a{1,2}?", "aaa"),
+    (r"a++b", "aaab"),
+    (r"(?>a|ab)c", "abc ac"),
+    (r"(?i)A|b", "aBAb"),
+    (r"(?i:'s|'k)", "'ſ 'S '\u212a"),
+    (r"(?-i:a)", "aA"),
+    (r"[\p{L}&&[^b]]+", "abcé1"),
+    (r"[\p{Lu}\p{N}&&[^\p{Han}A]]+", "ABC12漢"),
+    (r"\p{Han}+", "abc漢字々、〇"),
+    (r"\P{L}+", "ab12"),
+    (r"\p{^L}+", "ab12"),
+    (r"[^\p{L}\P{N}]+", "ab12²"),
+    (r"\u2581\x{e9}\x41", "▁éA"),
+    (r"(?=b)", "abab"),
+    (r"(?<=a)b|(?<!a)c", "ab ac c"),
+    (r"\n\r\t\f\a\e|\/\-\_\é", "\n\r\t\f\a\x1b /-_é"),
+    (r"[]a]+", "x]a"),
+    (r"[a\]\-]+", "a]-b"),
+    (r"[a-]+", "a-b"),
+    (r"(a)(b)?", "ab a"),
+    ("[\u4e00-\u9fa5]+", "a一b"),
+    (r"#[^#]*#", "a#b c#d"),
 ]
 
 
@@ -97,14 +154,30 @@ def smollm2(gguf):
     cases = []
     for line, with_special, without in zip(lines, ids, plain):
         spelled = tokenizer.decode(without, skip_special_tokens=False) == line
-        cases.append({"text": line, "ids": with_special, "plain": without} if spelled else {"text": line, "lacks": True})
-    write("smollm2_vocab.json", {"license": "Apache-2.0, HuggingFaceTB/SmolLM2-135M-Instruct", "specials": specials,
-                                 "alphabet": alphabet, "merges": vocab["merges"]})
+        cases.append(
+            {"text": line, "ids": with_special, "plain": without} if spelled else {"text": line, "lacks": True}
+        )
+    write(
+        "smollm2_vocab.json",
+        {
+            "license": "Apache-2.0, HuggingFaceTB/SmolLM2-135M-Instruct",
+            "specials": specials,
+            "alphabet": alphabet,
+            "merges": vocab["merges"],
+        },
+    )
     write("smollm2_cases.json", {"cases": cases})
 
 
 def splits():
-    texts = lib.corpus(60, 11) + ["", "a", "1234567890 12345678 1234x 12 ٣٤٥٦", "漢字かなABC漢a", "\n\n  \n x", "'S 'll 'ſ"]
+    texts = lib.corpus(60, 11) + [
+        "",
+        "a",
+        "1234567890 12345678 1234x 12 ٣٤٥٦",
+        "漢字かなABC漢a",
+        "\n\n  \n x",
+        "'S 'll 'ſ",
+    ]
     texts = [t for t in texts if t]
     cases = []
     for name, patterns in PRE_TOKENIZERS.items():
@@ -116,16 +189,24 @@ def splits():
     for pattern, text in SYNTAX:
         pieces = pre_tokenizers.Split(Regex(pattern), "removed", True).pre_tokenize_str(text)
         isolated = pre_tokenizers.Split(Regex(pattern), "isolated").pre_tokenize_str(text)
-        syntax.append({"pattern": pattern, "text": text, "matches": [p for p, _ in pieces],
-                       "isolated": [p for p, _ in isolated]})
+        syntax.append(
+            {"pattern": pattern, "text": text, "matches": [p for p, _ in pieces], "isolated": [p for p, _ in isolated]}
+        )
     behaviors = []
     for behavior in ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]:
         for invert in [False, True]:
             for text in ["the-final--countdown", "-a-", "--", "abc", "a---b-c", "-", "é-漢--"]:
                 for pattern in ["-", r"(?=-)", r"-+"]:
                     pre = pre_tokenizers.Split(Regex(pattern), behavior, invert)
-                    behaviors.append({"behavior": behavior, "invert": invert, "text": text, "pattern": pattern,
-                                      "pieces": [p for p, _ in pre.pre_tokenize_str(text)]})
+                    behaviors.append(
+                        {
+                            "behavior": behavior,
+                            "invert": invert,
+                            "text": text,
+                            "pattern": pattern,
+                            "pieces": [p for p, _ in pre.pre_tokenize_str(text)],
+                        }
+                    )
     write("splits.json", {"texts": texts, "cases": cases, "syntax": syntax, "behaviors": behaviors})
 
 
@@ -133,10 +214,25 @@ def normal_forms():
     rng = random.Random(3)
     texts = [t for t in lib.corpus(150, 13) if t]
     for _ in range(100):
-        texts.append("".join(chr(rng.choice([rng.randrange(0x300, 0x370), rng.randrange(0x41, 0x180), rng.randrange(0x1e00, 0x2000),
-                                             rng.randrange(0x1100, 0x1200), rng.randrange(0xac00, 0xd7a4), rng.randrange(0x900, 0xe00),
-                                             rng.randrange(0xf900, 0xfb00), rng.randrange(0x3040, 0x3100)]))
-                             for _ in range(rng.randint(1, 12))))
+        texts.append(
+            "".join(
+                chr(
+                    rng.choice(
+                        [
+                            rng.randrange(0x300, 0x370),
+                            rng.randrange(0x41, 0x180),
+                            rng.randrange(0x1E00, 0x2000),
+                            rng.randrange(0x1100, 0x1200),
+                            rng.randrange(0xAC00, 0xD7A4),
+                            rng.randrange(0x900, 0xE00),
+                            rng.randrange(0xF900, 0xFB00),
+                            rng.randrange(0x3040, 0x3100),
+                        ]
+                    )
+                )
+                for _ in range(rng.randint(1, 12))
+            )
+        )
     # Unassigned characters may become something else one day.
     texts = [t for t in texts if all(unicodedata.category(c) != "Cn" for c in t)]
     forms = {form: [unicodedata.normalize(form, t) for t in texts] for form in ["NFC", "NFD", "NFKC", "NFKD"]}
@@ -147,8 +243,12 @@ def normal_forms():
 def byte_model(texts, size, initial=True):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(vocab_size=size, show_progress=False, special_tokens=[],
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet() if initial else [])
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        show_progress=False,
+        special_tokens=[],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet() if initial else [],
+    )
     tokenizer.train_from_iterator(texts, trainer)
     return json.loads(tokenizer.to_str())["model"]
 
@@ -164,8 +264,15 @@ def char_model(texts, size):
 
 
 def added(id_, content, **options):
-    entry = {"id": id_, "content": content, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
-             "special": True}
+    entry = {
+        "id": id_,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
     return {**entry, **options}
 
 
@@ -185,80 +292,213 @@ def json_cases():
     def norm(*steps):
         return {"type": "Sequence", "normalizers": list(steps)}
 
-    bos_template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
-                    {"Sequence": {"id": "A", "type_id": 0}}], "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
-                    "special_tokens": {"<s>": {"id": "<s>", "ids": [n], "tokens": ["<s>"]}}}
-    both_template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
-                     {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
-                     "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
-                     "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]},
-                                        "</s>": {"id": "</s>", "ids": [2], "tokens": ["</s>"]}}}
+    bos_template = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [n], "tokens": ["<s>"]}},
+    }
+    both_template = {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": "<s>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "</s>", "type_id": 0}},
+        ],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {
+            "<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]},
+            "</s>": {"id": "</s>", "ids": [2], "tokens": ["</s>"]},
+        },
+    }
     specials = [added(n, "<s>"), added(n + 1, "<|end|>"), added(n + 2, "<|en"), added(n + 3, "<tool>", special=False)]
     fallback = {"byte_fallback": True, "fuse_unk": True}
-    llama_norm = norm({"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"})
-    llama_decoder = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-                     {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
+    llama_norm = norm(
+        {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    )
+    llama_decoder = {
+        "type": "Sequence",
+        "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ],
+    }
     char_specials = [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")]
     decoder = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
     cases = [
         {"name": "gpt2", "pre_tokenizer": gpt2},
         {"name": "gpt2, prefix space", "pre_tokenizer": {**gpt2, "add_prefix_space": True}},
         {"name": "smollm", "pre_tokenizer": sequence({"type": "Digits", "individual_digits": True}, gpt2)},
-        {"name": "digits in one", "pre_tokenizer": sequence({"type": "Digits", "individual_digits": False}, byte_level)},
-        {"name": "llama 3", "pre_tokenizer": sequence(split(LLAMA3), byte_level), "model_options": {"ignore_merges": True},
-         "post_processor": {"type": "Sequence", "processors": [decoder, bos_template]}},
-        {"name": "qwen", "normalizer": {"type": "NFC"}, "pre_tokenizer": sequence(split(QWEN2), byte_level),
-         "post_processor": decoder},
+        {
+            "name": "digits in one",
+            "pre_tokenizer": sequence({"type": "Digits", "individual_digits": False}, byte_level),
+        },
+        {
+            "name": "llama 3",
+            "pre_tokenizer": sequence(split(LLAMA3), byte_level),
+            "model_options": {"ignore_merges": True},
+            "post_processor": {"type": "Sequence", "processors": [decoder, bos_template]},
+        },
+        {
+            "name": "qwen",
+            "normalizer": {"type": "NFC"},
+            "pre_tokenizer": sequence(split(QWEN2), byte_level),
+            "post_processor": decoder,
+        },
         {"name": "gpt-4o, inverted", "pre_tokenizer": sequence(split(O200K, "Removed", True), byte_level)},
-        {"name": "deepseek", "normalizer": norm(), "pre_tokenizer": sequence(
-            split(r"\p{N}{1,3}"), split("[一-龥\u3040-ゟ゠-ヿ]+"), split(DEEPSEEK3), byte_level)},
-        {"name": "literal splits", "pre_tokenizer": sequence(
-            split(" ", "MergedWithPrevious", kind="String"), split("e", "MergedWithNext", kind="String"),
-            split("-", "Contiguous", kind="String"), split("\t", "Removed", kind="String"), byte_level)},
-        {"name": "punctuation and white space", "pre_tokenizer": sequence(
-            {"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Contiguous"}, byte_level)},
+        {
+            "name": "deepseek",
+            "normalizer": norm(),
+            "pre_tokenizer": sequence(
+                split(r"\p{N}{1,3}"), split("[一-龥\u3040-ゟ゠-ヿ]+"), split(DEEPSEEK3), byte_level
+            ),
+        },
+        {
+            "name": "literal splits",
+            "pre_tokenizer": sequence(
+                split(" ", "MergedWithPrevious", kind="String"),
+                split("e", "MergedWithNext", kind="String"),
+                split("-", "Contiguous", kind="String"),
+                split("\t", "Removed", kind="String"),
+                byte_level,
+            ),
+        },
+        {
+            "name": "punctuation and white space",
+            "pre_tokenizer": sequence(
+                {"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Contiguous"}, byte_level
+            ),
+        },
         {"name": "words", "pre_tokenizer": sequence({"type": "Whitespace"}, byte_level)},
-        {"name": "normalizers", "normalizer": norm(
-            {"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "NFKD"}, {"type": "StripAccents"},
-            {"type": "Lowercase"}, {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-            {"type": "Replace", "pattern": {"String": "ss"}, "content": "ß"}, {"type": "NFKC"}), "pre_tokenizer": gpt2},
-        {"name": "added tokens", "normalizer": {"type": "Lowercase"}, "pre_tokenizer": gpt2, "added_tokens": [
-            added(n, "<s>", lstrip=True), added(n + 1, "<|end|>", rstrip=True), added(n + 2, "<|en"),
-            added(n + 3, "<Tool>", special=False, normalized=True), added(n + 4, "the", special=False, single_word=True),
-            added(n + 5, "  ", special=False), added(n + 6, "HELLO", special=False, normalized=True),
-            added(n + 7, "<|ctrl|>", normalized=True, lstrip=True, rstrip=True)]},
-        {"name": "llama 2", "model": "char", "model_options": fallback, "normalizer": llama_norm, "pre_tokenizer": None,
-         "decoder": llama_decoder, "added_tokens": char_specials, "post_processor": both_template},
-        {"name": "llama 2, first", "model": "char", "model_options": fallback, "normalizer": None, "pre_tokenizer":
-         {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}, "decoder": llama_decoder,
-         "added_tokens": char_specials},
-        {"name": "metaspace words", "model": "char", "model_options": {"byte_fallback": False, "fuse_unk": False},
-         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-         "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-         "added_tokens": char_specials},
-        {"name": "unknown, fused", "model": "char", "model_options": {"byte_fallback": False, "fuse_unk": True},
-         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}, "pre_tokenizer": None,
-         "decoder": llama_decoder, "added_tokens": char_specials},
-        {"name": "gemma", "model": "char", "model_options": fallback,
-         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-         "pre_tokenizer": split(" ", "MergedWithPrevious", kind="String"), "decoder": llama_decoder,
-         "added_tokens": char_specials + [added(c, "▁▁", special=False), added(c + 1, "\n\n", special=False)]},
+        {
+            "name": "normalizers",
+            "normalizer": norm(
+                {"type": "Strip", "strip_left": True, "strip_right": True},
+                {"type": "NFKD"},
+                {"type": "StripAccents"},
+                {"type": "Lowercase"},
+                {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+                {"type": "Replace", "pattern": {"String": "ss"}, "content": "ß"},
+                {"type": "NFKC"},
+            ),
+            "pre_tokenizer": gpt2,
+        },
+        {
+            "name": "added tokens",
+            "normalizer": {"type": "Lowercase"},
+            "pre_tokenizer": gpt2,
+            "added_tokens": [
+                added(n, "<s>", lstrip=True),
+                added(n + 1, "<|end|>", rstrip=True),
+                added(n + 2, "<|en"),
+                added(n + 3, "<Tool>", special=False, normalized=True),
+                added(n + 4, "the", special=False, single_word=True),
+                added(n + 5, "  ", special=False),
+                added(n + 6, "HELLO", special=False, normalized=True),
+                added(n + 7, "<|ctrl|>", normalized=True, lstrip=True, rstrip=True),
+            ],
+        },
+        {
+            "name": "llama 2",
+            "model": "char",
+            "model_options": fallback,
+            "normalizer": llama_norm,
+            "pre_tokenizer": None,
+            "decoder": llama_decoder,
+            "added_tokens": char_specials,
+            "post_processor": both_template,
+        },
+        {
+            "name": "llama 2, first",
+            "model": "char",
+            "model_options": fallback,
+            "normalizer": None,
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+            "decoder": llama_decoder,
+            "added_tokens": char_specials,
+        },
+        {
+            "name": "metaspace words",
+            "model": "char",
+            "model_options": {"byte_fallback": False, "fuse_unk": False},
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+            "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+            "added_tokens": char_specials,
+        },
+        {
+            "name": "unknown, fused",
+            "model": "char",
+            "model_options": {"byte_fallback": False, "fuse_unk": True},
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": None,
+            "decoder": llama_decoder,
+            "added_tokens": char_specials,
+        },
+        {
+            "name": "gemma",
+            "model": "char",
+            "model_options": fallback,
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": split(" ", "MergedWithPrevious", kind="String"),
+            "decoder": llama_decoder,
+            "added_tokens": char_specials + [added(c, "▁▁", special=False), added(c + 1, "\n\n", special=False)],
+        },
     ]
-    names = ["<s>", "<|end|>", "<|en", "<tool>", "<TOOL>", "the", "<|ctrl|>", "hello", "  <s>  ", "</s>", "<unk>", "<0x41>"]
+    names = [
+        "<s>",
+        "<|end|>",
+        "<|en",
+        "<tool>",
+        "<TOOL>",
+        "the",
+        "<|ctrl|>",
+        "hello",
+        "  <s>  ",
+        "</s>",
+        "<unk>",
+        "<0x41>",
+    ]
     texts = lib.corpus(45, 19, names) + [
-        "", " ", "the then the, other the", "Hello HELLO hello", "<|end|>  x <s>y", "a <|ctrl|> b", "  <s>", "<|en<|end|>|>", "\n\n▁▁",
-        "İSTANBUL ſ Straße", "  leading and trailing \t", "ｆｕｌｌ ﬁ ①", "tab\ttab-dash--dash", "<tool><Tool>", "\u200b\u00a0<s>\u3000z"]
+        "",
+        " ",
+        "the then the, other the",
+        "Hello HELLO hello",
+        "<|end|>  x <s>y",
+        "a <|ctrl|> b",
+        "  <s>",
+        "<|en<|end|>|>",
+        "\n\n▁▁",
+        "İSTANBUL ſ Straße",
+        "  leading and trailing \t",
+        "ｆｕｌｌ ﬁ ①",
+        "tab\ttab-dash--dash",
+        "<tool><Tool>",
+        "\u200b\u00a0<s>\u3000z",
+    ]
     # The tables of Hugging Face's normalizers are older than Unicode 14.
     marks = normalizers.StripAccents()
-    texts = [t for t in texts if all(getattr(normalizers, form)().normalize_str(t) == unicodedata.normalize(form, t)
-                                     for form in ["NFC", "NFD", "NFKC", "NFKD"])
-             and marks.normalize_str(t) == "".join(c for c in t if unicodedata.category(c)[0] != "M")]
+    texts = [
+        t
+        for t in texts
+        if all(
+            getattr(normalizers, form)().normalize_str(t) == unicodedata.normalize(form, t)
+            for form in ["NFC", "NFD", "NFKC", "NFKD"]
+        )
+        and marks.normalize_str(t) == "".join(c for c in t if unicodedata.category(c)[0] != "M")
+    ]
     for case in cases:
         model = byte if case.get("model", "byte") == "byte" else char
         document = {
-            "version": "1.0", "truncation": None, "padding": None, "added_tokens": case.get("added_tokens", specials),
-            "normalizer": case.get("normalizer"), "pre_tokenizer": case.get("pre_tokenizer"),
-            "post_processor": case.get("post_processor"), "decoder": case.get("decoder", decoder),
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": case.get("added_tokens", specials),
+            "normalizer": case.get("normalizer"),
+            "pre_tokenizer": case.get("pre_tokenizer"),
+            "post_processor": case.get("post_processor"),
+            "decoder": case.get("decoder", decoder),
             "model": {**model, **case.get("model_options", {})},
         }
         tokenizer = Tokenizer.from_str(json.dumps(document))
@@ -271,34 +511,87 @@ def json_cases():
 
 def spm():
     training = [t for t in lib.corpus(100, 23) if "\0" not in t] + 60 * (lib.ENGLISH + lib.CODE + lib.SENTENCES)
-    texts = [t for t in lib.corpus(120, 29) if "\0" not in t] + [" ", "", "  two  spaces  ", "▁", "a▁b", "日本語テキスト", "\n\n\t"]
+    texts = [t for t in lib.corpus(120, 29) if "\0" not in t] + [
+        " ",
+        "",
+        "  two  spaces  ",
+        "▁",
+        "a▁b",
+        "日本語テキスト",
+        "\n\n\t",
+    ]
     cases = []
     for name, options in {
-        "byte fallback": {"byte_fallback": True}, "unknown": {"byte_fallback": False},
+        "byte fallback": {"byte_fallback": True},
+        "unknown": {"byte_fallback": False},
         "no prefix": {"byte_fallback": True, "add_dummy_prefix": False},
         "runs of spaces": {"byte_fallback": True, "allow_whitespace_only_pieces": True},
         "spaces inside": {"byte_fallback": True, "split_by_whitespace": False},
     }.items():
         stream = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(t.replace("\n", " ") for t in training), model_writer=stream, model_type="bpe",
-            vocab_size=1100, character_coverage=0.98, normalization_rule_name="identity", remove_extra_whitespaces=False,
-            minloglevel=2, num_threads=1, input_sentence_size=0, **{"add_dummy_prefix": True, **options})
+            sentence_iterator=iter(t.replace("\n", " ") for t in training),
+            model_writer=stream,
+            model_type="bpe",
+            vocab_size=1100,
+            character_coverage=0.98,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            minloglevel=2,
+            num_threads=1,
+            input_sentence_size=0,
+            **{"add_dummy_prefix": True, **options},
+        )
         model = sentencepiece.SentencePieceProcessor(model_proto=stream.getvalue())
         size = model.vocab_size()
-        kinds = [2 if model.is_unknown(i) else 3 if model.is_control(i) else 6 if model.is_byte(i) else
-                 1 for i in range(size)]
-        vocab = {"model": "llama", "tokens": [model.id_to_piece(i) for i in range(size)], "types": kinds,
-                 "scores": [model.get_score(i) for i in range(size)], "bos": 1, "eos": 2, "unk": 0,
-                 "add_bos": True, "add_space_prefix": options.get("add_dummy_prefix", True)}
+        kinds = [
+            2 if model.is_unknown(i) else 3 if model.is_control(i) else 6 if model.is_byte(i) else 1
+            for i in range(size)
+        ]
+        vocab = {
+            "model": "llama",
+            "tokens": [model.id_to_piece(i) for i in range(size)],
+            "types": kinds,
+            "scores": [model.get_score(i) for i in range(size)],
+            "bos": 1,
+            "eos": 2,
+            "unk": 0,
+            "add_bos": True,
+            "add_space_prefix": options.get("add_dummy_prefix", True),
+        }
         cases.append({"name": name, "vocab": vocab, "ids": [model.encode(t) for t in texts]})
     write("spm_cases.json", {"texts": texts, "cases": cases})
 
 
 def utf8():
     rng = random.Random(5)
-    interesting = [0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF,
-                   0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF]
+    interesting = [
+        0x00,
+        0x41,
+        0x7F,
+        0x80,
+        0x8F,
+        0x90,
+        0x9F,
+        0xA0,
+        0xBF,
+        0xC0,
+        0xC1,
+        0xC2,
+        0xDF,
+        0xE0,
+        0xE1,
+        0xEC,
+        0xED,
+        0xEE,
+        0xEF,
+        0xF0,
+        0xF1,
+        0xF3,
+        0xF4,
+        0xF5,
+        0xFF,
+    ]
     cases = []
     for i in range(400):
         length = rng.randint(0, 24)

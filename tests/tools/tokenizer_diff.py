@@ -34,9 +34,23 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def build_dump(build, out):
     libraries = [str(build / "tokenizer/libquorum_tokenizer.a"), str(build / "engine/base/libquorum_base.a")]
-    packages = subprocess.check_output(["pkg-config", "--libs", "libpcre2-8", "libutf8proc", "fmt", "spdlog"], text=True)
-    subprocess.check_call(["g++", "-std=c++20", "-O2", f"-I{ROOT}", str(ROOT / "tests/tools/tokenizer_dump.cc"), "-o",
-                           out, *libraries, *packages.split(), "-pthread"])
+    packages = subprocess.check_output(
+        ["pkg-config", "--libs", "libpcre2-8", "libutf8proc", "fmt", "spdlog"], text=True
+    )
+    subprocess.check_call(
+        [
+            "g++",
+            "-std=c++20",
+            "-O2",
+            f"-I{ROOT}",
+            str(ROOT / "tests/tools/tokenizer_dump.cc"),
+            "-o",
+            out,
+            *libraries,
+            *packages.split(),
+            "-pthread",
+        ]
+    )
 
 
 def ranges(points):
@@ -60,7 +74,9 @@ def main():
     parser.add_argument("--pre")
     parser.add_argument("--lines", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--sweep", action="store_true", help="one line for every code point; tells the ranges that differ")
+    parser.add_argument(
+        "--sweep", action="store_true", help="one line for every code point; tells the ranges that differ"
+    )
     parser.add_argument("--text", help="lines of this file instead of generated ones")
     args = parser.parse_args()
 
@@ -117,14 +133,18 @@ def main():
                 continue
             got, want = (answer["ids"], ids) if answer["ids"] != ids else (answer["plain"], plain)
             at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
-            name = lambda some: [tokenizer.id_to_token(i) for i in some[max(0, at - 2):at + 5]]
+            name = lambda some: [tokenizer.id_to_token(i) for i in some[max(0, at - 2) : at + 5]]
             print(f"  at {at}: got {name(got)}\n      want {name(want)}", file=sys.stderr)
     if args.sweep:
         known = [c for c in differing if unicodedata.category(chr(c)) != "Cn"]
-        print(f"differing {len(differing)}, of them assigned in Unicode {unicodedata.unidata_version}: {len(known)} "
-              f"{ranges(known)}\nall differing: {ranges(differing)}")
-    print(f"lines {len(lines)} ({sum(len(l.encode()) for l in lines)} bytes), equal {equal}, back {back}, "
-          f"refused {refused}")
+        print(
+            f"differing {len(differing)}, of them assigned in Unicode {unicodedata.unidata_version}: {len(known)} "
+            f"{ranges(known)}\nall differing: {ranges(differing)}"
+        )
+    print(
+        f"lines {len(lines)} ({sum(len(l.encode()) for l in lines)} bytes), equal {equal}, back {back}, "
+        f"refused {refused}"
+    )
     return 0 if equal + refused == len(lines) else 1
 
 

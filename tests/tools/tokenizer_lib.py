@@ -11,7 +11,9 @@ ENGLISH = """The quick brown fox jumps over the lazy dog, doesn't it? It's what 
 In 1969 the Apollo 11 mission cost $355 million (about 2.5% of the programme). Gravity is a force that attracts bodies.
 "Well," she said -- quietly -- "you can't have both!" Mr. O'Neill's e-mail: oneill@example.org, https://example.org/a?b=c#d
 ISN'T THAT GREAT? WE'RE SHOUTING, THEY'LL STOP, I'M SURE. HelloWorld camelCaseWord snake_case_word SCREAMING_SNAKE XMLHttpRequest
-x = 3.14159e-10; 0xDEADBEEF 1_000_000 12,345,678.90 +1 (555) 010-9999 2026-11-22T03:14:15Z v1.2.3-rc4""".split("\n")
+x = 3.14159e-10; 0xDEADBEEF 1_000_000 12,345,678.90 +1 (555) 010-9999 2026-11-22T03:14:15Z v1.2.3-rc4""".split(
+    "\n"
+)
 
 CODE = """#include <vector>\nint main(int argc, char** argv) {\n\tstd::vector<int> v{1, 2, 3};\n\treturn v[0] != 1 ? -1 : 0;\n}\n
 def f(x: int = 0, *args, **kwargs) -> dict[str, list[int]]:\n    \"\"\"Doc.\"\"\"\n    return {"a": [i ** 2 for i in range(10) if i % 2]}\n
@@ -20,7 +22,9 @@ SELECT name, COUNT(*) AS n FROM users WHERE age >= 18 AND email LIKE '%@example.
 {"key": [1, 2.5, -3e8, true, null], "nested": {"a\\n": "\\u00e9"}}
 for i in $(seq 1 10); do echo "$i: ${HOME:-none}" | sed -e 's/[^a-z]*//g' >> /tmp/out.txt 2>&1; done
 fn main() -> Result<(), Box<dyn std::error::Error>> { let x: &'static str = "a"; println!("{x:?}"); Ok(()) }
-\\begin{equation} \\frac{\\partial u}{\\partial t} = \\alpha \\nabla^2 u + \\sum_{i=0}^{n} x_i^{2} \\end{equation}""".split("\n\n")
+\\begin{equation} \\frac{\\partial u}{\\partial t} = \\alpha \\nabla^2 u + \\sum_{i=0}^{n} x_i^{2} \\end{equation}""".split(
+    "\n\n"
+)
 
 SENTENCES = """Größe, Übermut und Ähnliches: »Straße« heißt jetzt „STRASSE“ – 3,50 €.
 L’été dernier, où étais-tu ? Ça coûte 10 % de plus qu'à Noël. Œuvre naïve.
@@ -44,12 +48,68 @@ Příliš žluťoučký kůň úpěl ďábelské ódy. Zażółć gęślą jaź�
 
 EMOJI = ["😀", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇯🇵", "1️⃣", "❤️", "🧑🏿‍🚀", "☃", "⚔︎", "🫠", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
 
-SPACES = [" ", "  ", "   ", "\t", "\t\t", "\n", "\r\n", "\n\n", " \n", "\n ", "\r", "\v", "\f", "\u0085", "\u00a0",
-          "\u1680", "\u180e", "\u2003", "\u200b", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", "\ufeff", "\u200d",
-          " " * 7, " " * 40, "\n" * 5, "\t \t ", "    \n    "]
+SPACES = [
+    " ",
+    "  ",
+    "   ",
+    "\t",
+    "\t\t",
+    "\n",
+    "\r\n",
+    "\n\n",
+    " \n",
+    "\n ",
+    "\r",
+    "\v",
+    "\f",
+    "\u0085",
+    "\u00a0",
+    "\u1680",
+    "\u180e",
+    "\u2003",
+    "\u200b",
+    "\u2028",
+    "\u2029",
+    "\u202f",
+    "\u205f",
+    "\u3000",
+    "\ufeff",
+    "\u200d",
+    " " * 7,
+    " " * 40,
+    "\n" * 5,
+    "\t \t ",
+    "    \n    ",
+]
 
-CONTRACTIONS = ["'s", "'S", "'t", "'T", "'re", "'RE", "'Re", "'ve", "'m", "'M", "'ll", "'LL", "'lL", "'d", "'D", "'x",
-                "’s", "'ſ", "'ⓢ", "'", "''", "'sing", "'tis", "n't", "'Kelvin", "'ſt"]
+CONTRACTIONS = [
+    "'s",
+    "'S",
+    "'t",
+    "'T",
+    "'re",
+    "'RE",
+    "'Re",
+    "'ve",
+    "'m",
+    "'M",
+    "'ll",
+    "'LL",
+    "'lL",
+    "'d",
+    "'D",
+    "'x",
+    "’s",
+    "'ſ",
+    "'ⓢ",
+    "'",
+    "''",
+    "'sing",
+    "'tis",
+    "n't",
+    "'Kelvin",
+    "'ſt",
+]
 
 
 def assigned(low, high):
@@ -80,21 +140,30 @@ def corpus(lines, seed, specials=()):
     def slice_of(texts):
         words = rng.choice(texts).split(" ")
         start = rng.randrange(len(words))
-        return " ".join(words[start:start + rng.randint(1, 12)])
+        return " ".join(words[start : start + rng.randint(1, 12)])
 
     def combining():
         marks = [0x300, 0x301, 0x308, 0x327, 0x323, 0x5B0, 0x64B, 0x93C, 0x94D, 0xE31, 0x3099, 0x20DD, 0x1DC0]
-        return "".join(rng.choice("aeiouAEOcnsकがกא ") + "".join(chr(rng.choice(marks)) for _ in range(rng.randint(0, 3)))
-                       for _ in range(rng.randint(1, 6)))
+        return "".join(
+            rng.choice("aeiouAEOcnsकがกא ") + "".join(chr(rng.choice(marks)) for _ in range(rng.randint(0, 3)))
+            for _ in range(rng.randint(1, 6))
+        )
 
     def ascii_noise():
         return "".join(chr(rng.randrange(33, 127)) for _ in range(rng.randint(1, 15)))
 
     makers = [
-        (lambda: slice_of(ENGLISH), 24), (lambda: slice_of(CODE), 18), (lambda: slice_of(SENTENCES), 22), (word, 10),
-        (lambda: rng.choice(EMOJI) * rng.randint(1, 3), 5), (lambda: rng.choice(SPACES), 16),
-        (lambda: rng.choice(controls) * rng.randint(1, 3), 4), (number, 7),
-        (lambda: rng.choice("abcXYZéЯ中") + rng.choice(CONTRACTIONS), 6), (combining, 4), (ascii_noise, 6),
+        (lambda: slice_of(ENGLISH), 24),
+        (lambda: slice_of(CODE), 18),
+        (lambda: slice_of(SENTENCES), 22),
+        (word, 10),
+        (lambda: rng.choice(EMOJI) * rng.randint(1, 3), 5),
+        (lambda: rng.choice(SPACES), 16),
+        (lambda: rng.choice(controls) * rng.randint(1, 3), 4),
+        (number, 7),
+        (lambda: rng.choice("abcXYZéЯ中") + rng.choice(CONTRACTIONS), 6),
+        (combining, 4),
+        (ascii_noise, 6),
         (lambda: rng.choice(["-", "=", "_", "#", "/", ".", "~", "!", "a", "é", "漢", "0"]) * rng.randint(2, 60), 4),
         (lambda: rng.choice(list(specials) or ["<|none|>"]), 3 if specials else 1),
     ]
@@ -121,10 +190,19 @@ def gguf_vocab(path):
         return otherwise if field is None else field.contents()
 
     return {
-        "model": get("model"), "pre": get("pre", ""), "tokens": get("tokens"), "types": get("token_type", []),
-        "scores": get("scores", []), "merges": get("merges", []), "bos": get("bos_token_id"),
-        "eos": get("eos_token_id"), "eot": get("eot_token_id"), "unk": get("unknown_token_id"),
-        "pad": get("padding_token_id"), "add_bos": get("add_bos_token", False), "add_eos": get("add_eos_token", False),
+        "model": get("model"),
+        "pre": get("pre", ""),
+        "tokens": get("tokens"),
+        "types": get("token_type", []),
+        "scores": get("scores", []),
+        "merges": get("merges", []),
+        "bos": get("bos_token_id"),
+        "eos": get("eos_token_id"),
+        "eot": get("eot_token_id"),
+        "unk": get("unknown_token_id"),
+        "pad": get("padding_token_id"),
+        "add_bos": get("add_bos_token", False),
+        "add_eos": get("add_eos_token", False),
         "add_space_prefix": get("add_space_prefix", False),
     }
 
@@ -133,13 +211,16 @@ def hf_smollm(vocab):
     """SmolLM's tokenizer.json rebuilt from its GGUF vocabulary."""
     merges = [tuple(m.split(" ")) for m in vocab["merges"]]
     tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(vocab["tokens"])}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(
-        [AddedToken(t, normalized=False, special=True) for t, kind in zip(vocab["tokens"], vocab["types"]) if kind == 3])
+        [AddedToken(t, normalized=False, special=True) for t, kind in zip(vocab["tokens"], vocab["types"]) if kind == 3]
+    )
     return tokenizer
 
 
@@ -152,22 +233,37 @@ def vocab_from_json(tokenizer_json, pre):
     by_id.update({i: a["content"] for i, a in added.items()})
     size = max(by_id) + 1
     types = [(3 if added[i]["special"] else 4) if i in added else 1 if i in by_id else 5 for i in range(size)]
-    return {"model": "gpt2", "pre": pre, "tokens": [by_id.get(i, f"[PAD{i}]") for i in range(size)], "types": types,
-            "merges": merges}
+    return {
+        "model": "gpt2",
+        "pre": pre,
+        "tokens": [by_id.get(i, f"[PAD{i}]") for i in range(size)],
+        "types": types,
+        "merges": merges,
+    }
 
 
 def spm_vocab_from_json(tokenizer_json):
     """The GGUF vocabulary of a Llama-like tokenizer.json, whose merges are in the order of their pieces' scores."""
     by_id = {i: t for t, i in tokenizer_json["model"]["vocab"].items()}
     tokens = [by_id[i] for i in range(len(by_id))]
-    types = [2 if t == "<unk>" else 3 if t in ("<s>", "</s>") else 6 if len(t) == 6 and t.startswith("<0x") else 1
-             for t in tokens]
+    types = [
+        2 if t == "<unk>" else 3 if t in ("<s>", "</s>") else 6 if len(t) == 6 and t.startswith("<0x") else 1
+        for t in tokens
+    ]
     rank = {}
     for i, merge in enumerate(tokenizer_json["model"]["merges"]):
         rank.setdefault(merge.replace(" ", ""), i)
     scores = [-float(rank.get(t, len(tokens) * 8)) for t in tokens]
-    return {"model": "llama", "tokens": tokens, "types": types, "scores": scores,
-            "unk": tokens.index("<unk>"), "bos": 1, "eos": 2, "add_space_prefix": True}
+    return {
+        "model": "llama",
+        "tokens": tokens,
+        "types": types,
+        "scores": scores,
+        "unk": tokens.index("<unk>"),
+        "bos": 1,
+        "eos": 2,
+        "add_space_prefix": True,
+    }
 
 
 def write_json(path, value):
