@@ -75,6 +75,7 @@ Value MacroAttribute(Runtime& rt, const MacroObject& macro, std::string_view nam
   if (name == "caller") return Value::Bool(body.caller_slot >= 0);
   if (name == "arguments") {
     std::vector<Value> names;
+    names.reserve(body.params.size());
     for (const MacroParam& param : body.params) names.push_back(rt.Text(param.name));
     return rt.Tuple(std::move(names));
   }

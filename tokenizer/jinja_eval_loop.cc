@@ -87,8 +87,10 @@ Ref<IteratorObject> Interpreter::Tested(const ForStmt& loop, Activation& outer, 
 // What was assigned to `target`, a tuple where it is a tuple.
 Value Interpreter::Collect(const Expr& target, Activation& act) {
   if (target.kind == ExprKind::kName) return SlotOf(static_cast<const NameExpr&>(target), act);
+  const std::vector<ExprPtr>& targets = static_cast<const SequenceExpr&>(target).items;
   std::vector<Value> items;
-  for (const ExprPtr& item : static_cast<const SequenceExpr&>(target).items) items.push_back(Collect(*item, act));
+  items.reserve(targets.size());
+  for (const ExprPtr& item : targets) items.push_back(Collect(*item, act));
   return Tuple(std::move(items));
 }
 

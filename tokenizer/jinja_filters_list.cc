@@ -257,8 +257,10 @@ Value GroupBy(Runtime& rt, Args& args) {
     const Value key = keyed[i].key;
     const Value grouper = case_sensitive ? key : FollowPath(rt, keyed[i].item, path, fallback);
     std::vector<Value> members;
-    do members.push_back(std::move(keyed[i].item));
-    while (++i < keyed.size() && Equal(rt.budget(), keyed[i].key, key));
+    do {
+      members.push_back(std::move(keyed[i].item));
+      ++i;
+    } while (i < keyed.size() && Equal(rt.budget(), keyed[i].key, key));
     std::vector<Value> pair = {grouper, rt.List(std::move(members))};
     groups.push_back(Value(Kind::kTuple, rt.heap().New<SequenceObject>(std::move(pair), true)));
   }

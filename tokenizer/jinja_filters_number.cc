@@ -32,7 +32,7 @@ Value Abs(Runtime& rt, Args& args) {
 
 Value Int(Runtime& rt, Args& args) {
   const Value& value = args[0];
-  const Value fallback = args.has(1) ? args[1] : Value::Int(0);
+  Value fallback = args.has(1) ? args[1] : Value::Int(0);
   if (value.is_undefined()) FailUndefined(value);
   if (value.is_integral()) return Value::Int(value.integer());
   if (value.is(Kind::kBigInt)) return value;
@@ -56,7 +56,7 @@ Value Int(Runtime& rt, Args& args) {
 
 Value Float(Runtime& rt, Args& args) {
   const Value& value = args[0];
-  const Value fallback = args.has(1) ? args[1] : Value::Float(0);
+  Value fallback = args.has(1) ? args[1] : Value::Float(0);
   if (value.is_undefined()) FailUndefined(value);
   if (value.is_number()) return Value::Float(value.number());
   if (value.is(Kind::kBigInt)) return Value::Float(static_cast<double>(value.big()));

@@ -16,6 +16,7 @@ class Object {
  public:
   Object(const Object&) = delete;
   Object& operator=(const Object&) = delete;
+  virtual ~Object();  // called by the heap only
 
   void Retain() noexcept { ++references_; }
   void Drop() noexcept;
@@ -25,7 +26,6 @@ class Object {
  protected:
   /// Charges `bytes` for the object and what it holds.
   Object(Heap& heap, std::size_t bytes);
-  virtual ~Object();
 
   /// Charges `bytes` more, for an object that grew.
   void Charge(std::size_t bytes);
@@ -42,12 +42,13 @@ class Object {
 /// An object that changes after it was made, so that a reference cycle may lead through it.
 class MutableObject : public Object {
  public:
+  ~MutableObject() override;
+
   /// Drops all references that it holds.
   virtual void Clear() noexcept = 0;
 
  protected:
   MutableObject(Heap& heap, std::size_t bytes);
-  ~MutableObject() override;
 
  private:
   friend class Heap;

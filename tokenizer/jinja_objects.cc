@@ -17,6 +17,7 @@ constexpr std::size_t kDictEntryBytes = sizeof(DictMap::Entry) + sizeof(std::siz
 __extension__ using Int128 = __int128;  // the distance of two 64-bit numbers may need 65 bits
 
 std::int64_t RangeLength(std::int64_t start, std::int64_t stop, std::int64_t step) {
+  if (step == 0) return 0;
   const Int128 distance = static_cast<Int128>(stop) - start;
   if ((step > 0 && distance <= 0) || (step < 0 && distance >= 0)) return 0;
   const Int128 count = (distance + step + (step > 0 ? -1 : 1)) / step;

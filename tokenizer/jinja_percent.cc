@@ -191,7 +191,7 @@ class PercentFormatter {
     AppendPadded(out_, padding, "", shown);
   }
 
-  void AppendNumber(const Conversion& conversion, std::string prefix, bool negative, const std::string& digits) {
+  void AppendNumber(const Conversion& conversion, const std::string& prefix, bool negative, const std::string& digits) {
     const std::string sign = negative ? "-" : conversion.plus ? "+" : conversion.blank ? " " : "";
     Padding padding;
     padding.align = conversion.left ? '<' : conversion.zero ? '=' : '>';

@@ -4,16 +4,29 @@
 #include <string>
 
 namespace quorum::tok::jinja {
+namespace {
+
+constexpr std::size_t kShortNeedle = 16;
+
+}  // namespace
 
 std::size_t FindBytes(Budget& budget, std::string_view text, std::string_view needle, std::size_t from) {
   if (from > text.size() || needle.size() > text.size() - from) return kNotFound;
   if (needle.empty()) return from;
-  // memmem works in linear time (two-way); std::string_view::find does not.
-  const void* hit = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
-  const std::size_t at =
-      hit == nullptr ? text.size() : static_cast<std::size_t>(static_cast<const char*>(hit) - text.data());
+  // memmem works in linear time (two-way); find() is faster for short needles and compares each byte with all of them
+  // at worst.
+  std::size_t at = text.size();
+  bool found = false;
+  if (needle.size() <= kShortNeedle) {
+    const std::size_t hit = text.find(needle, from);
+    found = hit != std::string_view::npos;
+    if (found) at = hit;
+  } else if (const void* hit = memmem(text.data() + from, text.size() - from, needle.data(), needle.size())) {
+    found = true;
+    at = static_cast<std::size_t>(static_cast<const char*>(hit) - text.data());
+  }
   budget.Bytes(at - from + needle.size());
-  return hit == nullptr ? kNotFound : at;
+  return found ? at : kNotFound;
 }
 
 std::size_t FindLastBytes(Budget& budget, std::string_view text, std::string_view needle) {

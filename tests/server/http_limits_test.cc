@@ -295,9 +295,9 @@ TEST_CASE("Chunked bodies: sizes are hex digits only, extensions and trailers ar
   CHECK(good.Read().body == "abc0123456789");
   CHECK(good.Read().body == "/next");
 
-  for (const std::string bad :
-       {"0x3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n", "-3\r\nabc\r\n", "\r\nabc\r\n",
-        "zz\r\n", "3\r\nabcd\r\n0\r\n\r\n", "fffffffffffffffff\r\nabc", "3\nabc\n0\n\n"}) {
+  for (const std::string bad : {"0x3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n",
+                                "-3\r\nabc\r\n", "\r\nabc\r\n", "zz\r\n", "3\r\nabcd\r\n0\r\n\r\n",
+                                "fffffffffffffffff\r\nabc", "3;a\nb\r\nabc\r\n0\r\n\r\n", "3\nabc\n0\n\n"}) {
     CAPTURE(bad);
     RawClient client(probe.port());
     client.Send(head + bad + std::string(300, 'z') + RequestText("GET", "/smuggled"));

@@ -33,6 +33,7 @@ TEST_CASE("The JSON scan bounds depth, members and values, and is not fooled by 
   std::string wide = "{";
   for (int i = 0; i < 20'000; ++i) wide += "\"" + std::to_string(i) + "\":1,";
   CHECK_FALSE(ScanJson(wide + "\"x\":1}").ok());
+  CHECK_FALSE(ScanJson(wide).ok());  // also when the object never ends
   CHECK(ScanJson("{\"logit_bias\":{" + Repeat("\"1\":1,", 10'000) + "\"2\":1}}").ok());
   CHECK_FALSE(ScanJson("[1,2,3]", {.max_values = 1}).ok());
 
