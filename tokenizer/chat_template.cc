@@ -7,11 +7,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tokenizer/jinja_error.h"
-#include "tokenizer/jinja_eval.h"
-#include "tokenizer/jinja_json.h"
-#include "tokenizer/jinja_parser.h"
-#include "tokenizer/jinja_unicode.h"
+#include "tokenizer/jinja/error.h"
+#include "tokenizer/jinja/eval.h"
+#include "tokenizer/jinja/json.h"
+#include "tokenizer/jinja/parser.h"
+#include "tokenizer/jinja/unicode.h"
 
 namespace quorum::tok {
 namespace {

@@ -9,15 +9,9 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "engine/base/result.h"
+#include "tokenizer/jinja/limits.h"
 
 namespace quorum::tok {
-
-/// Limits on one rendering: a template comes from a model file and must not be able to hang or exhaust the server.
-struct TemplateBudget {
-  std::int64_t steps = 2'000'000;             // expressions evaluated and statements run
-  std::int64_t output_bytes = 64LL << 20;     // bytes of the result, and of any string made on the way
-  int depth = 200;                            // nesting of calls and expressions
-};
 
 /// What a template sees. JSON documents are passed as JSON values. As transformers does, a message with reasoning under
 /// one of the names reasoning_content, thinking and reasoning gets it under the first two.

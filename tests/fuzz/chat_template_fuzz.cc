@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tokenizer/chat_template.h"
-#include "tokenizer/jinja_unicode.h"
+#include "tokenizer/jinja/unicode.h"
 
 namespace {
 

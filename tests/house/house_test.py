@@ -10,7 +10,8 @@ import tempfile
 # A folder may include itself and these.
 MAY_INCLUDE = {
     "engine/base": [],
-    "tokenizer": ["engine/base"],
+    "tokenizer/jinja": ["engine/base"],
+    "tokenizer": ["engine/base", "tokenizer/jinja"],
     "quant": ["engine/base"],
     "engine/kernels": ["engine/base", "quant"],
     "engine": ["engine/base", "engine/kernels", "quant", "tokenizer"],

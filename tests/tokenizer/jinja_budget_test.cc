@@ -1,8 +1,8 @@
 // Hostile templates end with an error that names the limit they met.
-#include "tokenizer/jinja_budget.h"
+#include "tokenizer/jinja/budget.h"
 #include "tests/tokenizer/template_fixture.h"
-#include "tokenizer/jinja_error.h"
-#include "tokenizer/jinja_objects.h"
+#include "tokenizer/jinja/error.h"
+#include "tokenizer/jinja/objects.h"
 
 namespace quorum::tok {
 namespace {

@@ -1,8 +1,8 @@
-#include "tokenizer/jinja_unicode.h"
+#include "tokenizer/jinja/unicode.h"
 
 #include "tests/support/catch.h"
-#include "tokenizer/jinja_number.h"
-#include "tokenizer/jinja_sort.h"
+#include "tokenizer/jinja/number.h"
+#include "tokenizer/jinja/sort.h"
 
 namespace quorum::tok::jinja {
 namespace {
