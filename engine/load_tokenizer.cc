@@ -107,6 +107,8 @@ Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file) {
   loaded.eos_token = TextOf(vocab, vocab.eos);
   QUORUM_ASSIGN(const std::optional<std::string> chat_template, file.GetString("tokenizer.chat_template"));
   loaded.chat_template = chat_template.value_or("");
+  QUORUM_ASSIGN(const std::optional<std::string> tool_use, file.GetString("tokenizer.chat_template.tool_use"));
+  loaded.tool_template = tool_use.value_or("");
   Pad(vocab, static_cast<std::size_t>(embeddings));
   Result<std::shared_ptr<const tok::Tokenizer>> tokenizer = tok::MakeTokenizer(std::move(vocab));
   if (!tokenizer.ok()) {

@@ -1,6 +1,7 @@
-// A model file's vocabulary as a Tokenizer: the one place where GGUF keys and the tokenizer meet.
+// A model file's, or folder's, vocabulary as a Tokenizer: the one place where file formats and the tokenizer meet.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -13,6 +14,7 @@ namespace quorum::engine {
 struct LoadedTokenizer {
   std::shared_ptr<const tok::Tokenizer> tokenizer;
   std::string chat_template;  // Jinja source; empty: the file has none
+  std::string tool_template;  // the one for requests with tools where the file has a separate one ("tool_use")
   std::string bos_token;      // the text of BOS and EOS as templates see them; empty: the file names none
   std::string eos_token;
 };
@@ -21,5 +23,12 @@ struct LoadedTokenizer {
 /// refused, one with fewer is padded with unused entries, so that every id that a model can draw is known.
 /// Errors: kInvalidArgument or kUnsupported, naming file and key.
 Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file);
+
+/// Reads the tokenizer of a Hugging Face folder: tokenizer.json (or tokenizer.model, spiece.model); bos and eos from
+/// tokenizer_config.json or special_tokens_map.json; more end-of-generation ids from generation_config.json and
+/// config.json; the chat template from chat_template.jinja and additional_chat_templates/*.jinja, else
+/// tokenizer_config.json, else chat_template.json. `embeddings` are the rows of the embedding matrix, see
+/// LoadTokenizer; 0: not known. Errors: as LoadTokenizer.
+Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::int64_t embeddings);
 
 }  // namespace quorum::engine

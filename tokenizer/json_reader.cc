@@ -180,7 +180,7 @@ class Builder : public nlohmann::json_sax<Json> {
   std::string error_;
 };
 
-Status Parse(std::string_view text, std::string_view name, Json& root, TokenizerJson* large) {
+Status Parse(std::string_view text, Json& root, TokenizerJson* large) {
   Builder builder(root, large);
   std::string error;
   try {
@@ -189,20 +189,20 @@ Status Parse(std::string_view text, std::string_view name, Json& root, Tokenizer
   } catch (const std::exception& exception) {
     error = exception.what();
   }
-  return InvalidArgument(fmt::format("{}: {}", name, error));
+  return InvalidArgument(std::move(error));
 }
 
 }  // namespace
 
 Result<TokenizerJson> ReadTokenizerJson(std::string_view text) {
   TokenizerJson json;
-  QUORUM_TRY(Parse(text, "tokenizer.json", json.tree, &json));
+  QUORUM_TRY(Parse(text, json.tree, &json));
   return json;
 }
 
-Result<Json> ReadJson(std::string_view text, std::string_view name) {
+Result<Json> ReadJson(std::string_view text) {
   Json json;
-  QUORUM_TRY(Parse(text, name, json, nullptr));
+  QUORUM_TRY(Parse(text, json, nullptr));
   return json;
 }
 
@@ -211,6 +211,13 @@ JsonView JsonView::operator[](const char* key) const {
   if (!value_->is_object()) return {NullJson(), path};
   const auto member = value_->find(key);
   return {member == value_->end() ? NullJson() : *member, path};
+}
+
+std::vector<std::pair<std::string, JsonView>> JsonView::Members() const {
+  std::vector<std::pair<std::string, JsonView>> members;
+  if (!value_->is_object()) return members;
+  for (const auto& [key, value] : value_->items()) members.emplace_back(key, JsonView(value, path_ + "." + key));
+  return members;
 }
 
 Result<std::vector<JsonView>> JsonView::Elements() const {

@@ -26,8 +26,8 @@ struct TokenizerJson {
 /// Errors: kInvalidArgument, saying where (byte offset or entry).
 Result<TokenizerJson> ReadTokenizerJson(std::string_view text);
 
-/// Parses a small JSON document, `name` for errors, with the same limits.
-Result<Json> ReadJson(std::string_view text, std::string_view name);
+/// Parses a small JSON document, with the same limits.
+Result<Json> ReadJson(std::string_view text);
 
 /// A place in a document, with checked access to what is there. `path` is for errors: "pre_tokenizer.pattern".
 class JsonView {
@@ -38,9 +38,12 @@ class JsonView {
   bool IsNull() const { return value_->is_null(); }
   bool IsString() const { return value_->is_string(); }
   bool IsObject() const { return value_->is_object(); }
+  bool IsArray() const { return value_->is_array(); }
 
   /// The member `key`; a null view when it is missing or this is no object.
   JsonView operator[](const char* key) const;
+  /// The members by name; none when this is no object.
+  std::vector<std::pair<std::string, JsonView>> Members() const;
   /// The elements. Errors: kInvalidArgument when this is no array.
   Result<std::vector<JsonView>> Elements() const;
   // Errors of those below: kInvalidArgument when the value is of another type. Null gives `otherwise`.

@@ -27,17 +27,17 @@ enum class TokenType : std::int32_t {
 
 /// A vocabulary as a model file describes it (GGUF's `tokenizer.ggml.*` keys), free of any file format.
 struct VocabData {
-  std::string model;                 // "gpt2": byte-level BPE; "llama": SentencePiece BPE
-  std::string pre;                   // name of the split pattern: "smollm", "llama-bpe", "qwen2", "gpt-4o", ...
-  std::vector<std::string> tokens;   // as in the file: byte-level BPE spells bytes as GPT-2's printable characters
-  std::vector<TokenType> types;      // empty: all kNormal
-  std::vector<float> scores;         // SentencePiece only
-  std::vector<std::string> merges;   // "left right", by rank
+  std::string model;                // "gpt2": byte-level BPE; "llama": SentencePiece BPE
+  std::string pre;                  // name of the split pattern: "smollm", "llama-bpe", "qwen2", "gpt-4o", ...
+  std::vector<std::string> tokens;  // as in the file: byte-level BPE spells bytes as GPT-2's printable characters
+  std::vector<TokenType> types;     // empty: all kNormal
+  std::vector<float> scores;        // SentencePiece only
+  std::vector<std::string> merges;  // "left right", by rank
   std::optional<TokenId> bos, eos, eot, unk, pad;
   std::vector<TokenId> more_end_of_generation;  // further ids that end a reply
   bool add_bos = false;
   bool add_eos = false;
-  bool add_space_prefix = false;     // SentencePiece only
+  bool add_space_prefix = false;  // SentencePiece only
 };
 
 struct EncodeOptions {
@@ -79,9 +79,32 @@ bool DefaultAddBos(std::string_view model, std::string_view pre);
 /// Errors: kInvalidArgument or kUnsupported, naming the field and entry at fault.
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData vocab);
 
-/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`. `config_json` is `tokenizer_config.json`
-/// (bos/eos names), may be empty.
+/// A token that is looked for in the text before everything else, with Hugging Face's options.
+struct AddedTokenInfo {
+  std::string content;
+  TokenId id = -1;
+  bool control = false;  // found only with parse_special
+  bool left_strip = false;
+  bool right_strip = false;
+  bool single_word = false;
+  bool normalized = false;
+};
+
+/// What the files beside a Hugging Face vocabulary say (hf_config.h reads them).
+struct HfTokenizerConfig {
+  std::string bos_token, eos_token, unk_token;  // names; empty: none
+  // Where one of these is given, both decide what goes around a text, and the vocabulary file's template does not.
+  std::optional<bool> add_bos, add_eos;
+  std::optional<bool> add_prefix_space;      // tokenizer.model only
+  std::optional<bool> legacy;                // tokenizer.model only; false: the prefix space only before the whole text
+  std::vector<AddedTokenInfo> added_tokens;  // beside those in the vocabulary file
+  std::vector<TokenId> end_of_generation;
+  std::int64_t embeddings = 0;  // the vocabulary is padded to so many entries, and refused with more; 0: as it is
+};
+
+/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`.
+/// Errors: kInvalidArgument or kUnsupported, naming the key.
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view tokenizer_json,
-                                                               std::string_view config_json);
+                                                               const HfTokenizerConfig& config = {});
 
 }  // namespace quorum::tok

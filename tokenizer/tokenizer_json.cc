@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -48,6 +49,19 @@ Result<std::vector<AddedEntry>> ParseAddedTokens(const JsonView& list) {
     entries.push_back(std::move(entry));
   }
   return entries;
+}
+
+/// Those of the configuration whose names the file does not have.
+void AppendAdded(const HfTokenizerConfig& config, std::vector<AddedEntry>& entries) {
+  std::unordered_set<std::string> known;
+  for (const AddedEntry& entry : entries) known.insert(entry.token.content);
+  for (const AddedTokenInfo& info : config.added_tokens) {
+    if (info.content.empty() || !known.insert(info.content).second) continue;
+    AddedEntry entry;
+    entry.token = {info.content, info.id, info.control, info.left_strip, info.right_strip, info.single_word};
+    entry.normalized = info.normalized;
+    entries.push_back(std::move(entry));
+  }
 }
 
 /// An added token that the model has under another id keeps the model's, as in Hugging Face's loader.
@@ -192,32 +206,32 @@ Status MakeFinders(std::vector<AddedEntry> added, TokenizerParts& parts) {
   return {};
 }
 
-/// The id of tokenizer_config.json's `key`: a string, or an object with "content".
-Result<std::optional<TokenId>> ConfigToken(const JsonView& config, const char* key, const Vocab& vocab) {
+/// The id of a token that the configuration names.
+Result<std::optional<TokenId>> NamedToken(std::string_view key, const std::string& name, const Vocab& vocab) {
   using Id = std::optional<TokenId>;
-  const JsonView value = config[key];
-  if (value.IsNull()) return Id();
-  QUORUM_ASSIGN(const std::string name, (value.IsObject() ? value["content"] : value).String());
+  if (name.empty()) return Id();
   const TokenId id = vocab.Find(name);
-  if (id < 0) return value.Bad(fmt::format("\"{}\" is not in the vocabulary", name));
+  if (id < 0) return InvalidArgument(fmt::format("the {} \"{}\" is not in the vocabulary", key, name));
   return Id(id);
 }
 
-/// bos, eos and what goes around a text. tokenizer_config.json's add_bos_token and add_eos_token win over the template,
-/// as in Hugging Face's Llama tokenizers.
-Status ApplyConfig(const JsonView& config, TokenizerParts& parts) {
-  QUORUM_ASSIGN(parts.bos, ConfigToken(config, "bos_token", parts.vocab));
-  QUORUM_ASSIGN(parts.eos, ConfigToken(config, "eos_token", parts.vocab));
-  const auto apply = [&](const char* key, std::optional<TokenId> id, std::vector<TokenId>& around) -> Status {
-    if (config[key].IsNull()) return {};
-    QUORUM_ASSIGN(const bool add, config[key].Bool(false));
-    around.clear();
-    if (add && !id) return config[key].Bad("is true, but the token is missing");
-    if (add) around.push_back(*id);
-    return {};
-  };
-  QUORUM_TRY(apply("add_bos_token", parts.bos, parts.prefix));
-  QUORUM_TRY(apply("add_eos_token", parts.eos, parts.suffix));
+/// bos, eos and what goes around a text.
+Status ApplyConfig(const HfTokenizerConfig& config, TokenizerParts& parts) {
+  QUORUM_ASSIGN(parts.bos, NamedToken("bos_token", config.bos_token, parts.vocab));
+  QUORUM_ASSIGN(parts.eos, NamedToken("eos_token", config.eos_token, parts.vocab));
+  if (config.add_bos || config.add_eos) {
+    parts.prefix.clear();
+    parts.suffix.clear();
+    if (config.add_bos.value_or(false) && parts.bos) parts.prefix.push_back(*parts.bos);
+    if (config.add_eos.value_or(false) && parts.eos) parts.suffix.push_back(*parts.eos);
+  }
+  for (const TokenId id : config.end_of_generation) {
+    if (!parts.vocab.Contains(id)) {
+      return InvalidArgument(
+          fmt::format("the end-of-generation id {} is outside the vocabulary of {}", id, parts.vocab.size()));
+    }
+    parts.ends_generation.push_back(id);
+  }
   if (parts.eos) parts.ends_generation.push_back(*parts.eos);
   return {};
 }
@@ -225,7 +239,7 @@ Status ApplyConfig(const JsonView& config, TokenizerParts& parts) {
 }  // namespace
 
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view tokenizer_json,
-                                                               std::string_view config_json) {
+                                                               const HfTokenizerConfig& config) {
   QUORUM_ASSIGN(const TokenizerJson json, ReadTokenizerJson(tokenizer_json));
   const JsonView root(json.tree, "");
   const JsonView model = root["model"];
@@ -240,10 +254,21 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   QUORUM_ASSIGN(ParsedTemplate around, ParsePostProcessor(root["post_processor"]));
   QUORUM_ASSIGN(const Replacements replacements, ParseDecoder(root["decoder"]));
   QUORUM_ASSIGN(std::vector<AddedEntry> added, ParseAddedTokens(root["added_tokens"]));
+  AppendAdded(config, added);
   AdoptModelIds(json, added);
   QUORUM_ASSIGN(const bool byte_fallback, model["byte_fallback"].Bool(false));
 
   QUORUM_ASSIGN(std::vector<Slot> slots, CollectSlots(json, added));
+  if (config.embeddings > 0) {
+    if (std::ssize(slots) > config.embeddings) {
+      return InvalidArgument(fmt::format("the vocabulary has ids up to {}, but there are only {} embeddings",
+                                         slots.size() - 1, config.embeddings));
+    }
+    if (config.embeddings > kMaxVocabSize) {
+      return InvalidArgument(fmt::format("{} embeddings are more than a vocabulary may have", config.embeddings));
+    }
+    slots.resize(static_cast<std::size_t>(config.embeddings));
+  }
   parts.vocab = MakeVocab(slots, pre.byte_level, byte_fallback, replacements);
   QUORUM_ASSIGN(const BpeSpec spec, MakeSpec(model, json, parts.vocab, pre.byte_level));
   parts.model = BpeModel(spec);
@@ -264,11 +289,7 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   }
   parts.prefix = std::move(around.prefix);
   parts.suffix = std::move(around.suffix);
-  Json config;
-  if (!config_json.empty()) {
-    QUORUM_ASSIGN(config, ReadJson(config_json, "tokenizer_config.json"));
-  }
-  QUORUM_TRY(ApplyConfig(JsonView(config, ""), parts));
+  QUORUM_TRY(ApplyConfig(config, parts));
   return std::shared_ptr<const Tokenizer>(std::make_shared<PipelineTokenizer>(std::move(parts)));
 }
 

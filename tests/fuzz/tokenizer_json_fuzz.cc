@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "tokenizer/hf_config.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8_stream.h"
 
@@ -31,7 +32,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view json = Cut(rest);
   const std::string_view config = Cut(rest);
   const std::string_view text = rest;
-  const auto made = quorum::tok::MakeTokenizerFromJson(json, config);
+  quorum::tok::HfTokenizerConfig read;
+  if (!config.empty() && !quorum::tok::ReadTokenizerConfig(config, read).ok()) return 0;
+  const auto made = quorum::tok::MakeTokenizerFromJson(json, read);
   if (!made.ok()) {
     Require(!made.error().message.empty());
     return 0;

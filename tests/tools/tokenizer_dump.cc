@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/tokenizer/vocab_file.h"
+#include "tokenizer/hf_config.h"
 #include "tokenizer/tokenizer.h"
 
 namespace quorum::tok {
@@ -20,7 +21,9 @@ namespace {
 int Run(int argc, char** argv) {
   const std::string mode = argc > 2 ? argv[1] : "";
   Result<std::shared_ptr<const Tokenizer>> made = InvalidArgument("usage: tokenizer_dump json|vocab FILE [CONFIG]");
-  if (mode == "json") made = MakeTokenizerFromJson(ReadFile(argv[2]), argc > 3 ? ReadFile(argv[3]) : "");
+  HfTokenizerConfig config;
+  if (argc > 3) QUORUM_CHECK(ReadTokenizerConfig(ReadFile(argv[3]), config).ok());
+  if (mode == "json") made = MakeTokenizerFromJson(ReadFile(argv[2]), config);
   if (mode == "vocab") made = MakeTokenizer(ReadVocabFile(argv[2]));
   if (!made) {
     std::cerr << made.error().message << "\n";

@@ -1,0 +1,105 @@
+// LoadTokenizerFromFolder: the files of a Hugging Face folder that concern text.
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "engine/base/mapped_file.h"
+#include "engine/load_tokenizer.h"
+#include "tokenizer/hf_config.h"
+
+namespace quorum::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Templates = std::map<std::string, std::string>;
+
+Error InFile(const std::string& path, const Error& error) {
+  return Error{error.code, path + ": " + error.message, {}, {}};
+}
+
+/// Calls `use(text)` with the contents of `path` when there is such a file, and puts its name before errors.
+template <typename Use>
+Status WithFile(const std::string& path, Use&& use) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return {};
+  QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(path));
+  const auto bytes = file.bytes();
+  const Status status = use(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  return status.ok() ? status : InFile(path, status.error());
+}
+
+/// The named templates in files of their own; these win over those in JSON files.
+Status ReadTemplateFiles(const std::string& folder, Templates& templates) {
+  const auto keep = [&templates](std::string name) {
+    return [&templates, name = std::move(name)](std::string_view text) -> Status {
+      templates[name] = text;
+      return {};
+    };
+  };
+  QUORUM_TRY(WithFile(folder + "/chat_template.jinja", keep("default")));
+  for (const char* more : {"/additional_chat_templates", "/chat_templates"}) {
+    std::error_code error;
+    for (fs::directory_iterator it(folder + more, error), end; !error && it != end; it.increment(error)) {
+      if (it->path().extension() != ".jinja") continue;
+      QUORUM_TRY(WithFile(it->path().string(), keep(it->path().stem().string())));
+    }
+  }
+  return {};
+}
+
+Status ReadTemplates(const std::string& folder, LoadedTokenizer& loaded) {
+  Templates templates;
+  QUORUM_TRY(ReadTemplateFiles(folder, templates));
+  for (const char* name : {"/tokenizer_config.json", "/chat_template.json"}) {
+    if (!templates.empty()) break;
+    QUORUM_TRY(WithFile(folder + name, [&](std::string_view text) -> Status {
+      QUORUM_ASSIGN(templates, tok::ReadChatTemplates(text));
+      return {};
+    }));
+  }
+  loaded.chat_template = std::move(templates["default"]);
+  loaded.tool_template = std::move(templates["tool_use"]);
+  return {};
+}
+
+Result<tok::HfTokenizerConfig> ReadConfig(const std::string& folder) {
+  tok::HfTokenizerConfig config;
+  const auto read = [&](const char* name, Status (*reader)(std::string_view, tok::HfTokenizerConfig&)) {
+    return WithFile(folder + name, [&](std::string_view text) { return reader(text, config); });
+  };
+  QUORUM_TRY(read("/tokenizer_config.json", tok::ReadTokenizerConfig));
+  QUORUM_TRY(read("/special_tokens_map.json", tok::ReadSpecialTokensMap));
+  QUORUM_TRY(read("/added_tokens.json", tok::ReadAddedTokens));
+  QUORUM_TRY(read("/generation_config.json", tok::ReadEndIds));
+  QUORUM_TRY(read("/config.json", tok::ReadEndIds));
+  return config;
+}
+
+}  // namespace
+
+Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::int64_t embeddings) {
+  QUORUM_ASSIGN(tok::HfTokenizerConfig config, ReadConfig(folder));
+  config.embeddings = embeddings;
+  LoadedTokenizer loaded;
+  loaded.bos_token = config.bos_token;
+  loaded.eos_token = config.eos_token;
+  QUORUM_TRY(ReadTemplates(folder, loaded));
+  const auto keep = [&](Result<std::shared_ptr<const tok::Tokenizer>> made) -> Status {
+    if (!made.ok()) return made.error();
+    loaded.tokenizer = std::move(made).value();
+    return {};
+  };
+  QUORUM_TRY(WithFile(folder + "/tokenizer.json",
+                      [&](std::string_view text) { return keep(tok::MakeTokenizerFromJson(text, config)); }));
+  if (!loaded.tokenizer) {
+    return NotFound(fmt::format("{}: has no tokenizer.json", folder));
+  }
+  return loaded;
+}
+
+}  // namespace quorum::engine
