@@ -17,8 +17,12 @@ QUORUM_KERNEL_INLINE __m512i Quad(const void* p) {
 /// acc += dot products of 4 bytes, unsigned times signed. In assembly because g++ 12 copies the accumulators of the
 /// intrinsic from register to register in every round of a loop (1.5 times slower).
 QUORUM_KERNEL_INLINE __m512i AddDots(__m512i acc, __m512i unsigned_bytes, __m512i signed_bytes) {
+#ifdef QUORUM_EMULATED_AVX512  // tests/emulated
+  return _mm512_dpbusd_epi32(acc, unsigned_bytes, signed_bytes);
+#else
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(unsigned_bytes), "v"(signed_bytes));
   return acc;
+#endif
 }
 
 struct Tiles {

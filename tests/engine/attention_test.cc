@@ -15,20 +15,15 @@
 #include "engine/kernels/dispatch.h"
 #include "engine/kv_cache.h"
 #include "tests/support/catch.h"
+#include "tests/support/kernel_tables.h"
 
 namespace quorum::engine {
 namespace {
 
+using testing::AllTables;
 using Floats = std::vector<float>;
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-std::vector<Isa> AllIsas() {
-  std::vector<Isa> isas = {Isa::kScalar};
-  if (DetectIsa() >= Isa::kAvx2) isas.push_back(Isa::kAvx2);
-  if (DetectIsa() >= Isa::kAvx512) isas.push_back(Isa::kAvx512);
-  return isas;
-}
 
 std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -291,13 +286,13 @@ TEST_CASE("Errors of the stored types stay within their bounds") {
   CHECK(relative[0] < 1e-6);
   CHECK(relative[1] < 0.006);  // bf16: half a unit of 2^-8, in keys and in values
   CHECK(relative[1] > 1e-4);
-  CHECK(relative[2] < 0.02);   // int8: half a step of max/127 in q, k, v, and of 1/255 in weights
+  CHECK(relative[2] < 0.02);  // int8: half a step of max/127 in q, k, v, and of 1/255 in weights
   CHECK(relative[2] > 1e-3);
 }
 
 TEST_CASE("A single visible token gives its value") {
   ThreadPool pool(1);
-  for (const Isa isa : AllIsas()) {
+  for (const KernelTable* table : AllTables()) {
     for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
       Config config;
       config.type = type;
@@ -305,14 +300,14 @@ TEST_CASE("A single visible token gives its value") {
       config.dv = 20;
       std::vector<Sequence> one = {MakeSequence(config, 70, 8)};
       const KvCache cache = MakeCache(config, one);
-      const Floats out = Whole(config, KernelsFor(isa), pool, cache, one[0]);
+      const Floats out = Whole(config, *table, pool, cache, one[0]);
       bool good = true;
       for (std::int32_t pos = 0; pos < 70; ++pos) {
         for (std::int32_t h = 0; h < config.heads(); ++h) {
           const float* v = one[0].v.data() + (std::int64_t{pos} * config.kv_heads + h / config.group) * config.dv;
           const float* o = out.data() + (std::int64_t{pos} * config.heads() + h) * config.dv;
-          const float top = std::abs(*std::max_element(
-              v, v + config.dv, [](float a, float b) { return std::abs(a) < std::abs(b); }));
+          const float top =
+              std::abs(*std::max_element(v, v + config.dv, [](float a, float b) { return std::abs(a) < std::abs(b); }));
           for (std::int32_t d = 0; d < config.dv; ++d) {
             if (type == KvType::kF32) good = good && o[d] == v[d];
             if (type == KvType::kBf16) good = good && o[d] == RoundBf16(v[d]);
@@ -320,7 +315,7 @@ TEST_CASE("A single visible token gives its value") {
           }
         }
       }
-      CAPTURE(IsaName(isa), static_cast<int>(type));
+      CAPTURE(table->name, static_cast<int>(type));
       CHECK(good);
     }
   }
@@ -357,9 +352,9 @@ TEST_CASE("Every instruction set gives the bits of the scalar kernel") {
     }
     for (const std::vector<Piece>& step : steps) {
       const Floats want = RunStep(config, ScalarKernels(), pool, cache, step);
-      for (const Isa isa : AllIsas()) {
-        CAPTURE(IsaName(isa), static_cast<int>(config.type), config.group, config.dk, config.dv, step[0].count);
-        CHECK(SameBits(want, RunStep(config, KernelsFor(isa), pool, cache, step)));
+      for (const KernelTable* table : AllTables()) {
+        CAPTURE(table->name, static_cast<int>(config.type), config.group, config.dk, config.dv, step[0].count);
+        CHECK(SameBits(want, RunStep(config, *table, pool, cache, step)));
       }
     }
   }
@@ -378,9 +373,9 @@ TEST_CASE("Scores that overflow, vanish or are denormal have the same bits every
       }
       const KvCache cache = MakeCache(config, one);
       const Floats want = Whole(config, ScalarKernels(), pool, cache, one[0]);
-      for (const Isa isa : AllIsas()) {
-        CAPTURE(IsaName(isa), static_cast<int>(config.type), config.group, config.dk, size);
-        const Floats got = Whole(config, KernelsFor(isa), pool, cache, one[0]);
+      for (const KernelTable* table : AllTables()) {
+        CAPTURE(table->name, static_cast<int>(config.type), config.group, config.dk, size);
+        const Floats got = Whole(config, *table, pool, cache, one[0]);
         CHECK(std::equal(want.begin(), want.end(), got.begin(), [](float a, float b) {
           return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b));
         }));
@@ -450,10 +445,10 @@ TEST_CASE("Nor does the sign of a sum that vanishes") {
     for (std::int32_t i = 0; i < 64; ++i) one[0].q[Size(pos * 64 + i)] = 3.0F;
   }
   const KvCache cache = MakeCache(config, one);
-  for (const Isa isa : AllIsas()) {
-    const Floats all = Whole(config, KernelsFor(isa), pool, cache, one[0]);
-    const Floats alone = RunStep(config, KernelsFor(isa), pool, cache, {{&one[0], 4, 1}});
-    CAPTURE(IsaName(isa));
+  for (const KernelTable* table : AllTables()) {
+    const Floats all = Whole(config, *table, pool, cache, one[0]);
+    const Floats alone = RunStep(config, *table, pool, cache, {{&one[0], 4, 1}});
+    CAPTURE(table->name);
     CHECK(std::memcmp(alone.data(), all.data() + 4 * 64, 64 * sizeof(float)) == 0);
     CHECK(alone[0] == 0);
   }

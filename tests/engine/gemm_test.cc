@@ -9,6 +9,7 @@
 #include "engine/kernels/kernel_table.h"
 #include "tests/engine/random_weights.h"
 #include "tests/support/catch.h"
+#include "tests/support/kernel_tables.h"
 
 namespace quorum::engine {
 namespace {
@@ -20,13 +21,7 @@ using test::Random;
 using test::RandomMatrix;
 using test::TestMatrix;
 using test::Uniform;
-
-std::vector<const KernelTable*> VectorTables() {
-  std::vector<const KernelTable*> tables;
-  if (Avx2Kernels() != nullptr) tables.push_back(Avx2Kernels());
-  if (Avx512Kernels() != nullptr) tables.push_back(Avx512Kernels());
-  return tables;
-}
+using testing::VectorTables;
 
 /// Quantized rows in exactly sized arrays.
 struct Activations {

@@ -10,6 +10,7 @@
 #include "engine/model.h"
 #include "engine/reference.h"
 #include "tests/support/catch.h"
+#include "tests/support/kernel_tables.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
 
@@ -17,6 +18,7 @@ namespace quorum::engine {
 namespace {
 
 using quant::DType;
+using testing::AllTables;
 using testing::LargestDifference;
 using testing::LoadedTiny;
 using testing::LoadTiny;
@@ -228,8 +230,7 @@ TEST_CASE("Same bits on every kernel table and number of threads") {
       const LoadedTiny golden = LoadTiny(shape, kv, 1, &ScalarKernels());
       const std::vector<tok::TokenId> tokens = RandomTokens(150, golden.model->vocab_size(), 11);
       const std::vector<float> expected = RunSequence(*golden.model, tokens, 64);
-      for (const KernelTable* table : {&ScalarKernels(), Avx2Kernels(), Avx512Kernels()}) {
-        if (table == nullptr) continue;
+      for (const KernelTable* table : AllTables()) {
         for (const int threads : {1, 2, 3}) {
           CAPTURE(table->name, threads);
           const LoadedTiny loaded = LoadTiny(shape, kv, threads, table);
@@ -246,12 +247,12 @@ TEST_CASE("int16 activations: same bits on every kernel table, number of threads
     const LoadedTiny golden = LoadTiny(shape, KvType::kInt8, 1, &ScalarKernels(), ActPrecision::kInt16);
     const std::vector<tok::TokenId> tokens = RandomTokens(150, golden.model->vocab_size(), 17);
     const std::vector<float> expected = RunSequence(*golden.model, tokens, 64);
-    for (const KernelTable* table : {&ScalarKernels(), Avx2Kernels(), Avx512Kernels()}) {
-      if (table == nullptr) continue;
+    for (const KernelTable* table : AllTables()) {
       for (const int threads : {1, 3}) {
         CAPTURE(shape.architecture, shape.experts, table->name, threads);
         const LoadedTiny loaded = LoadTiny(shape, KvType::kInt8, threads, table, ActPrecision::kInt16);
-        for (const std::int64_t chunk : {1, 7, 150}) CHECK(SameBits(RunSequence(*loaded.model, tokens, chunk), expected));
+        for (const std::int64_t chunk : {1, 7, 150})
+          CHECK(SameBits(RunSequence(*loaded.model, tokens, chunk), expected));
       }
     }
   }

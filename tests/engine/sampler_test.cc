@@ -12,6 +12,7 @@
 #include "engine/kernels/dispatch.h"
 #include "engine/rng.h"
 #include "tests/support/catch.h"
+#include "tests/support/kernel_tables.h"
 
 namespace quorum::engine {
 namespace {
@@ -319,9 +320,9 @@ TEST_CASE("Every instruction set of this host draws the same tokens") {
   for (const SamplingParams& params :
        {SamplingParams{}, SamplingParams{.top_p = 0.9F, .logit_bias = {}},
         SamplingParams{.top_k = 40, .logit_bias = {}}, SamplingParams{.typical_p = 0.5F, .logit_bias = {}}}) {
-    for (int isa = 1; isa <= static_cast<int>(DetectIsa()); ++isa) {
+    for (const KernelTable* table : testing::VectorTables()) {
       Sampler scalar(Kernels());
-      Sampler other(KernelsFor(static_cast<Isa>(isa)));
+      Sampler other(*table);
       for (int position = 0; position < 50; ++position) {
         CHECK(*scalar.Sample(logits, params, {}, 0, position) == *other.Sample(logits, params, {}, 0, position));
       }

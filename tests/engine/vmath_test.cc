@@ -15,10 +15,21 @@
 #include "engine/kernels/dispatch.h"
 #include "engine/kernels/kernel_table.h"
 #include "tests/support/catch.h"
+#include "tests/support/kernel_tables.h"
+
+namespace quorum::engine::avx512_emulated {  // tests/emulated
+
+void ExpRow(const float* x, std::int64_t n, float* y);
+void TanhRow(const float* x, std::int64_t n, float* y);
+void LogRow(const float* x, std::int64_t n, float* y);
+
+}  // namespace quorum::engine::avx512_emulated
 
 namespace quorum::engine {
 namespace {
 
+using testing::AllTables;
+using testing::VectorTables;
 using Floats = std::vector<float>;
 using RowFn = void (*)(const float*, std::int64_t, float*);
 
@@ -26,24 +37,15 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
 
-std::vector<Isa> VectorIsas() {
-  std::vector<Isa> isas;
-  if (DetectIsa() >= Isa::kAvx2) isas.push_back(Isa::kAvx2);
-  if (DetectIsa() >= Isa::kAvx512) isas.push_back(Isa::kAvx512);
-  return isas;
-}
-
 struct Elementary {
   RowFn exp, tanh, log;
 };
 
-Elementary ElementaryFor(Isa isa) {
-  switch (isa) {
-    case Isa::kScalar: break;
-    case Isa::kAvx2: return {avx2::ExpRow, avx2::TanhRow, avx2::LogRow};
-    case Isa::kAvx512: return {avx512::ExpRow, avx512::TanhRow, avx512::LogRow};
-  }
-  return {scalar::ExpRow, scalar::TanhRow, scalar::LogRow};
+Elementary ElementaryFor(const KernelTable& table) {
+  if (&table == &ScalarKernels()) return {scalar::ExpRow, scalar::TanhRow, scalar::LogRow};
+  if (&table == Avx2Kernels()) return {avx2::ExpRow, avx2::TanhRow, avx2::LogRow};
+  if (&table == Avx512Kernels()) return {avx512::ExpRow, avx512::TanhRow, avx512::LogRow};
+  return {avx512_emulated::ExpRow, avx512_emulated::TanhRow, avx512_emulated::LogRow};
 }
 
 /// Equal bits, or both NaN: payloads may differ.
@@ -64,8 +66,8 @@ Floats Random(std::mt19937& random, std::int64_t n, float spread) {
 
 /// Ordinary values with the awkward ones strewn in.
 Floats Awkward(std::mt19937& random, std::int64_t n, bool with_nan) {
-  const std::array<float, 14> odd = {0.0F,     -0.0F,     kDenormal, -kDenormal, 1e-40F, -3e-39F, kInf,
-                                     -kInf,    3.4e38F,   -3.4e38F,  88.8F,      -103.9F, -87.5F,  kNan};
+  const std::array<float, 14> odd = {0.0F,  -0.0F,   kDenormal, -kDenormal, 1e-40F,  -3e-39F, kInf,
+                                     -kInf, 3.4e38F, -3.4e38F,  88.8F,      -103.9F, -87.5F,  kNan};
   Floats x = Random(random, n, 8.0F);
   for (float& v : x) {
     if (random() % 4 == 0) v = odd[random() % (odd.size() - (with_nan ? 0U : 1U))];
@@ -111,7 +113,7 @@ Worst Sweep(RowFn fn, std::uint32_t begin, std::uint32_t end, std::uint32_t stri
 }
 
 TEST_CASE("exp, tanh and log are within two units in the last place") {
-  const Elementary fn = ElementaryFor(Isa::kScalar);
+  const Elementary fn = ElementaryFor(ScalarKernels());
   const std::uint32_t infinity = 0x7f800000U;
   const std::uint32_t sign = 0x80000000U;
   Worst worst = Sweep(fn.exp, 0, infinity, 2003, [](double x) { return std::exp(x); });
@@ -142,11 +144,9 @@ TEST_CASE("exp, tanh and log are within two units in the last place") {
 }
 
 TEST_CASE("exp, tanh and log at their limits") {
-  std::vector<Isa> isas = VectorIsas();
-  isas.push_back(Isa::kScalar);
-  for (const Isa isa : isas) {
-    CAPTURE(IsaName(isa));
-    const Elementary fn = ElementaryFor(isa);
+  for (const KernelTable* table : AllTables()) {
+    CAPTURE(table->name);
+    const Elementary fn = ElementaryFor(*table);
     const auto at = [](RowFn f, float x) {
       float y = 0;
       f(&x, 1, &y);
@@ -180,10 +180,10 @@ TEST_CASE("exp, tanh and log at their limits") {
 }
 
 TEST_CASE("Elementary functions have the same bits on every instruction set, wherever an element stands") {
-  const Elementary golden = ElementaryFor(Isa::kScalar);
-  for (const Isa isa : VectorIsas()) {
-    CAPTURE(IsaName(isa));
-    const Elementary fn = ElementaryFor(isa);
+  const Elementary golden = ElementaryFor(ScalarKernels());
+  for (const KernelTable* table : VectorTables()) {
+    CAPTURE(table->name);
+    const Elementary fn = ElementaryFor(*table);
     Floats x(4099);  // a tail of 3
     Floats want(x.size());
     Floats got(x.size());
@@ -254,9 +254,9 @@ TEST_CASE("Row functions have the bits of the scalar ones for every length") {
       const Floats b = make();
       const Floats c = make();
       const Floats want = RunAll(ScalarKernels(), a, b, c, b[0]);
-      for (const Isa isa : VectorIsas()) {
-        CAPTURE(IsaName(isa), n, kind);
-        CHECK(Same(want, RunAll(KernelsFor(isa), a, b, c, b[0])));
+      for (const KernelTable* table : VectorTables()) {
+        CAPTURE(table->name, n, kind);
+        CHECK(Same(want, RunAll(*table, a, b, c, b[0])));
       }
     }
   }
@@ -264,12 +264,10 @@ TEST_CASE("Row functions have the bits of the scalar ones for every length") {
 
 TEST_CASE("Row functions write nothing beyond their row and may work in place") {
   std::mt19937 random(12);
-  std::vector<Isa> isas = VectorIsas();
-  isas.push_back(Isa::kScalar);
-  for (const Isa isa : isas) {
-    const KernelTable& kernels = KernelsFor(isa);
+  for (const KernelTable* table : AllTables()) {
+    const KernelTable& kernels = *table;
     for (const std::int64_t n : {1, 15, 16, 17, 33, 48}) {
-      CAPTURE(IsaName(isa), n);
+      CAPTURE(table->name, n);
       const Floats x = Random(random, n, 2.0F);
       const Floats w = Random(random, n, 2.0F);
       const auto size = static_cast<std::size_t>(n);

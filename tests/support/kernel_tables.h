@@ -1,0 +1,17 @@
+// The kernel tables that tests hold against each other.
+#pragma once
+
+#include <vector>
+
+#include "engine/kernels/kernel_table.h"
+
+namespace quorum::testing {
+
+/// The vector tables whose code can run here: those of this host, and AVX-512's on emulated intrinsics
+/// (tests/emulated) where only AVX2 is there. Its name is "avx512" either way.
+std::vector<const engine::KernelTable*> VectorTables();
+
+/// The scalar table, then VectorTables().
+std::vector<const engine::KernelTable*> AllTables();
+
+}  // namespace quorum::testing
