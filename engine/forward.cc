@@ -8,14 +8,6 @@
 namespace quorum::engine {
 namespace {
 
-std::int64_t QueryWidth(const ModelSpec& spec) { return std::int64_t{spec.attention.heads} * spec.attention.head_dim; }
-std::int64_t KeyWidth(const ModelSpec& spec) { return std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim; }
-
-ActForms WithFloats(ActForms forms) {
-  forms.floats = true;
-  return forms;
-}
-
 void Scale(float factor, std::int64_t n, float* x) {
   if (factor == 1.0F) return;
   for (std::int64_t i = 0; i < n; ++i) x[i] *= factor;
@@ -27,13 +19,10 @@ Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms
                           int threads)
     : x(memory.Take<float>(limits.rows * spec.d_model)),
       block(memory.Take<float>(limits.rows * spec.d_model)),
-      q(memory.Take<float>(limits.rows * QueryWidth(spec))),
-      k(memory.Take<float>(limits.rows * KeyWidth(spec))),
-      v(memory.Take<float>(limits.rows * KeyWidth(spec))),
       cos(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
       sin(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
       model(memory, limits.rows, spec.d_model, WithFloats(forms.model), limits.activations),
-      attended(memory, limits.rows, QueryWidth(spec), WithFloats(forms.attention), limits.activations),
+      attention(MakeAttention(memory, spec, forms, limits)),
       ffn(memory, spec, forms, limits.rows, limits.activations),
       scratch_floats((FeedForward::ScratchFloats() + kPlaneScratch + 15) / 16 * 16) {
   scratch = memory.Take<float>(scratch_floats * threads);
@@ -79,7 +68,8 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
       if (i > 0) AddToResidual(row);
       NormRow(layer.attention_norm, layer.attention_input, row, row);
     });
-    Attention(layer, index, slices);
+    const AttentionStep step{slices, rows_, buffers_.cos, buffers_.sin};
+    buffers_.attention->Run(team_, cache_, step, layer, index, buffers_.model, buffers_.block);
     team_.ForRows(rows, [&](std::int64_t row) {
       if (layer.output_bias != nullptr) {
         team_.kernels.add(layer.output_bias, spec_.d_model, buffers_.block + row * spec_.d_model);
@@ -112,7 +102,7 @@ void Forward::Gather(std::span<const StepSlice> slices) {
 void Forward::Start() {
   const std::int64_t pairs = spec_.rope.dims / 2;
   team_.ForRows(std::ssize(rows_), [&](std::int64_t row) {
-    const Row& at = rows_[static_cast<std::size_t>(row)];
+    const StepRow& at = rows_[static_cast<std::size_t>(row)];
     float* x = buffers_.x + row * spec_.d_model;
     weights_.Embed(at.token, x);
     Scale(spec_.embedding_scale, spec_.d_model, x);
@@ -136,75 +126,6 @@ void Forward::NormRow(const float* weight, const ActForms& forms, std::int64_t r
   float* normed = buffers_.model.Floats(to);
   team_.kernels.rms_norm(buffers_.x + row * spec_.d_model, weight, spec_.norm_eps, spec_.d_model, normed);
   buffers_.model.Quantize(team_.kernels, forms, to, 0, normed, spec_.d_model);
-}
-
-/// block = output matrix of attention over the cache and the step's own tokens.
-void Forward::Attention(const LayerWeights& layer, std::int32_t index, std::span<const StepSlice> slices) {
-  const std::int64_t rows = std::ssize(rows_);
-  const ActBuffer& in = buffers_.model;
-  const Product inputs[] = {{&layer.q, in.View(layer.q.format), buffers_.q, QueryWidth(spec_)},
-                            {&layer.k, in.View(layer.k.format), buffers_.k, KeyWidth(spec_)},
-                            {&layer.v, in.View(layer.v.format), buffers_.v, KeyWidth(spec_)}};
-  team_.Run(inputs, std::ssize(inputs), rows);
-  team_.ForRows(rows, [&](std::int64_t row) { RotateAndStore(layer, index, row); });
-
-  const AttentionSpec& attention = spec_.attention;
-  const AttentionParams params{.heads = attention.heads,
-                               .scale = attention.scale,
-                               .window = spec_.layers[static_cast<std::size_t>(index)].window,
-                               .softcap = attention.softcap,
-                               .sinks = layer.sinks};
-  Attend(team_.kernels, team_.pool, cache_, index, params, slices, buffers_.q, buffers_.attended.Floats(0));
-
-  team_.ForRows(rows, [&](std::int64_t row) {
-    buffers_.attended.Quantize(team_.kernels, layer.attention_output, row, 0, buffers_.attended.Floats(row),
-                               QueryWidth(spec_));
-  });
-  const Product output{&layer.output, buffers_.attended.View(layer.output.format), buffers_.block, spec_.d_model};
-  team_.Run(&output, 1, rows);
-}
-
-/// Biases, norms and rotation of a row's queries and keys; keys and values go to the cache.
-void Forward::RotateAndStore(const LayerWeights& layer, std::int32_t index, std::int64_t row) {
-  const AttentionSpec& attention = spec_.attention;
-  const KernelTable& kernels = team_.kernels;
-  float* q = buffers_.q + row * QueryWidth(spec_);
-  float* k = buffers_.k + row * KeyWidth(spec_);
-  float* v = buffers_.v + row * KeyWidth(spec_);
-  if (layer.q_bias != nullptr) {
-    kernels.add(layer.q_bias, QueryWidth(spec_), q);
-    kernels.add(layer.k_bias, KeyWidth(spec_), k);
-    kernels.add(layer.v_bias, KeyWidth(spec_), v);
-  }
-  if (layer.q_norm != nullptr) {
-    NormHeads(layer.q_norm, attention.heads, q);
-    NormHeads(layer.k_norm, attention.kv_heads, k);
-  }
-  const std::int64_t pairs = spec_.rope.dims / 2;
-  if (pairs > 0) {
-    const bool neox = spec_.rope.pairs == RopePairs::kNeox;
-    const float* cos = buffers_.cos + row * pairs;
-    const float* sin = buffers_.sin + row * pairs;
-    for (std::int64_t head = 0; head < attention.heads; ++head) {
-      kernels.rope(q + head * attention.head_dim, cos, sin, spec_.rope.dims, neox);
-    }
-    for (std::int64_t head = 0; head < attention.kv_heads; ++head) {
-      kernels.rope(k + head * attention.head_dim, cos, sin, spec_.rope.dims, neox);
-    }
-  }
-  const Row& at = rows_[static_cast<std::size_t>(row)];
-  cache_.Write(index, at.page, at.slot, k, v);
-}
-
-void Forward::NormHeads(const float* weight, std::int64_t heads, float* row) const {
-  const std::int64_t dim = spec_.attention.head_dim;
-  if (spec_.attention.qk_norm == QkNorm::kPerRow) {
-    team_.kernels.rms_norm(row, weight, spec_.norm_eps, heads * dim, row);
-    return;
-  }
-  for (std::int64_t head = 0; head < heads; ++head) {
-    team_.kernels.rms_norm(row + head * dim, weight, spec_.norm_eps, dim, row + head * dim);
-  }
 }
 
 void Forward::Logits(float* logits) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/attention_block.h"
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/result.h"
 #include "engine/forward_buffers.h"
@@ -19,13 +20,6 @@
 #include "engine/weights.h"
 
 namespace quorum::engine {
-
-/// The largest step, and how finely it is computed.
-struct StepOptions {
-  std::int64_t rows = 0;    // tokens
-  std::int64_t logits = 0;  // rows of logits
-  ActPrecision activations = ActPrecision::kInt16;
-};
 
 /// Working memory and the phases. One step at a time.
 class Forward {
@@ -44,22 +38,15 @@ class Forward {
   void Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters);
 
  private:
-  /// Where a row's token stands.
-  struct Row {
-    std::int32_t token, position, page, slot;
-  };
   /// Arrays of (rows, ...) in the workspace.
   struct Buffers {
     Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits, int threads);
-    float* x;            // (rows, d_model) the residual stream
-    float* block;        // (rows, d_model) what attention or the networks add to it
-    float* q;            // (rows, heads * head_dim)
-    float* k;            // (rows, kv_heads * head_dim)
-    float* v;            // (rows, kv_heads * head_dim)
-    float* cos;          // (rows, rope.dims / 2)
-    float* sin;          // (rows, rope.dims / 2)
-    ActBuffer model;     // (rows, d_model) normed input of a block
-    ActBuffer attended;  // (rows, heads * head_dim) output of attention
+    float* x;         // (rows, d_model) the residual stream
+    float* block;     // (rows, d_model) what attention or the networks add to it
+    float* cos;       // (rows, rope.dims / 2)
+    float* sin;       // (rows, rope.dims / 2)
+    ActBuffer model;  // (rows, d_model) normed input of a block
+    std::unique_ptr<AttentionBlock> attention;
     FeedForward ffn;
     float* scratch;  // (threads, scratch_floats)
     std::int64_t scratch_floats;
@@ -70,9 +57,6 @@ class Forward {
 
   void Gather(std::span<const StepSlice> slices);
   void Start();
-  void Attention(const LayerWeights& layer, std::int32_t index, std::span<const StepSlice> slices);
-  void RotateAndStore(const LayerWeights& layer, std::int32_t index, std::int64_t row);
-  void NormHeads(const float* weight, std::int64_t heads, float* row) const;
   void AddToResidual(std::int64_t row);
   void NormRow(const float* weight, const ActForms& forms, std::int64_t row, std::int64_t to);
   void Logits(float* logits);
@@ -84,7 +68,7 @@ class Forward {
   Buffers buffers_;
   Team team_;
   RopeTable rope_;
-  std::vector<Row> rows_;
+  std::vector<StepRow> rows_;
   std::vector<std::int32_t> wanted_;  // rows whose logits are asked for, ascending
 };
 

@@ -39,6 +39,11 @@ void ComputePart(const KernelTable& kernels, const Product& product, std::int64_
 
 }  // namespace
 
+ActForms WithFloats(ActForms forms) {
+  forms.floats = true;
+  return forms;
+}
+
 ActBuffer::ActBuffer(Bump& memory, std::int64_t rows, std::int64_t cols, const ActForms& forms, ActPrecision precision)
     : cols_(cols), ld_q_(CeilDiv(cols, 64) * 64), ld_s_(CeilDiv(cols, 16)) {
   if (forms.floats) x_ = memory.Take<float>(rows * cols);

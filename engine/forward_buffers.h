@@ -40,10 +40,20 @@ class Bump {
 /// answers follow a float32 run's, for twice the arithmetic on the same weights.
 enum class ActPrecision : std::uint8_t { kInt8, kInt16 };
 
+/// The largest step, and how finely it is computed.
+struct StepOptions {
+  std::int64_t rows = 0;    // tokens
+  std::int64_t logits = 0;  // rows of logits
+  ActPrecision activations = ActPrecision::kInt16;
+};
+
 /// What a matrix reads: the plane of quantized activations or the floats, and the second plane (q null if none).
 struct ActPlanes {
   ActView first, second;
 };
+
+/// `forms` and floats.
+ActForms WithFloats(ActForms forms);
 
 /// Rows of activations in the forms that packed matrices read. Rows may be written by several threads, each its own.
 class ActBuffer {
