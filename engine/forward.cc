@@ -65,7 +65,7 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
     const LayerWeights& layer = weights_.layers()[i];
     const auto index = static_cast<std::int32_t>(i);
     team_.ForRows(rows, [&](std::int64_t row) {
-      if (i > 0) AddToResidual(row);
+      if (i > 0) AddToResidual(weights_.layers()[i - 1].ffn_post_norm, row);
       NormRow(layer.attention_norm, layer.attention_input, row, row);
     });
     const AttentionStep step{slices, rows_, buffers_.cos, buffers_.sin};
@@ -74,7 +74,7 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
       if (layer.output_bias != nullptr) {
         team_.kernels.add(layer.output_bias, spec_.d_model, buffers_.block + row * spec_.d_model);
       }
-      AddToResidual(row);
+      AddToResidual(layer.attention_post_norm, row);
       NormRow(layer.ffn_norm, layer.ffn_input, row, row);
       std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
     });
@@ -110,10 +110,11 @@ void Forward::Start() {
   });
 }
 
-/// x += residual_scale * block
-void Forward::AddToResidual(std::int64_t row) {
-  const float* block = buffers_.block + row * spec_.d_model;
+/// x += residual_scale * block, where block is normed first if there is a weight for that.
+void Forward::AddToResidual(const float* post_norm, std::int64_t row) {
+  float* block = buffers_.block + row * spec_.d_model;
   float* x = buffers_.x + row * spec_.d_model;
+  if (post_norm != nullptr) team_.kernels.rms_norm(block, post_norm, spec_.norm_eps, spec_.d_model, block);
   if (spec_.residual_scale == 1.0F) {
     team_.kernels.add(block, spec_.d_model, x);
   } else {
@@ -122,9 +123,14 @@ void Forward::AddToResidual(std::int64_t row) {
 }
 
 /// Row `to` of the normed input, in the forms wanted, from row `row` of the residual stream.
-void Forward::NormRow(const float* weight, const ActForms& forms, std::int64_t row, std::int64_t to) {
+void Forward::NormRow(const NormWeights& norm, const ActForms& forms, std::int64_t row, std::int64_t to) {
+  const float* x = buffers_.x + row * spec_.d_model;
   float* normed = buffers_.model.Floats(to);
-  team_.kernels.rms_norm(buffers_.x + row * spec_.d_model, weight, spec_.norm_eps, spec_.d_model, normed);
+  if (norm.bias == nullptr) {
+    team_.kernels.rms_norm(x, norm.weight, spec_.norm_eps, spec_.d_model, normed);
+  } else {
+    team_.kernels.layer_norm(x, norm.weight, norm.bias, spec_.norm_eps, spec_.d_model, normed);
+  }
   buffers_.model.Quantize(team_.kernels, forms, to, 0, normed, spec_.d_model);
 }
 
@@ -132,15 +138,19 @@ void Forward::Logits(float* logits) {
   const std::int64_t count = std::ssize(wanted_);
   team_.ForRows(count, [&](std::int64_t to) {
     const std::int64_t row = wanted_[static_cast<std::size_t>(to)];
-    AddToResidual(row);
+    AddToResidual(weights_.layers().back().ffn_post_norm, row);
     NormRow(weights_.final_norm(), weights_.output_input(), row, to);
   });
   const Product product{&weights_.output(), buffers_.model.View(weights_.output().format), logits, spec_.vocab_size};
   team_.Run(&product, 1, count);
-  if (spec_.logit_scale != 1.0F) {
-    team_.ForRows(
-        count, [&](std::int64_t row) { Scale(spec_.logit_scale, spec_.vocab_size, logits + row * spec_.vocab_size); });
-  }
+  const float* bias = weights_.logit_bias();
+  if (bias == nullptr && spec_.logit_scale == 1.0F && spec_.logit_softcap == 0.0F) return;
+  team_.ForRows(count, [&](std::int64_t to) {
+    float* row = logits + to * spec_.vocab_size;
+    if (bias != nullptr) team_.kernels.add(bias, spec_.vocab_size, row);
+    Scale(spec_.logit_scale, spec_.vocab_size, row);
+    if (spec_.logit_softcap != 0.0F) team_.kernels.softcap(spec_.logit_softcap, spec_.vocab_size, row);
+  });
 }
 
 }  // namespace quorum::engine

@@ -57,8 +57,8 @@ class Forward {
 
   void Gather(std::span<const StepSlice> slices);
   void Start();
-  void AddToResidual(std::int64_t row);
-  void NormRow(const float* weight, const ActForms& forms, std::int64_t row, std::int64_t to);
+  void AddToResidual(const float* post_norm, std::int64_t row);
+  void NormRow(const NormWeights& norm, const ActForms& forms, std::int64_t row, std::int64_t to);
   void Logits(float* logits);
 
   const ModelSpec& spec_;

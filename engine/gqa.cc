@@ -54,7 +54,7 @@ void GqaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, co
     NormHeads(kernels, layer.k_norm, attention.kv_heads, k);
   }
   const std::int64_t pairs = spec_.rope.dims / 2;
-  if (pairs > 0) {
+  if (pairs > 0 && spec_.layers[static_cast<std::size_t>(index)].rope) {
     const bool neox = spec_.rope.pairs == RopePairs::kNeox;
     const float* cos = step.cos + row * pairs;
     const float* sin = step.sin + row * pairs;

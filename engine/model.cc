@@ -142,9 +142,12 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
     QUORUM_ASSIGN(kernels, ChooseKernels());
   }
   QUORUM_ASSIGN(const WeightPlan weight_plan, Weights::Plan(spec, tensors));
+  // By what is asked for, not by what then fits into memory: answers must not depend on that.
+  spec.rope.long_context = (options.context > 0 ? options.context : spec.context_length) > spec.rope.original_context;
   QUORUM_ASSIGN(const Sizes sizes, Settle(spec, weight_plan, options));
   Log(LogLevel::kInfo, "{}", DescribeSpec(spec));
-  Log(LogLevel::kInfo, "memory: weights {}, KV cache {} ({} {} tokens), workspace {}; {} kernels, {} threads, {} activations",
+  Log(LogLevel::kInfo,
+      "memory: weights {}, KV cache {} ({} {} tokens), workspace {}; {} kernels, {} threads, {} activations",
       FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
       KvTypeName(sizes.kv_type), FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),
       sizes.limits.activations == ActPrecision::kInt16 ? "int16" : "int8");

@@ -1,14 +1,15 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
+#include <initializer_list>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "engine/gguf_keys.h"
 #include "engine/model_config.h"
 
 namespace quorum::engine {
@@ -16,137 +17,117 @@ namespace {
 
 enum class Presence : std::uint8_t { kNever, kIfPresent, kAlways };
 
-/// What the name of an architecture says without a key for it.
+/// Which way `<architecture>.logit_scale` works.
+enum class LogitScale : std::uint8_t { kNone, kMultiplies, kDivides };
+
+/// What the name of an architecture says without a key for it. Defaults: a Llama with Hugging Face's order of heads.
 struct Architecture {
   std::string_view name;
-  RopePairs pairs;
-  Presence qkv_bias;
-  Presence output_bias;
-  QkNorm qk_norm;
-  Presence experts;
-  bool renormalize;    // unless the file says otherwise
-  bool shared_expert;  // with a gate
+  RopePairs pairs = RopePairs::kNeox;
+  NormKind norm = NormKind::kRms;
+  bool post_norms = false;
+  Presence qkv_bias = Presence::kNever;
+  Presence output_bias = Presence::kNever;
+  QkNorm qk_norm = QkNorm::kNone;
+  bool sinks = false;
+  float attention_softcap = 0;   // unless the file says otherwise, as all numbers below
+  std::int32_t full_period = 0;  // every n-th layer has no window; 0: all have the file's
+  std::int32_t nope_period = 0;  // every n-th layer is not rotated; 0: all are
+  bool yarn_whole_pairs = true;
+  bool rope_switch = false;  // `rope.scaling.finetuned` false means that nothing is rotated
+  Presence experts = Presence::kNever;
+  RouterScore score = RouterScore::kSoftmax;
+  bool renormalize = false;
+  bool router_bias = false;
+  float router_jitter = 0;
+  Presence shared_expert = Presence::kNever;
+  bool shared_gate = false;
+  Activation activation = Activation::kSilu;
+  Presence ffn_bias = Presence::kNever;
+  bool multipliers = false;  // of embeddings and what blocks add
+  double embedding_scale = 1.0;
+  LogitScale logit_scale_is = LogitScale::kNone;
+  double logit_scale = 1.0;
 };
 
-// llama: also Mistral, SmolLM and, with experts, Mixtral. Its converters permute the rows of Q and K so that pairs of
-// dimensions lie side by side; the others keep Hugging Face's order.
+// llama: also Mistral, SmolLM 1 and 2, IQuest-Coder and, with experts, Mixtral. Its converters, and those of granite
+// and smollm3, permute the rows of Q and K so that pairs of dimensions lie side by side.
 constexpr Architecture kArchitectures[] = {
-    {"llama", RopePairs::kInterleaved, Presence::kIfPresent, Presence::kIfPresent, QkNorm::kNone, Presence::kIfPresent,
-     true, false},
-    {"qwen2", RopePairs::kNeox, Presence::kAlways, Presence::kNever, QkNorm::kNone, Presence::kNever, false, false},
-    {"qwen2moe", RopePairs::kNeox, Presence::kAlways, Presence::kNever, QkNorm::kNone, Presence::kAlways, false, true},
-    {"qwen3", RopePairs::kNeox, Presence::kIfPresent, Presence::kNever, QkNorm::kPerHead, Presence::kNever, false,
-     false},
-    {"qwen3moe", RopePairs::kNeox, Presence::kIfPresent, Presence::kNever, QkNorm::kPerHead, Presence::kAlways, true,
-     false},
-    {"olmoe", RopePairs::kNeox, Presence::kNever, Presence::kNever, QkNorm::kPerRow, Presence::kAlways, false, false},
-};
-
-constexpr std::int64_t kMaxInt = std::numeric_limits<std::int32_t>::max();
-
-/// Reads `<architecture>.*` keys and remembers which, so that the ones nobody asked for can be refused.
-class KeyReader {
- public:
-  KeyReader(const quant::GgufFile& file, std::string_view architecture)
-      : file_(file), prefix_(std::string(architecture) + ".") {}
-
-  Error Fault(std::string_view key, const std::string& what) const {
-    return InvalidArgument(fmt::format("{}: key '{}{}' {}", file_.path(), prefix_, key, what));
-  }
-
-  Result<std::optional<std::int64_t>> Int(std::string_view key, std::int64_t lowest, std::int64_t highest) {
-    QUORUM_ASSIGN(const std::optional<std::int64_t> value, file_.GetInt(Mark(key)));
-    if (value && (*value < lowest || *value > highest)) {
-      return Fault(key, fmt::format("is {}, expected {} to {}", *value, lowest, highest));
-    }
-    return value;
-  }
-
-  Result<std::int32_t> RequiredInt(std::string_view key, std::int64_t lowest = 1, std::int64_t highest = kMaxInt) {
-    QUORUM_ASSIGN(const std::optional<std::int64_t> value, Int(key, lowest, highest));
-    if (!value) return Fault(key, fmt::format("is missing, expected {} to {}", lowest, highest));
-    return static_cast<std::int32_t>(*value);
-  }
-
-  Result<std::int32_t> IntOr(std::string_view key, std::int32_t fallback, std::int64_t lowest = 0,
-                             std::int64_t highest = kMaxInt) {
-    QUORUM_ASSIGN(const std::optional<std::int64_t> value, Int(key, lowest, highest));
-    return value ? static_cast<std::int32_t>(*value) : fallback;
-  }
-
-  /// A number, or an array of one number a layer that are all the same. Nothing when absent.
-  Result<std::optional<std::int32_t>> SameInAllLayers(std::string_view key) {
-    QUORUM_ASSIGN(const std::vector<std::int64_t> values, file_.GetInts(Mark(key)));
-    if (values.empty()) return std::optional<std::int32_t>();
-    for (const std::int64_t value : values) {
-      if (value != values.front()) {
-        return Unsupported(fmt::format("{}: key '{}{}' differs between layers ({} and {}), which Quorum does not have",
-                                       file_.path(), prefix_, key, values.front(), value));
-      }
-    }
-    if (values.front() < 1 || values.front() > kMaxInt) {
-      return Fault(key, fmt::format("is {}, expected 1 to {}", values.front(), kMaxInt));
-    }
-    return std::optional<std::int32_t>(static_cast<std::int32_t>(values.front()));
-  }
-
-  Result<double> FloatOr(std::string_view key, double fallback) {
-    QUORUM_ASSIGN(const std::optional<double> value, file_.GetFloat(Mark(key)));
-    if (value && !std::isfinite(*value)) return Fault(key, fmt::format("is {}, expected a finite number", *value));
-    return value.value_or(fallback);
-  }
-
-  Result<std::string> StringOr(std::string_view key, std::string fallback) {
-    QUORUM_ASSIGN(const std::optional<std::string> value, file_.GetString(Mark(key)));
-    return value.value_or(std::move(fallback));
-  }
-
-  Result<bool> BoolOr(std::string_view key, bool fallback) {
-    QUORUM_ASSIGN(const std::optional<bool> value, file_.GetBool(Mark(key)));
-    return value.value_or(fallback);
-  }
-
-  /// A setting whose every other value is a feature that Quorum lacks.
-  Status OnlyInt(std::string_view key, std::int64_t neutral) {
-    QUORUM_ASSIGN(const std::optional<std::int64_t> value, file_.GetInt(Mark(key)));
-    return value && *value != neutral ? Lacks(key, std::to_string(*value)) : Status();
-  }
-  Status OnlyFloat(std::string_view key, double neutral) {
-    QUORUM_ASSIGN(const double value, FloatOr(key, neutral));
-    return value != neutral ? Lacks(key, fmt::format("{}", value)) : Status();
-  }
-  Status OnlyBool(std::string_view key, bool neutral) {
-    QUORUM_ASSIGN(const bool value, BoolOr(key, neutral));
-    return value != neutral ? Lacks(key, value ? "true" : "false") : Status();
-  }
-
-  /// Keys that say nothing about the computation.
-  void Ignore(std::string_view key) { Mark(key); }
-
-  /// Refuses keys that nothing has asked for.
-  Status AllRead() const {
-    for (auto it = file_.metadata().lower_bound(prefix_); it != file_.metadata().end(); ++it) {
-      if (!it->first.starts_with(prefix_)) break;
-      if (!read_.contains(it->first)) {
-        return Unsupported(
-            fmt::format("{}: key '{}' describes a feature that Quorum does not have for this architecture",
-                        file_.path(), it->first));
-      }
-    }
-    return {};
-  }
-
- private:
-  Status Lacks(std::string_view key, const std::string& value) const {
-    return Unsupported(
-        fmt::format("{}: key '{}{}' is {}, which Quorum does not have", file_.path(), prefix_, key, value));
-  }
-
-  const std::string& Mark(std::string_view key) { return *read_.insert(prefix_ + std::string(key)).first; }
-
-  const quant::GgufFile& file_;
-  std::string prefix_;
-  std::set<std::string, std::less<>> read_;
+    {.name = "llama",
+     .pairs = RopePairs::kInterleaved,
+     .qkv_bias = Presence::kIfPresent,
+     .output_bias = Presence::kIfPresent,
+     .experts = Presence::kIfPresent,
+     .renormalize = true,
+     .ffn_bias = Presence::kIfPresent},
+    {.name = "qwen2", .qkv_bias = Presence::kAlways},
+    {.name = "qwen2moe",
+     .qkv_bias = Presence::kAlways,
+     .experts = Presence::kAlways,
+     .shared_expert = Presence::kAlways,
+     .shared_gate = true},
+    {.name = "qwen3", .qkv_bias = Presence::kIfPresent, .qk_norm = QkNorm::kPerHead},
+    {.name = "qwen3moe",
+     .qkv_bias = Presence::kIfPresent,
+     .qk_norm = QkNorm::kPerHead,
+     .experts = Presence::kAlways,
+     .renormalize = true},
+    {.name = "olmoe", .qk_norm = QkNorm::kPerRow, .experts = Presence::kAlways},
+    {.name = "smollm3",
+     .pairs = RopePairs::kInterleaved,
+     .qkv_bias = Presence::kIfPresent,
+     .output_bias = Presence::kIfPresent,
+     .nope_period = 4,
+     .ffn_bias = Presence::kIfPresent},
+    {.name = "phi3"},
+    // GRIN-MoE's router_jitter_noise has no key; the published models have this value.
+    {.name = "phimoe",
+     .norm = NormKind::kLayer,
+     .qkv_bias = Presence::kIfPresent,
+     .output_bias = Presence::kIfPresent,
+     .experts = Presence::kAlways,
+     .score = RouterScore::kSparseMixer,
+     .router_jitter = 0.01F},
+    {.name = "gpt-oss",
+     .qkv_bias = Presence::kIfPresent,
+     .output_bias = Presence::kIfPresent,
+     .sinks = true,
+     .full_period = 2,
+     .yarn_whole_pairs = false,
+     .experts = Presence::kAlways,
+     .score = RouterScore::kTopKSoftmax,
+     .router_bias = true,
+     .activation = Activation::kClampedSwiGlu,
+     .ffn_bias = Presence::kAlways},
+    {.name = "granite",
+     .pairs = RopePairs::kInterleaved,
+     .qkv_bias = Presence::kIfPresent,
+     .output_bias = Presence::kIfPresent,
+     .rope_switch = true,
+     .ffn_bias = Presence::kIfPresent,
+     .multipliers = true,
+     .logit_scale_is = LogitScale::kDivides},
+    {.name = "granitemoe",
+     .pairs = RopePairs::kInterleaved,
+     .qkv_bias = Presence::kIfPresent,
+     .output_bias = Presence::kIfPresent,
+     .rope_switch = true,
+     .experts = Presence::kAlways,
+     .score = RouterScore::kTopKSoftmax,
+     .shared_expert = Presence::kIfPresent,
+     .multipliers = true,
+     .logit_scale_is = LogitScale::kDivides},
+    // Weights of the chosen experts are not renormalised and router logits not capped in the published code
+    // (xai-org/grok-1, model.py); files may say otherwise. Numbers: its run.py, for files from before there were keys.
+    {.name = "grok",
+     .post_norms = true,
+     .attention_softcap = 30.0F,
+     .experts = Presence::kAlways,
+     .activation = Activation::kGelu,
+     .multipliers = true,
+     .embedding_scale = 78.38367176906169,
+     .logit_scale_is = LogitScale::kMultiplies,
+     .logit_scale = 0.5773502691896257},
 };
 
 Result<const Architecture*> FindArchitecture(const quant::GgufFile& file) {
@@ -164,9 +145,11 @@ Result<const Architecture*> FindArchitecture(const quant::GgufFile& file) {
   return Unsupported(fmt::format("{}: architecture '{}' is not supported; supported are {}", file.path(), *name, list));
 }
 
-/// Whether the file has `tensor`, where the architecture leaves it open.
-bool Has(const quant::GgufFile& file, Presence presence, std::string_view tensor) {
-  return presence == Presence::kAlways || (presence == Presence::kIfPresent && file.FindTensor(tensor) != nullptr);
+/// Whether the file has one of `tensors`, where the architecture leaves it open.
+bool Has(const quant::GgufFile& file, Presence presence, std::initializer_list<std::string_view> tensors) {
+  if (presence != Presence::kIfPresent) return presence == Presence::kAlways;
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [&](std::string_view tensor) { return file.FindTensor(tensor) != nullptr; });
 }
 
 Status ReadAttention(KeyReader& keys, const quant::GgufFile& file, const Architecture& architecture, ModelSpec& spec) {
@@ -189,13 +172,34 @@ Status ReadAttention(KeyReader& keys, const quant::GgufFile& file, const Archite
     return Unsupported(fmt::format("{}: values of {} dimensions beside keys of {} are not supported", file.path(),
                                    value_length, attention.head_dim));
   }
-  QUORUM_ASSIGN(const double scale, keys.FloatOr("attention.scale", 0.0));
+  // Grok's key means the same, whatever its name.
+  QUORUM_ASSIGN(const double scale,
+                keys.FloatOr(keys.Has("attention.output_scale") ? "attention.output_scale" : "attention.scale", 0.0));
   attention.scale = scale != 0.0 ? static_cast<float>(scale) : 1.0F / std::sqrt(static_cast<float>(attention.head_dim));
-  attention.qkv_bias = Has(file, architecture.qkv_bias, "blk.0.attn_q.bias");
-  attention.output_bias = Has(file, architecture.output_bias, "blk.0.attn_output.bias");
+  attention.qkv_bias = Has(file, architecture.qkv_bias, {"blk.0.attn_q.bias", "blk.0.attn_qkv.bias"});
+  attention.output_bias = Has(file, architecture.output_bias, {"blk.0.attn_output.bias"});
   attention.qk_norm = architecture.qk_norm;
+  attention.sinks = architecture.sinks;
+  attention.softcap = architecture.attention_softcap;
+  if (attention.softcap != 0.0F) {
+    QUORUM_ASSIGN(const double softcap, keys.FloatOr("attn_logit_softcapping", static_cast<double>(attention.softcap)));
+    attention.softcap = static_cast<float>(softcap);
+  }
   QUORUM_TRY(keys.OnlyBool("attention.causal", true));
   return keys.OnlyFloat("attention.clamp_kqv", 0.0);
+}
+
+/// The (dims / 2) values of a tensor that divide frequencies; empty when the file has none.
+Result<std::vector<float>> RopeFactors(const quant::GgufFile& file, std::string_view name, std::int32_t dims) {
+  const quant::GgufTensor* tensor = file.FindTensor(name);
+  if (tensor == nullptr) return std::vector<float>();
+  if (tensor->type != quant::DType::kF32 || tensor->elements() != dims / 2) {
+    return InvalidArgument(fmt::format("{}: tensor '{}' has {} values of type {}, expected {} of F32", file.path(),
+                                       name, tensor->elements(), quant::Info(tensor->type).name, dims / 2));
+  }
+  std::vector<float> factors(static_cast<std::size_t>(dims / 2));
+  quant::Dequantize(tensor->type, tensor->data.data(), factors.data(), dims / 2);
+  return factors;
 }
 
 Status ReadRope(KeyReader& keys, const quant::GgufFile& file, const Architecture& architecture, ModelSpec& spec) {
@@ -203,7 +207,8 @@ Status ReadRope(KeyReader& keys, const quant::GgufFile& file, const Architecture
   rope.pairs = architecture.pairs;
   QUORUM_ASSIGN(rope.dims, keys.IntOr("rope.dimension_count", spec.attention.head_dim, 0));
   QUORUM_ASSIGN(rope.base, keys.FloatOr("rope.freq_base", 10000.0));
-  keys.Ignore("rope.scaling.finetuned");
+  QUORUM_ASSIGN(const bool finetuned, keys.BoolOr("rope.scaling.finetuned", true));
+  if (architecture.rope_switch && !finetuned) rope.dims = 0;
   QUORUM_ASSIGN(const double old_factor, keys.FloatOr("rope.scale_linear", 0.0));
   QUORUM_ASSIGN(const double factor, keys.FloatOr("rope.scaling.factor", old_factor));
   if (factor != 0.0) rope.factor = factor;  // 0: not set, as in llama.cpp
@@ -212,11 +217,18 @@ Status ReadRope(KeyReader& keys, const quant::GgufFile& file, const Architecture
     rope.scaling = RopeScaling::kLinear;
   } else if (scaling == "yarn") {
     rope.scaling = RopeScaling::kYarn;
+  } else if (scaling == "longrope") {
+    rope.scaling = RopeScaling::kLongRope;
   } else if (scaling != "none") {
-    return Unsupported(fmt::format("{}: key '{}.rope.scaling.type' is '{}'; supported are none, linear, yarn",
+    return Unsupported(fmt::format("{}: key '{}.rope.scaling.type' is '{}'; supported are none, linear, yarn, longrope",
                                    file.path(), spec.architecture, scaling));
   }
   QUORUM_ASSIGN(rope.original_context, keys.IntOr("rope.scaling.original_context_length", spec.context_length));
+  QUORUM_ASSIGN(const std::vector<float> short_factors, RopeFactors(file, "rope_factors_short.weight", rope.dims));
+  QUORUM_ASSIGN(rope.long_factors, RopeFactors(file, "rope_factors_long.weight", rope.dims));
+  if (!rope.long_factors.empty() || !short_factors.empty())
+    rope.scaling = RopeScaling::kLongRope;  // Phi's converter does not name it
+  rope.whole_pairs = architecture.yarn_whole_pairs;
   if (rope.scaling == RopeScaling::kYarn) {
     QUORUM_ASSIGN(const double attention_factor, keys.FloatOr("rope.scaling.attn_factor", 1.0));
     QUORUM_ASSIGN(rope.attention_factor, keys.FloatOr("rope.scaling.yarn_attn_factor", attention_factor));
@@ -224,18 +236,16 @@ Status ReadRope(KeyReader& keys, const quant::GgufFile& file, const Architecture
     QUORUM_ASSIGN(rope.beta_slow, keys.FloatOr("rope.scaling.yarn_beta_slow", 1.0));
     QUORUM_TRY(keys.OnlyFloat("rope.scaling.yarn_ext_factor", 1.0));
     QUORUM_TRY(keys.OnlyFloat("rope.scaling.yarn_log_multiplier", 0.0));
+  } else if (rope.scaling == RopeScaling::kLongRope) {
+    rope.factors = short_factors;
+    QUORUM_ASSIGN(rope.magnitude, keys.FloatOr("rope.scaling.attn_factor", 1.0));
+    rope.long_magnitude = rope.magnitude;
+    rope.long_context = spec.context_length > rope.original_context;
+    return {};
   } else {
     QUORUM_TRY(keys.OnlyFloat("rope.scaling.attn_factor", 1.0));
   }
-  if (const quant::GgufTensor* factors = file.FindTensor("rope_freqs.weight")) {
-    if (factors->type != quant::DType::kF32 || factors->elements() != rope.dims / 2) {
-      return InvalidArgument(fmt::format("{}: tensor 'rope_freqs.weight' has {} values of type {}, expected {} of F32",
-                                         file.path(), factors->elements(), quant::Info(factors->type).name,
-                                         rope.dims / 2));
-    }
-    rope.factors.resize(static_cast<std::size_t>(rope.dims / 2));
-    quant::Dequantize(factors->type, factors->data.data(), rope.factors.data(), rope.dims / 2);
-  }
+  QUORUM_ASSIGN(rope.factors, RopeFactors(file, "rope_freqs.weight", rope.dims));
   return {};
 }
 
@@ -244,13 +254,38 @@ Status ReadRouter(KeyReader& keys, const Architecture& architecture, std::int32_
   QUORUM_ASSIGN(spec.router.renormalize, keys.BoolOr("expert_weights_norm", architecture.renormalize));
   QUORUM_ASSIGN(const double scale, keys.FloatOr("expert_weights_scale", 1.0));
   if (scale != 0.0) spec.router.scale = static_cast<float>(scale);  // 0: not set, as in llama.cpp
-  QUORUM_ASSIGN(const std::int32_t gating, keys.IntOr("expert_gating_func", 1, 0, 3));
-  spec.router.score = gating == 2   ? RouterScore::kSigmoid
+  QUORUM_ASSIGN(const std::int32_t gating, keys.IntOr("expert_gating_func", 0, 0, 3));
+  spec.router.score = gating == 1   ? RouterScore::kSoftmax
+                      : gating == 2 ? RouterScore::kSigmoid
                       : gating == 3 ? RouterScore::kTopKSoftmax
-                                    : RouterScore::kSoftmax;
+                                    : architecture.score;
+  spec.router.bias = architecture.router_bias;
+  spec.router.jitter = architecture.router_jitter;
+  QUORUM_ASSIGN(const double softcap, keys.FloatOr("router_logit_softcapping", 0.0));
+  spec.router.softcap = static_cast<float>(softcap);
   for (const char* groups : {"expert_group_count", "expert_group_used_count"}) {
     QUORUM_ASSIGN(const std::int32_t count, keys.IntOr(groups, 0));
     if (count > 1) QUORUM_TRY(keys.OnlyInt(groups, 1));
+  }
+  return {};
+}
+
+/// Which layers have full attention and which are not rotated.
+Status ReadLayerPatterns(KeyReader& keys, const Architecture& architecture, ModelSpec& spec) {
+  std::vector<std::int64_t> pattern = {
+      architecture.full_period};  // a period, or for each layer whether it has a window
+  if (architecture.full_period > 0 && keys.Has("attention.sliding_window_pattern")) {
+    QUORUM_ASSIGN(pattern, keys.Ints("attention.sliding_window_pattern"));
+  }
+  if (pattern.size() != 1 && pattern.size() != spec.layers.size()) {
+    return keys.Fault("attention.sliding_window_pattern",
+                      fmt::format("has {} entries, expected 1 or {}", pattern.size(), spec.layers.size()));
+  }
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    const auto nth = static_cast<std::int64_t>(i + 1);
+    const bool full = pattern.size() == 1 ? pattern[0] > 0 && nth % pattern[0] == 0 : pattern[i] == 0;
+    if (full) spec.layers[i].window = 0;
+    spec.layers[i].rope = architecture.nope_period == 0 || nth % architecture.nope_period != 0;
   }
   return {};
 }
@@ -272,9 +307,11 @@ Status ReadFfn(KeyReader& keys, const Architecture& architecture, std::int32_t l
     layer.experts = experts;
     QUORUM_ASSIGN(layer.ff, keys.IntOr("expert_feed_forward_length", dense_ff.value_or(0), 1));
     QUORUM_ASSIGN(dense_layers, keys.IntOr("leading_dense_block_count", 0, 0, layers));
-    if (architecture.shared_expert) {
-      QUORUM_ASSIGN(layer.shared_ff, keys.IntOr("expert_shared_feed_forward_length", dense_ff.value_or(0), 1));
-      spec.shared_gate = true;
+    if (architecture.shared_expert != Presence::kNever) {
+      const bool always = architecture.shared_expert == Presence::kAlways;
+      QUORUM_ASSIGN(layer.shared_ff,
+                    keys.IntOr("expert_shared_feed_forward_length", always ? dense_ff.value_or(0) : 0, always ? 1 : 0));
+      spec.shared_gate = architecture.shared_gate;
     }
   } else {
     QUORUM_TRY(keys.OnlyInt("expert_used_count", 0));
@@ -284,6 +321,25 @@ Status ReadFfn(KeyReader& keys, const Architecture& architecture, std::int32_t l
   spec.layers.assign(static_cast<std::size_t>(layers), layer);
   for (std::int32_t i = 0; i < dense_layers; ++i) {
     spec.layers[static_cast<std::size_t>(i)] = {.window = layer.window, .ff = dense_ff.value_or(0)};
+  }
+  return ReadLayerPatterns(keys, architecture, spec);
+}
+
+Status ReadMultipliers(KeyReader& keys, const Architecture& architecture, ModelSpec& spec) {
+  if (architecture.multipliers) {
+    QUORUM_ASSIGN(const double embedding, keys.FloatOr("embedding_scale", architecture.embedding_scale));
+    QUORUM_ASSIGN(const double residual, keys.FloatOr("residual_scale", 1.0));
+    if (embedding != 0.0) spec.embedding_scale = static_cast<float>(embedding);  // 0: not set, as in llama.cpp
+    if (residual != 0.0) spec.residual_scale = static_cast<float>(residual);
+  }
+  if (architecture.logit_scale_is != LogitScale::kNone) {
+    QUORUM_ASSIGN(const double scale, keys.FloatOr("logit_scale", architecture.logit_scale));
+    if (scale <= 0.0) return keys.Fault("logit_scale", fmt::format("is {}, expected a positive number", scale));
+    spec.logit_scale = static_cast<float>(architecture.logit_scale_is == LogitScale::kDivides ? 1.0 / scale : scale);
+  }
+  if (architecture.attention_softcap != 0.0F) {
+    QUORUM_ASSIGN(const double softcap, keys.FloatOr("final_logit_softcapping", 0.0));
+    spec.logit_softcap = static_cast<float>(softcap);
   }
   return {};
 }
@@ -308,22 +364,32 @@ Result<ModelSpec> SpecFromGguf(const quant::GgufFile& file) {
   QUORUM_ASSIGN(const std::int32_t layers, keys.RequiredInt("block_count", 1, 1024));
   const quant::GgufTensor* embedding = file.FindTensor("token_embd.weight");
   if (embedding == nullptr) return InvalidArgument(file.path() + ": tensor 'token_embd.weight' is missing");
-  if (embedding->dim(1) > kMaxInt) return InvalidArgument(file.path() + ": tensor 'token_embd.weight' is too large");
+  if (embedding->dim(1) > KeyReader::kMax)
+    return InvalidArgument(file.path() + ": tensor 'token_embd.weight' is too large");
   spec.vocab_size = static_cast<std::int32_t>(embedding->dim(1));
   QUORUM_ASSIGN(const std::int32_t vocab_key, keys.IntOr("vocab_size", spec.vocab_size));
   if (vocab_key != spec.vocab_size) {
     return keys.Fault("vocab_size",
                       fmt::format("is {}, but 'token_embd.weight' has {} rows", vocab_key, spec.vocab_size));
   }
-  QUORUM_ASSIGN(const double eps, keys.FloatOr("attention.layer_norm_rms_epsilon", 0.0));
+  spec.norm = architecture->norm;
+  spec.post_norms = architecture->post_norms;
+  // Phi's converter writes the epsilon of its layer norms under the other name.
+  const bool layer_eps = spec.norm == NormKind::kLayer && keys.Has("attention.layer_norm_epsilon");
+  QUORUM_ASSIGN(const double eps,
+                keys.FloatOr(layer_eps ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 0.0));
   if (!(eps > 0.0 && eps < 1.0)) {
     return keys.Fault("attention.layer_norm_rms_epsilon", fmt::format("is {}, expected between 0 and 1", eps));
   }
   spec.norm_eps = static_cast<float>(eps);
   spec.tied_embeddings = file.FindTensor("output.weight") == nullptr;
+  spec.logit_bias = file.FindTensor("output.bias") != nullptr;
+  spec.activation = architecture->activation;
+  spec.ffn_bias = Has(file, architecture->ffn_bias, {"blk.0.ffn_down.bias", "blk.0.ffn_down_exps.bias"});
   QUORUM_TRY(ReadAttention(keys, file, *architecture, spec));
   QUORUM_TRY(ReadRope(keys, file, *architecture, spec));
   QUORUM_TRY(ReadFfn(keys, *architecture, layers, spec));
+  QUORUM_TRY(ReadMultipliers(keys, *architecture, spec));
   keys.Ignore("tensor_data_layout");
   QUORUM_TRY(keys.OnlyBool("use_parallel_residual", false));
   QUORUM_TRY(keys.AllRead());

@@ -19,6 +19,23 @@ Status Positive(std::string_view what, double value) {
   return InvalidArgument(fmt::format("{} is {}, expected a positive number", what, value));
 }
 
+Status ZeroOrMore(std::string_view what, double value) {
+  if (std::isfinite(value) && value >= 0) return {};
+  return InvalidArgument(fmt::format("{} is {}, expected 0 or more", what, value));
+}
+
+Status CheckRopeFactors(const std::vector<float>& factors, std::int32_t dims) {
+  if (std::ssize(factors) != dims / 2) {
+    return InvalidArgument(fmt::format("rope has {} frequency factors, expected {}", factors.size(), dims / 2));
+  }
+  for (const float factor : factors) {
+    if (!(factor >= 0.01F && factor <= 1e6F)) {
+      return InvalidArgument(fmt::format("a rope frequency factor is {}, expected 0.01 to 1e6", factor));
+    }
+  }
+  return {};
+}
+
 Status CheckRope(const RopeSpec& rope, std::int32_t head_dim) {
   QUORUM_TRY(InRange("rotated dimensions", rope.dims, 0, head_dim));
   if (rope.dims % 2 != 0)
@@ -36,16 +53,14 @@ Status CheckRope(const RopeSpec& rope, std::int32_t head_dim) {
     QUORUM_TRY(Positive("YaRN's beta_fast", rope.beta_fast));
     QUORUM_TRY(Positive("YaRN's beta_slow", rope.beta_slow));
   }
-  if (!rope.factors.empty() && std::ssize(rope.factors) != rope.dims / 2) {
-    return InvalidArgument(
-        fmt::format("rope has {} frequency factors, expected {}", rope.factors.size(), rope.dims / 2));
+  if (rope.scaling == RopeScaling::kLongRope) {
+    QUORUM_TRY(InRange("original context of LongRoPE", rope.original_context, 1, 1 << 20));
+    QUORUM_TRY(Positive("LongRoPE's magnitude", rope.magnitude));
+    QUORUM_TRY(Positive("LongRoPE's magnitude of long contexts", rope.long_magnitude));
+    QUORUM_TRY(CheckRopeFactors(rope.long_factors, rope.dims));
+    return CheckRopeFactors(rope.factors, rope.dims);
   }
-  for (const float factor : rope.factors) {
-    if (!(factor >= 0.01F && factor <= 1e6F)) {
-      return InvalidArgument(fmt::format("a rope frequency factor is {}, expected 0.01 to 1e6", factor));
-    }
-  }
-  return {};
+  return rope.factors.empty() ? Status() : CheckRopeFactors(rope.factors, rope.dims);
 }
 
 Status CheckAttention(const AttentionSpec& attention) {
@@ -60,16 +75,13 @@ Status CheckAttention(const AttentionSpec& attention) {
     return Unsupported(fmt::format("head dimension is {}, expected a multiple of 8", attention.head_dim));
   }
   QUORUM_TRY(Positive("attention scale", static_cast<double>(attention.scale)));
-  if (!(attention.softcap >= 0.0F && std::isfinite(attention.softcap))) {
-    return InvalidArgument(fmt::format("attention soft-cap is {}, expected 0 or more", attention.softcap));
-  }
-  return {};
+  return ZeroOrMore("attention soft-cap", static_cast<double>(attention.softcap));
 }
 
 Status CheckLayer(const ModelSpec& spec, const LayerSpec& layer) {
   QUORUM_TRY(InRange("attention window", layer.window, 0, 1 << 30));
   QUORUM_TRY(InRange("feed-forward width", layer.ff, 1, 1 << 20));
-  QUORUM_TRY(InRange("experts", layer.experts, 0, 4096));
+  QUORUM_TRY(InRange("experts", layer.experts, 0, kMaxExperts));
   QUORUM_TRY(InRange("width of the shared expert", layer.shared_ff, 0, 1 << 20));
   if (layer.experts > 0) QUORUM_TRY(InRange("experts used for a token", spec.router.top_k, 1, layer.experts));
   if (layer.experts == 0 && layer.shared_ff > 0) return InvalidArgument("a dense layer has a shared expert");
@@ -114,7 +126,12 @@ Status CheckSpec(const ModelSpec& spec) {
   QUORUM_TRY(Positive("embedding scale", static_cast<double>(spec.embedding_scale)));
   QUORUM_TRY(Positive("residual scale", static_cast<double>(spec.residual_scale)));
   QUORUM_TRY(Positive("logit scale", static_cast<double>(spec.logit_scale)));
+  QUORUM_TRY(ZeroOrMore("logit soft-cap", static_cast<double>(spec.logit_softcap)));
   QUORUM_TRY(Positive("router scale", static_cast<double>(spec.router.scale)));
+  QUORUM_TRY(ZeroOrMore("router soft-cap", static_cast<double>(spec.router.softcap)));
+  QUORUM_TRY(ZeroOrMore("router jitter", static_cast<double>(spec.router.jitter)));
+  QUORUM_TRY(Positive("SwiGLU's alpha", static_cast<double>(spec.swiglu_alpha)));
+  QUORUM_TRY(Positive("SwiGLU's limit", static_cast<double>(spec.swiglu_limit)));
   QUORUM_TRY(CheckAttention(spec.attention));
   QUORUM_TRY(CheckRope(spec.rope, spec.attention.head_dim));
   for (const LayerSpec& layer : spec.layers) QUORUM_TRY(CheckLayer(spec, layer));

@@ -16,8 +16,9 @@ namespace quorum::engine {
 /// Which two dimensions of a head turn together: (2i, 2i + 1), or (i, i + dims / 2).
 enum class RopePairs : std::uint8_t { kInterleaved, kNeox };
 
-/// How trained positions are stretched: position interpolation (Chen et al. 2023), YaRN (Peng et al. 2023).
-enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn };
+/// How trained positions are stretched: position interpolation (Chen et al. 2023), YaRN (Peng et al. 2023), LongRoPE
+/// (Ding et al. 2024).
+enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn, kLongRope };
 
 /// Rotary positions (Su et al. 2021).
 struct RopeSpec {
@@ -26,12 +27,25 @@ struct RopeSpec {
   double base = 10000.0;
   RopeScaling scaling = RopeScaling::kNone;
   double factor = 1.0;                // kLinear, kYarn: how many times longer the context became
-  std::int32_t original_context = 0;  // kYarn: the context of the first training
+  std::int32_t original_context = 0;  // kYarn, kLongRope: the context of the first training
   double attention_factor = 1.0;      // kYarn: times YaRN's own 0.1 ln(factor) + 1
   double beta_fast = 32.0;            // kYarn: turns over the original context above which a pair is not stretched
   double beta_slow = 1.0;             // kYarn: turns below which it is stretched fully
+  bool whole_pairs = true;            // kYarn: the ramp begins and ends at whole pairs; gpt-oss was trained without
   std::vector<float> factors;         // empty, or (dims / 2): each frequency is divided by its factor (Llama 3)
+
+  // kLongRope has a second set for contexts longer than original_context. Which of them a model uses is settled when it
+  // is loaded, by the context that it is loaded for, as llama.cpp and vLLM do. Choosing by a sequence's length, as
+  // transformers does, would give a token's key other bits once the sequence has grown, so that cached keys were wrong.
+  std::vector<float> long_factors;  // (dims / 2)
+  double magnitude = 1.0;           // kLongRope: cosines and sines are multiplied by this,
+  double long_magnitude = 1.0;      // or by this
+  bool long_context = false;        // kLongRope: use the second set
 };
+
+/// How rows are normalised: by their root mean square (Zhang and Sennrich 2019), or by mean and variance with a bias
+/// (Ba et al. 2016). Norms of queries and keys are always RMS.
+enum class NormKind : std::uint8_t { kRms, kLayer };
 
 /// Root-mean-square norm of queries and keys before the rotation.
 enum class QkNorm : std::uint8_t {
@@ -53,19 +67,33 @@ struct AttentionSpec {
   bool sinks = false;  // an extra logit a head in the softmax sum (gpt-oss)
 };
 
+/// What the hidden units of a feed-forward network are, of the products g = gate x and u = up x.
+enum class Activation : std::uint8_t {
+  kSilu,           // silu(g) * u: SwiGLU (Shazeer 2020)
+  kGelu,           // gelu(g) * u with the tanh form of GELU (Hendrycks and Gimpel 2016): Grok-1
+  kClampedSwiGlu,  // g <= limit, |u| <= limit: g * sigmoid(alpha * g) * (u + 1): gpt-oss
+};
+
 /// How router logits become weights of the chosen experts. Experts are chosen by the highest logits, ties to the
 /// lower id.
 enum class RouterScore : std::uint8_t {
   kSoftmax,      // softmax over all experts, then choose: Mixtral (with renormalise), Qwen, OLMoE
   kTopKSoftmax,  // choose, then softmax over the chosen
   kSigmoid,      // each expert alone
+  kSparseMixer,  // one after the other: softmax over those left that are near the highest (Liu et al. 2024)
 };
+
+/// The most experts that a layer may have.
+inline constexpr std::int32_t kMaxExperts = 4096;
 
 struct RouterSpec {
   RouterScore score = RouterScore::kSoftmax;
   std::int32_t top_k = 0;
   bool renormalize = false;  // the chosen weights are divided by their sum
   float scale = 1.0F;        // then multiplied by this
+  bool bias = false;         // a learned vector is added to the logits
+  float softcap = 0;         // 0: none; else logits = softcap * tanh(logits / softcap)
+  float jitter = 0;          // kSparseMixer: near is (highest - logit) / max(|logit|, highest) <= 2 * jitter
 };
 
 /// What differs from layer to layer.
@@ -74,29 +102,38 @@ struct LayerSpec {
   std::int32_t ff = 0;         // width of the feed-forward network, or of each expert
   std::int32_t experts = 0;    // 0: dense
   std::int32_t shared_ff = 0;  // width of an expert that every token visits; 0: none
+  bool rope = true;            // false: queries and keys are not rotated (NoPE, Kazemnejad et al. 2023)
 };
 
-/// A pre-norm decoder: x += attention(rms_norm(x)); x += ffn(rms_norm(x)), with SwiGLU networks (Shazeer 2020).
+/// A pre-norm decoder: x += attention(norm(x)); x += ffn(norm(x)).
 struct ModelSpec {
   std::string architecture;  // as the file names it
   std::string name;          // for people; may be empty
   std::int32_t vocab_size = 0;
   std::int32_t d_model = 0;
   std::int32_t context_length = 0;  // positions that the model was made for
+  NormKind norm = NormKind::kRms;   // of blocks' inputs and of the last row
   float norm_eps = 0;
+  bool post_norms = false;  // x += norm(attention(norm(x))), and so for the networks
   AttentionSpec attention;
   RopeSpec rope;
   RouterSpec router;         // of the layers that have experts
   bool shared_gate = false;  // the shared expert is weighted by sigmoid(w . x), else by 1
+  Activation activation = Activation::kSilu;
+  float swiglu_alpha = 1.702F;  // kClampedSwiGlu
+  float swiglu_limit = 7.0F;    // kClampedSwiGlu
+  bool ffn_bias = false;        // gate, up and down of every network have a bias
   std::vector<LayerSpec> layers;
   bool tied_embeddings = false;  // logits use the embedding matrix
   float embedding_scale = 1.0F;  // embeddings are multiplied by this,
   float residual_scale = 1.0F;   // what each block adds to x by this,
   float logit_scale = 1.0F;      // and logits by this
+  float logit_softcap = 0;       // 0: none; else logits = softcap * tanh(logits / softcap), after the scale
+  bool logit_bias = false;       // a learned vector is added to the products of the output matrix
 
   bool has_experts() const;
-  std::int32_t max_experts() const;  // over the layers; 0: dense
-  std::int32_t max_ff() const;       // over the layers, shared experts included
+  std::int32_t max_experts() const;     // over the layers; 0: dense
+  std::int32_t max_ff() const;          // over the layers, shared experts included
   std::int64_t active_weights() const;  // weights of the matrices that one token passes through
 };
 

@@ -41,17 +41,24 @@ Status CheckOptional(const std::optional<TensorRef>& tensor, bool wanted, std::s
   return wanted ? CheckShape(*tensor, rows, cols) : Status();
 }
 
-Status CheckNetwork(const NetworkTensors& network, std::int64_t ff, std::int64_t d_model) {
-  QUORUM_TRY(CheckShape(network.gate, ff, d_model));
-  QUORUM_TRY(CheckShape(network.up, ff, d_model));
-  return CheckShape(network.down, d_model, ff);
+Status CheckNetwork(const ModelSpec& spec, const NetworkTensors& network, std::int64_t ff, const std::string& where) {
+  QUORUM_TRY(CheckShape(network.gate, ff, spec.d_model));
+  QUORUM_TRY(CheckShape(network.up, ff, spec.d_model));
+  QUORUM_TRY(CheckShape(network.down, spec.d_model, ff));
+  QUORUM_TRY(CheckOptional(network.gate_bias, spec.ffn_bias, where + "gate bias", 1, ff));
+  QUORUM_TRY(CheckOptional(network.up_bias, spec.ffn_bias, where + "up bias", 1, ff));
+  return CheckOptional(network.down_bias, spec.ffn_bias, where + "down bias", 1, spec.d_model);
 }
 
 Status CheckAttention(const ModelSpec& spec, const LayerTensors& layer, const std::string& where) {
   const AttentionSpec& attention = spec.attention;
   const std::int64_t q_rows = std::int64_t{attention.heads} * attention.head_dim;
   const std::int64_t kv_rows = std::int64_t{attention.kv_heads} * attention.head_dim;
+  const bool norm_bias = spec.norm == NormKind::kLayer;
   QUORUM_TRY(CheckShape(layer.attention_norm, 1, spec.d_model));
+  QUORUM_TRY(CheckOptional(layer.attention_norm_bias, norm_bias, where + "attention norm bias", 1, spec.d_model));
+  QUORUM_TRY(
+      CheckOptional(layer.attention_post_norm, spec.post_norms, where + "norm after attention", 1, spec.d_model));
   QUORUM_TRY(CheckShape(layer.q, q_rows, spec.d_model));
   QUORUM_TRY(CheckShape(layer.k, kv_rows, spec.d_model));
   QUORUM_TRY(CheckShape(layer.v, kv_rows, spec.d_model));
@@ -68,18 +75,23 @@ Status CheckAttention(const ModelSpec& spec, const LayerTensors& layer, const st
 }
 
 Status CheckFfn(const ModelSpec& spec, const LayerSpec& shape, const LayerTensors& layer, const std::string& where) {
+  const bool norm_bias = spec.norm == NormKind::kLayer;
   QUORUM_TRY(CheckShape(layer.ffn_norm, 1, spec.d_model));
+  QUORUM_TRY(CheckOptional(layer.ffn_norm_bias, norm_bias, where + "feed-forward norm bias", 1, spec.d_model));
+  QUORUM_TRY(CheckOptional(layer.ffn_post_norm, spec.post_norms, where + "norm after the networks", 1, spec.d_model));
   QUORUM_TRY(CheckOptional(layer.router, shape.experts > 0, where + "router", shape.experts, spec.d_model));
+  QUORUM_TRY(
+      CheckOptional(layer.router_bias, shape.experts > 0 && spec.router.bias, where + "router bias", 1, shape.experts));
   const std::int64_t networks = shape.experts > 0 ? shape.experts : 1;
   if (std::ssize(layer.networks) != networks) {
     return InvalidArgument(
         fmt::format("{}{} feed-forward networks, expected {}", where, layer.networks.size(), networks));
   }
-  for (const NetworkTensors& network : layer.networks) QUORUM_TRY(CheckNetwork(network, shape.ff, spec.d_model));
+  for (const NetworkTensors& network : layer.networks) QUORUM_TRY(CheckNetwork(spec, network, shape.ff, where));
   if (layer.shared.has_value() != (shape.shared_ff > 0)) {
     return InvalidArgument(where + "the shared expert " + (layer.shared ? "is not expected" : "is missing"));
   }
-  if (layer.shared) QUORUM_TRY(CheckNetwork(*layer.shared, shape.shared_ff, spec.d_model));
+  if (layer.shared) QUORUM_TRY(CheckNetwork(spec, *layer.shared, shape.shared_ff, where));
   return CheckOptional(layer.shared_gate, layer.shared.has_value() && spec.shared_gate,
                        where + "gate of the shared expert", 1, spec.d_model);
 }
@@ -100,7 +112,9 @@ std::vector<float> TensorRef::Floats() const {
 Status CheckTensors(const ModelSpec& spec, const ModelTensors& tensors) {
   QUORUM_TRY(CheckShape(tensors.embedding, spec.vocab_size, spec.d_model));
   QUORUM_TRY(CheckShape(tensors.final_norm, 1, spec.d_model));
+  QUORUM_TRY(CheckOptional(tensors.final_norm_bias, spec.norm == NormKind::kLayer, "final norm bias", 1, spec.d_model));
   QUORUM_TRY(CheckOptional(tensors.output, !spec.tied_embeddings, "output matrix", spec.vocab_size, spec.d_model));
+  QUORUM_TRY(CheckOptional(tensors.logit_bias, spec.logit_bias, "logit bias", 1, spec.vocab_size));
   if (tensors.layers.size() != spec.layers.size()) {
     return InvalidArgument(
         fmt::format("the file holds {} layers, expected {}", tensors.layers.size(), spec.layers.size()));

@@ -30,28 +30,34 @@ struct TensorRef {
   std::vector<float> Floats() const;
 };
 
-/// One SwiGLU network: gate and up (ff, d_model), down (d_model, ff).
+/// One gated network: gate and up (ff, d_model), down (d_model, ff).
 struct NetworkTensors {
   TensorRef gate, up, down;
+  std::optional<TensorRef> gate_bias, up_bias, down_bias;  // (ff), (ff), (d_model)
 };
 
 struct LayerTensors {
-  TensorRef attention_norm;   // (d_model)
+  TensorRef attention_norm;                                           // (d_model)
+  std::optional<TensorRef> attention_norm_bias, attention_post_norm;  // (d_model)
   TensorRef q, k, v, output;  // (heads * head_dim, d_model) ... (d_model, heads * head_dim)
   std::optional<TensorRef> q_bias, k_bias, v_bias, output_bias;
-  std::optional<TensorRef> q_norm, k_norm;  // (head_dim), or the whole row
-  std::optional<TensorRef> sinks;           // (heads)
-  TensorRef ffn_norm;                       // (d_model)
-  std::optional<TensorRef> router;          // (experts, d_model)
-  std::vector<NetworkTensors> networks;     // one when dense, else one an expert
+  std::optional<TensorRef> q_norm, k_norm;                // (head_dim), or the whole row
+  std::optional<TensorRef> sinks;                         // (heads)
+  TensorRef ffn_norm;                                     // (d_model)
+  std::optional<TensorRef> ffn_norm_bias, ffn_post_norm;  // (d_model)
+  std::optional<TensorRef> router;                        // (experts, d_model)
+  std::optional<TensorRef> router_bias;                   // (experts)
+  std::vector<NetworkTensors> networks;                   // one when dense, else one an expert
   std::optional<NetworkTensors> shared;
   std::optional<TensorRef> shared_gate;  // (d_model)
 };
 
 struct ModelTensors {
-  TensorRef embedding;              // (vocab_size, d_model)
-  TensorRef final_norm;             // (d_model)
-  std::optional<TensorRef> output;  // (vocab_size, d_model); absent: the embedding serves
+  TensorRef embedding;   // (vocab_size, d_model)
+  TensorRef final_norm;  // (d_model)
+  std::optional<TensorRef> final_norm_bias;
+  std::optional<TensorRef> output;      // (vocab_size, d_model); absent: the embedding serves
+  std::optional<TensorRef> logit_bias;  // (vocab_size)
   std::vector<LayerTensors> layers;
 };
 

@@ -27,7 +27,11 @@ std::int64_t SlotsPerRow(const ModelSpec& spec) {
 
 FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows,
                          ActPrecision precision)
-    : router_(spec.router), d_model_(spec.d_model) {
+    : router_(spec.router),
+      activation_(spec.activation),
+      swiglu_alpha_(spec.swiglu_alpha),
+      swiglu_limit_(spec.swiglu_limit),
+      d_model_(spec.d_model) {
   const std::int64_t slots = max_rows * SlotsPerRow(spec);
   const std::int64_t experts = spec.max_experts();
   router_logits_ = memory.Take<float>(max_rows * experts);
@@ -44,7 +48,7 @@ FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms&
 }
 
 std::int64_t FeedForward::ScratchFloats() {
-  // Gate and up of a task side by side, then one row of silu(gate) * up.
+  // Gate and up of a task side by side, then one row of hidden units.
   return kRowBlock * 2 * kWideColumns + kWideColumns;
 }
 
@@ -77,7 +81,9 @@ void FeedForward::Route(const Team& team, const LayerSpec& spec, const LayerWeig
   if (count == 0) return;
   team.ForRows(rows, [&](std::int64_t row) {
     if (spec.experts > 0) {
-      RouteToken(team.kernels, router_, {router_logits_ + row * spec.experts, static_cast<std::size_t>(spec.experts)},
+      float* logits = router_logits_ + row * spec.experts;
+      if (weights.router_bias != nullptr) team.kernels.add(weights.router_bias, spec.experts, logits);
+      RouteToken(team.kernels, router_, {logits, static_cast<std::size_t>(spec.experts)},
                  expert_ids_ + row * router_.top_k, expert_weights_ + row * router_.top_k);
     }
     if (gated) shared_weights_[row] = Sigmoid(team.kernels, shared_weights_[row]);
@@ -141,6 +147,15 @@ void FeedForward::SplitHidden(const Team& team) {
   }
 }
 
+void FeedForward::Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n,
+                           float* hidden) const {
+  switch (activation_) {
+    case Activation::kSilu: return kernels.swiglu(gate, up, n, hidden);
+    case Activation::kGelu: return kernels.geglu(gate, up, n, hidden);
+    case Activation::kClampedSwiGlu: return kernels.clamped_swiglu(gate, up, swiglu_alpha_, swiglu_limit_, n, hidden);
+  }
+}
+
 void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker) {
   float* scratch = team.Scratch(worker);
   float* planes = team.PlaneScratch(worker);
@@ -163,13 +178,17 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
   forms.Add(network.down.format);
   float* row = scratch + kRowBlock * 2 * kWideColumns;
   for (std::int64_t i = 0; i < task.m; ++i) {
-    const float* both = scratch + i * ld;
-    if (network.interleaved) {
-      for (std::int64_t col = 0; col < width; col += kPanelRows) {
-        kernels.swiglu(both + 2 * col, both + 2 * col + kPanelRows, kPanelRows, row + col);
+    float* both = scratch + i * ld;
+    const std::int64_t part = network.interleaved ? kPanelRows : width;
+    for (std::int64_t col = 0; col < width; col += part) {
+      float* gate = both + 2 * col;
+      float* up = gate + part;
+      if (network.gate_bias != nullptr) {
+        const std::int64_t n = std::min(part, task.cols - col);
+        kernels.add(network.gate_bias + task.col + col, n, gate);
+        kernels.add(network.up_bias + task.col + col, n, up);
       }
-    } else {
-      kernels.swiglu(both, both + width, width, row);
+      Activate(kernels, gate, up, part, row + col);
     }
     if (forms.floats) {
       std::memcpy(hidden_.Floats(task.slot + i) + task.col, row, static_cast<std::size_t>(task.cols) * sizeof(float));
@@ -192,7 +211,9 @@ void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, f
              team.PlaneScratch(worker));
       for (std::int64_t i = 0; i < m; ++i) {
         float* dst = out + std::int64_t{slot_rows_[slot + i]} * d_model_ + col;
-        team.kernels.axpy(slot_weights_[slot + i], scratch + i * width, cols, dst);
+        float* row = scratch + i * width;
+        if (group.network->down_bias != nullptr) team.kernels.add(group.network->down_bias + col, cols, row);
+        team.kernels.axpy(slot_weights_[slot + i], row, cols, dst);
       }
     }
   }

@@ -44,10 +44,13 @@ class FeedForward {
   void GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, std::int64_t rows,
                      ExpertCounters* counters);
   void SplitHidden(const Team& team);
+  void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
   void Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker);
   void Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) const;
 
   RouterSpec router_;
+  Activation activation_;
+  float swiglu_alpha_, swiglu_limit_;
   std::int64_t d_model_ = 0;
   float* router_logits_ = nullptr;      // (max_rows, experts)
   std::int32_t* expert_ids_ = nullptr;  // (max_rows, top_k)

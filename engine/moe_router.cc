@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "engine/base/check.h"
 
@@ -12,18 +13,49 @@ namespace {
 /// Whether a logit beats another; NaN loses against every number.
 bool Higher(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)); }
 
+/// The highest of `values` that is not among `ids`; the first of equals.
+std::int32_t Best(std::span<const float> values, std::span<const std::int32_t> ids) {
+  std::int32_t best = -1;
+  for (std::int32_t i = 0; i < std::ssize(values); ++i) {
+    if (std::find(ids.begin(), ids.end(), i) != ids.end()) continue;
+    if (best < 0 || Higher(values[static_cast<std::size_t>(i)], values[static_cast<std::size_t>(best)])) best = i;
+  }
+  return best;
+}
+
 /// The `k` highest of `values`, ids ascending. O(n k), with k small.
 void TopK(std::span<const float> values, std::int32_t k, std::int32_t* ids) {
-  const auto n = static_cast<std::int32_t>(values.size());
   for (std::int32_t found = 0; found < k; ++found) {
-    std::int32_t best = -1;
-    for (std::int32_t i = 0; i < n; ++i) {
-      if (std::find(ids, ids + found, i) != ids + found) continue;
-      if (best < 0 || Higher(values[static_cast<std::size_t>(i)], values[static_cast<std::size_t>(best)])) best = i;
-    }
-    ids[found] = best;
+    ids[found] = Best(values, {ids, static_cast<std::size_t>(found)});
   }
   std::sort(ids, ids + k);
+}
+
+/// SparseMixer as it decides without training noise (GRIN-MoE, Liu et al. 2024): each choice is the highest that is
+/// left, weighted by a softmax over those that are left and near it. Ids ascending.
+void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<const float> logits, std::int32_t* ids,
+                 float* weights) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  float near[kMaxExperts];
+  for (std::int32_t found = 0; found < spec.top_k; ++found) {
+    const std::span<const std::int32_t> before(ids, static_cast<std::size_t>(found));
+    const std::int32_t best = Best(logits, before);
+    const float top = logits[static_cast<std::size_t>(best)];
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const float factor = std::max(std::abs(logits[i]), top);
+      near[i] = (top - logits[i]) / factor > 2.0F * spec.jitter ? kNever : logits[i];
+    }
+    for (const std::int32_t id : before) near[id] = kNever;
+    kernels.softmax(near, std::ssize(logits));
+    // Into place among the ids before it.
+    std::int32_t at = found;
+    for (; at > 0 && ids[at - 1] > best; --at) {
+      ids[at] = ids[at - 1];
+      weights[at] = weights[at - 1];
+    }
+    ids[at] = best;
+    weights[at] = near[best];
+  }
 }
 
 /// Divides by the sum, so that the results sum to 1 without any rounding: all but the largest become multiples of 2^-24
@@ -42,6 +74,11 @@ void Renormalize(std::span<float> weights) {
   *largest = std::isnan(sum) ? sum : rest;
 }
 
+void Finish(const RouterSpec& spec, std::span<float> weights) {
+  if (spec.renormalize) Renormalize(weights);
+  for (float& weight : weights) weight *= spec.scale;
+}
+
 }  // namespace
 
 float Sigmoid(const KernelTable& kernels, float x) {
@@ -54,6 +91,11 @@ void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<fl
                 float* weights) {
   const std::int32_t k = spec.top_k;
   QUORUM_CHECK(k >= 1 && k <= std::ssize(logits));
+  if (spec.softcap != 0.0F) kernels.softcap(spec.softcap, std::ssize(logits), logits.data());
+  if (spec.score == RouterScore::kSparseMixer) {
+    SparseMixer(kernels, spec, logits, ids, weights);
+    return Finish(spec, {weights, static_cast<std::size_t>(k)});
+  }
   TopK(logits, k, ids);
   if (spec.score == RouterScore::kSoftmax) kernels.softmax(logits.data(), std::ssize(logits));
   for (std::int32_t i = 0; i < k; ++i) {
@@ -61,8 +103,7 @@ void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<fl
     weights[i] = spec.score == RouterScore::kSigmoid ? Sigmoid(kernels, value) : value;
   }
   if (spec.score == RouterScore::kTopKSoftmax) kernels.softmax(weights, k);
-  if (spec.renormalize) Renormalize({weights, static_cast<std::size_t>(k)});
-  for (std::int32_t i = 0; i < k; ++i) weights[i] *= spec.scale;
+  Finish(spec, {weights, static_cast<std::size_t>(k)});
 }
 
 ExpertCounters::ExpertCounters(std::int32_t layers, std::int32_t experts)

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <numbers>
 #include <numeric>
 #include <optional>
 
@@ -50,11 +51,15 @@ void Norm(std::span<float> x, std::span<const float> weight, float eps) {
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = x[i] * scale * weight[i];
 }
 
-Floats Normed(std::span<const float> x, std::span<const float> weight, float eps) {
-  Floats y(x.begin(), x.end());
-  Norm(y, weight, eps);
-  return y;
+void LayerNorm(std::span<float> x, std::span<const float> weight, std::span<const float> bias, float eps) {
+  double mean = 0;
+  for (const float value : x) mean += static_cast<double>(value) / static_cast<double>(x.size());
+  for (float& value : x) value = static_cast<float>(static_cast<double>(value) - mean);
+  Norm(x, weight, eps);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] += bias[i];
 }
+
+float Softcap(float cap, float x) { return cap > 0 ? cap * std::tanh(x / cap) : x; }
 
 void Softmax(std::span<float> x) {
   const float top = *std::max_element(x.begin(), x.end());
@@ -64,6 +69,23 @@ void Softmax(std::span<float> x) {
     sum += static_cast<double>(value);
   }
   for (float& value : x) value = static_cast<float>(static_cast<double>(value) / sum);
+}
+
+/// The weight of each of the `chosen` (best first): a softmax over those that are not chosen before it and near it.
+Floats SparseMixer(const Floats& logits, std::span<const std::size_t> chosen, float jitter) {
+  Floats weights(logits.size());
+  for (std::size_t n = 0; n < chosen.size(); ++n) {
+    const float top = logits[chosen[n]];
+    const std::span<const std::size_t> before = chosen.first(n);
+    double sum = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if (std::find(before.begin(), before.end(), i) != before.end()) continue;
+      if ((top - logits[i]) / std::max(std::abs(logits[i]), top) > 2.0F * jitter) continue;
+      sum += std::exp(static_cast<double>(logits[i]) - static_cast<double>(top));
+    }
+    weights[chosen[n]] = static_cast<float>(1.0 / sum);
+  }
+  return weights;
 }
 
 void AddScaled(float factor, std::span<const float> x, std::span<float> y) {
@@ -76,11 +98,13 @@ Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool ro
     : spec_(spec),
       round_activations_(round_activations),
       embedding_(tensors.embedding.Floats()),
-      final_norm_(tensors.final_norm.Floats()),
+      logit_bias_(FloatsOf(tensors.logit_bias)),
+      final_norm_{tensors.final_norm.Floats(), FloatsOf(tensors.final_norm_bias)},
       output_(Load(tensors.output ? *tensors.output : tensors.embedding)) {
   for (const LayerTensors& src : tensors.layers) {
     Layer layer;
-    layer.attention_norm = src.attention_norm.Floats();
+    layer.attention_norm = {src.attention_norm.Floats(), FloatsOf(src.attention_norm_bias)};
+    layer.attention_post_norm = FloatsOf(src.attention_post_norm);
     layer.q = Load(src.q);
     layer.k = Load(src.k);
     layer.v = Load(src.v);
@@ -92,7 +116,9 @@ Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool ro
     layer.q_norm = FloatsOf(src.q_norm);
     layer.k_norm = FloatsOf(src.k_norm);
     layer.sinks = FloatsOf(src.sinks);
-    layer.ffn_norm = src.ffn_norm.Floats();
+    layer.ffn_norm = {src.ffn_norm.Floats(), FloatsOf(src.ffn_norm_bias)};
+    layer.ffn_post_norm = FloatsOf(src.ffn_post_norm);
+    layer.router_bias = FloatsOf(src.router_bias);
     layer.router.values = FloatsOf(src.router);  // always in floats
     layer.shared_gate = FloatsOf(src.shared_gate);
     for (const NetworkTensors& one : src.networks) layer.networks.push_back(Load(one));
@@ -107,7 +133,24 @@ Reference::Matrix Reference::Load(const TensorRef& tensor) const {
 }
 
 Reference::Network Reference::Load(const NetworkTensors& tensors) const {
-  return {Load(tensors.gate), Load(tensors.up), Load(tensors.down)};
+  return {Load(tensors.gate),          Load(tensors.up),          Load(tensors.down),
+          FloatsOf(tensors.gate_bias), FloatsOf(tensors.up_bias), FloatsOf(tensors.down_bias)};
+}
+
+std::vector<float> Reference::Normed(std::span<const float> x, const NormVectors& norm) const {
+  Floats y(x.begin(), x.end());
+  if (spec_.norm == NormKind::kRms) {
+    Norm(y, norm.weight, spec_.norm_eps);
+  } else {
+    LayerNorm(y, norm.weight, norm.bias, spec_.norm_eps);
+  }
+  return y;
+}
+
+/// x += residual_scale * block, or the normed block
+void Reference::AddBlock(Floats block, const Floats& post_norm, std::span<float> x) const {
+  if (spec_.post_norms) Norm(block, post_norm, spec_.norm_eps);
+  AddScaled(spec_.residual_scale, block, x);
 }
 
 /// y = W x (+ bias), W (rows, x.size())
@@ -130,36 +173,36 @@ std::vector<float> Reference::Logits(std::span<const tok::TokenId> tokens) const
     AddScaled(spec_.embedding_scale, embedding, RowOf(x, t, d));
   }
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    Attention(layers_[i], spec_.layers[i].window, n, x);
+    Attention(layers_[i], spec_.layers[i], n, x);
     for (std::int64_t t = 0; t < n; ++t) FeedForward(layers_[i], spec_.layers[i], RowOf(x, t, d));
   }
   Floats logits;
   for (std::int64_t t = 0; t < n; ++t) {
-    for (const float logit : MatVec(output_, Normed(RowOf(x, t, d), final_norm_, spec_.norm_eps))) {
-      logits.push_back(logit * spec_.logit_scale);
+    for (const float logit : MatVec(output_, Normed(RowOf(x, t, d), final_norm_), logit_bias_)) {
+      logits.push_back(Softcap(spec_.logit_softcap, logit * spec_.logit_scale));
     }
   }
   return logits;
 }
 
-void Reference::Attention(const Layer& layer, std::int32_t window, std::int64_t tokens, Floats& x) const {
+void Reference::Attention(const Layer& layer, const LayerSpec& shape, std::int64_t tokens, Floats& x) const {
   const AttentionSpec& attention = spec_.attention;
   const std::int64_t d = spec_.d_model;
   Floats queries, keys, values;  // (tokens, heads or kv_heads, head_dim)
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const Floats normed = Normed(RowOf(x, t, d), layer.attention_norm, spec_.norm_eps);
+    const Floats normed = Normed(RowOf(x, t, d), layer.attention_norm);
     Floats q = MatVec(layer.q, normed, layer.q_bias);
     Floats k = MatVec(layer.k, normed, layer.k_bias);
     const Floats v = MatVec(layer.v, normed, layer.v_bias);
-    NormAndRotate(layer.q_norm, attention.heads, t, q);
-    NormAndRotate(layer.k_norm, attention.kv_heads, t, k);
+    NormAndRotate(layer.q_norm, shape.rope, attention.heads, t, q);
+    NormAndRotate(layer.k_norm, shape.rope, attention.kv_heads, t, k);
     queries.insert(queries.end(), q.begin(), q.end());
     keys.insert(keys.end(), k.begin(), k.end());
     values.insert(values.end(), v.begin(), v.end());
   }
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const Floats mixed = Attend(layer, window, t, queries, keys, values);
-    AddScaled(spec_.residual_scale, MatVec(layer.output, mixed, layer.output_bias), RowOf(x, t, d));
+    const Floats mixed = Attend(layer, shape.window, t, queries, keys, values);
+    AddBlock(MatVec(layer.output, mixed, layer.output_bias), layer.attention_post_norm, RowOf(x, t, d));
   }
 }
 
@@ -176,9 +219,8 @@ Floats Reference::Attend(const Layer& layer, std::int32_t window, std::int64_t t
     Floats weights;
     for (std::int64_t p = first; p <= token; ++p) {
       const double score = Dot(query, RowOf(keys, p * attention.kv_heads + kv_head, dim));
-      auto scaled = static_cast<float>(score * static_cast<double>(attention.scale));
-      if (attention.softcap > 0) scaled = attention.softcap * std::tanh(scaled / attention.softcap);
-      weights.push_back(scaled);
+      const auto scaled = static_cast<float>(score * static_cast<double>(attention.scale));
+      weights.push_back(Softcap(attention.softcap, scaled));
     }
     if (attention.sinks) weights.push_back(layer.sinks[static_cast<std::size_t>(head)]);  // takes weight, has no value
     Softmax(weights);
@@ -190,11 +232,11 @@ Floats Reference::Attend(const Layer& layer, std::int32_t window, std::int64_t t
   return mixed;
 }
 
-void Reference::NormAndRotate(const Floats& norm, std::int64_t heads, std::int64_t position,
+void Reference::NormAndRotate(const Floats& norm, bool rotate, std::int64_t heads, std::int64_t position,
                               std::span<float> row) const {
   const std::int64_t dim = spec_.attention.head_dim;
   const RopeTable table = MakeRopeTable(spec_.rope);
-  const std::size_t pairs = table.frequencies.size();
+  const std::size_t pairs = rotate ? table.frequencies.size() : 0;
   if (spec_.attention.qk_norm == QkNorm::kPerRow) Norm(row, norm, spec_.norm_eps);
   for (std::int64_t h = 0; h < heads; ++h) {
     const std::span<float> head = row.subspan(static_cast<std::size_t>(h * dim), static_cast<std::size_t>(dim));
@@ -214,17 +256,34 @@ void Reference::NormAndRotate(const Floats& norm, std::int64_t heads, std::int64
 }
 
 void Reference::FeedForward(const Layer& layer, const LayerSpec& shape, std::span<float> x) const {
-  const Floats normed = Normed(x, layer.ffn_norm, spec_.norm_eps);
+  const Floats normed = Normed(x, layer.ffn_norm);
   const Floats weights = Route(layer, shape, normed);
   Floats sum(x.size());
   for (std::size_t e = 0; e < layer.networks.size(); ++e) {
     if (weights[e] == 0.0F) continue;
-    Floats gate = MatVec(layer.networks[e].gate, normed);
-    const Floats up = MatVec(layer.networks[e].up, normed);
-    for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1.0F + std::exp(-gate[i])) * up[i];
-    AddScaled(weights[e], MatVec(layer.networks[e].down, gate), sum);
+    const Network& network = layer.networks[e];
+    Floats hidden = MatVec(network.gate, normed, network.gate_bias);
+    const Floats up = MatVec(network.up, normed, network.up_bias);
+    for (std::size_t i = 0; i < hidden.size(); ++i) hidden[i] = Activate(hidden[i], up[i]);
+    AddScaled(weights[e], MatVec(network.down, hidden, network.down_bias), sum);
   }
-  AddScaled(spec_.residual_scale, sum, x);
+  AddBlock(sum, layer.ffn_post_norm, x);
+}
+
+float Reference::Activate(float gate, float up) const {
+  switch (spec_.activation) {
+    case Activation::kSilu: return gate / (1.0F + std::exp(-gate)) * up;
+    case Activation::kGelu: {
+      const float cubic = std::sqrt(2.0F / std::numbers::pi_v<float>) * (gate + 0.044715F * gate * gate * gate);
+      return 0.5F * gate * (1.0F + std::tanh(cubic)) * up;
+    }
+    case Activation::kClampedSwiGlu: {
+      const float g = std::min(gate, spec_.swiglu_limit);
+      const float u = std::clamp(up, -spec_.swiglu_limit, spec_.swiglu_limit);
+      return g / (1.0F + std::exp(-spec_.swiglu_alpha * g)) * (u + 1.0F);
+    }
+  }
+  return 0;
 }
 
 /// The weight of every network for one token, 0 for those that it does not visit.
@@ -234,7 +293,8 @@ Floats Reference::Route(const Layer& layer, const LayerSpec& shape, std::span<co
     weights.front() = 1.0F;
     return weights;
   }
-  Floats logits = MatVec(layer.router, x);
+  Floats logits = MatVec(layer.router, x, layer.router_bias);
+  for (float& logit : logits) logit = Softcap(spec_.router.softcap, logit);
   std::vector<std::size_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
@@ -244,6 +304,7 @@ Floats Reference::Route(const Layer& layer, const LayerSpec& shape, std::span<co
     case RouterScore::kSigmoid:
       for (float& logit : logits) logit = 1.0F / (1.0F + std::exp(-logit));
       break;
+    case RouterScore::kSparseMixer: logits = SparseMixer(logits, order, spec_.router.jitter); break;
     case RouterScore::kTopKSoftmax: {
       Floats chosen(logits.size(), -std::numeric_limits<float>::infinity());
       for (const std::size_t e : order) chosen[e] = logits[e];

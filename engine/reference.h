@@ -31,27 +31,38 @@ class Reference {
   };
   struct Network {
     Matrix gate, up, down;
+    Floats gate_bias, up_bias, down_bias;
+  };
+  struct NormVectors {
+    Floats weight, bias;
   };
   struct Layer {
     Matrix q, k, v, output, router;
-    Floats attention_norm, q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, sinks, ffn_norm, shared_gate;
+    NormVectors attention_norm, ffn_norm;
+    Floats q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, sinks, router_bias, shared_gate;
+    Floats attention_post_norm, ffn_post_norm;
     std::vector<Network> networks;  // shared expert last
   };
 
   Matrix Load(const TensorRef& tensor) const;
   Network Load(const NetworkTensors& tensors) const;
+  Floats Normed(std::span<const float> x, const NormVectors& norm) const;
+  void AddBlock(Floats block, const Floats& post_norm, std::span<float> x) const;
+  float Activate(float gate, float up) const;
   static Floats MatVec(const Matrix& w, std::span<const float> x, const Floats& bias = {});
 
-  void Attention(const Layer& layer, std::int32_t window, std::int64_t tokens, Floats& x) const;
+  void Attention(const Layer& layer, const LayerSpec& shape, std::int64_t tokens, Floats& x) const;
   Floats Attend(const Layer& layer, std::int32_t window, std::int64_t token, const Floats& q, const Floats& keys,
                 const Floats& values) const;
-  void NormAndRotate(const Floats& norm, std::int64_t heads, std::int64_t position, std::span<float> row) const;
+  void NormAndRotate(const Floats& norm, bool rotate, std::int64_t heads, std::int64_t position,
+                     std::span<float> row) const;
   void FeedForward(const Layer& layer, const LayerSpec& shape, std::span<float> x) const;
   Floats Route(const Layer& layer, const LayerSpec& shape, std::span<const float> x) const;
 
   const ModelSpec& spec_;
   bool round_activations_;
-  Floats embedding_, final_norm_;
+  Floats embedding_, logit_bias_;
+  NormVectors final_norm_;
   Matrix output_;
   std::vector<Layer> layers_;
 };

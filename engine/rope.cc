@@ -43,8 +43,14 @@ double PairOfTurns(const RopeSpec& spec, double turns) {
 
 void ApplyYarn(const RopeSpec& spec, RopeTable& table) {
   const double last = static_cast<double>(spec.dims - 1);
-  const double low = std::max(std::floor(PairOfTurns(spec, spec.beta_fast)), 0.0);
-  double high = std::min(std::ceil(PairOfTurns(spec, spec.beta_slow)), last);
+  double low = PairOfTurns(spec, spec.beta_fast);
+  double high = PairOfTurns(spec, spec.beta_slow);
+  if (spec.whole_pairs) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, last);
   if (high == low) high += 0.001;  // as the reference implementations do: a step instead of a ramp
   for (std::size_t i = 0; i < table.frequencies.size(); ++i) {
     const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
@@ -111,14 +117,17 @@ void ExactSinCos(double x, double* sin, double* cos) {
 RopeTable MakeRopeTable(const RopeSpec& spec) {
   RopeTable table;
   const std::int32_t pairs = spec.dims / 2;
+  const bool use_long = spec.scaling == RopeScaling::kLongRope && spec.long_context;
+  const std::vector<float>& factors = use_long ? spec.long_factors : spec.factors;
   table.frequencies.resize(static_cast<std::size_t>(pairs));
   for (std::int32_t i = 0; i < pairs; ++i) {
     double& frequency = table.frequencies[static_cast<std::size_t>(i)];
     frequency = Pow(spec.base, -static_cast<double>(2 * i) / static_cast<double>(spec.dims));
-    if (!spec.factors.empty()) frequency /= static_cast<double>(spec.factors[static_cast<std::size_t>(i)]);
+    if (!factors.empty()) frequency /= static_cast<double>(factors[static_cast<std::size_t>(i)]);
     if (spec.scaling == RopeScaling::kLinear) frequency /= spec.factor;
   }
   if (spec.scaling == RopeScaling::kYarn) ApplyYarn(spec, table);
+  if (spec.scaling == RopeScaling::kLongRope) table.magnitude = use_long ? spec.long_magnitude : spec.magnitude;
   return table;
 }
 

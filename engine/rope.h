@@ -10,7 +10,7 @@
 namespace quorum::engine {
 
 /// What a RopeSpec comes to: the angle of pair i at position p is p * frequencies[i], and cosines and sines are
-/// multiplied by `magnitude` (YaRN's temperature on the scores; 1 otherwise).
+/// multiplied by `magnitude` (the temperature of YaRN and LongRoPE on the scores; 1 otherwise).
 struct RopeTable {
   std::vector<double> frequencies;  // (dims / 2)
   double magnitude = 1.0;

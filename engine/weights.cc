@@ -100,8 +100,9 @@ class WeightPacker {
       QUORUM_TRY(Attention(tensors_.layers[i], weights.layers_[i]));
       QUORUM_TRY(Ffn(tensors_.layers[i], weights.layers_[i]));
     }
-    weights.final_norm_ = Floats(tensors_.final_norm);
+    weights.final_norm_ = Norm(tensors_.final_norm, tensors_.final_norm_bias);
     QUORUM_ASSIGN(weights.output_, Matrix(tensors_.output ? *tensors_.output : tensors_.embedding));
+    weights.logit_bias_ = Floats(tensors_.logit_bias);
     weights.output_input_.Add(weights.output_.format);
     AddForms(weights);
     return {};
@@ -137,6 +138,10 @@ class WeightPacker {
   }
   const float* Floats(const std::optional<TensorRef>& src) { return src ? Floats(*src) : nullptr; }
 
+  NormWeights Norm(const TensorRef& weight, const std::optional<TensorRef>& bias) {
+    return {Floats(weight), Floats(bias)};
+  }
+
   static Result<PackFormat> FormatOf(const TensorRef& src) {
     if (const std::optional<PackFormat> format = PackFormatOf(src.type)) return *format;
     return Unsupported(
@@ -155,7 +160,8 @@ class WeightPacker {
   }
 
   Status Attention(const LayerTensors& src, LayerWeights& dst) {
-    dst.attention_norm = Floats(src.attention_norm);
+    dst.attention_norm = Norm(src.attention_norm, src.attention_norm_bias);
+    dst.attention_post_norm = Floats(src.attention_post_norm);
     QUORUM_ASSIGN(dst.q, Matrix(src.q));
     QUORUM_ASSIGN(dst.k, Matrix(src.k));
     QUORUM_ASSIGN(dst.v, Matrix(src.v));
@@ -173,7 +179,9 @@ class WeightPacker {
   }
 
   Status Ffn(const LayerTensors& src, LayerWeights& dst) {
-    dst.ffn_norm = Floats(src.ffn_norm);
+    dst.ffn_norm = Norm(src.ffn_norm, src.ffn_norm_bias);
+    dst.ffn_post_norm = Floats(src.ffn_post_norm);
+    dst.router_bias = Floats(src.router_bias);
     if (src.router) {
       dst.router = FloatMatrix(*src.router);
       dst.ffn_input.floats = true;
@@ -201,6 +209,9 @@ class WeightPacker {
       QUORUM_ASSIGN(network.up, Matrix(src.up));
     }
     QUORUM_ASSIGN(network.down, Matrix(src.down));
+    network.gate_bias = Floats(src.gate_bias);
+    network.up_bias = Floats(src.up_bias);
+    network.down_bias = Floats(src.down_bias);
     dst.ffn_input.Add(network.gate.format);
     dst.ffn_input.Add(network.up.format);
     dst.networks.push_back(network);

@@ -17,13 +17,22 @@
 
 namespace quorum::engine {
 
-/// One packed SwiGLU network: y = down(silu(gate x) * up x). Gate, up and down lie one after the other in memory.
+/// One packed gated network: y = down(activation(gate x, up x)). Gate, up and down lie one after the other in memory.
 struct NetworkWeights {
   std::int64_t ff = 0;
-  bool interleaved = false;  // panel 2p of gate_up is gate's panel p, 2p + 1 is up's
-  PackedView gate_up{};      // (2 * ff rounded up to panels, d_model); only when interleaved
-  PackedView gate{}, up{};   // (ff, d_model); views of every other panel when interleaved
-  PackedView down{};         // (d_model, ff)
+  bool interleaved = false;          // panel 2p of gate_up is gate's panel p, 2p + 1 is up's
+  PackedView gate_up{};              // (2 * ff rounded up to panels, d_model); only when interleaved
+  PackedView gate{}, up{};           // (ff, d_model); views of every other panel when interleaved
+  PackedView down{};                 // (d_model, ff)
+  const float* gate_bias = nullptr;  // (ff)
+  const float* up_bias = nullptr;    // (ff)
+  const float* down_bias = nullptr;  // (d_model)
+};
+
+/// A norm's vectors, (n) each.
+struct NormWeights {
+  const float* weight = nullptr;
+  const float* bias = nullptr;  // of a layer norm; null with RMS
 };
 
 /// Forms in which a row of activations is needed by the matrices that read it.
@@ -48,7 +57,8 @@ struct WeightPlan {
 
 /// Float vectors point into the arena; an absent one is null.
 struct LayerWeights {
-  const float* attention_norm = nullptr;  // (d_model)
+  NormWeights attention_norm;                  // (d_model)
+  const float* attention_post_norm = nullptr;  // (d_model)
   PackedView q{}, k{}, v{}, output{};
   const float* q_bias = nullptr;
   const float* k_bias = nullptr;
@@ -57,8 +67,10 @@ struct LayerWeights {
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
   const float* sinks = nullptr;          // (heads)
-  const float* ffn_norm = nullptr;       // (d_model)
+  NormWeights ffn_norm;                  // (d_model)
+  const float* ffn_post_norm = nullptr;  // (d_model)
   PackedView router{};                   // kF32 (experts, d_model); n == 0 when dense
+  const float* router_bias = nullptr;    // (experts)
   std::vector<NetworkWeights> networks;  // dense: one; else the experts, then the shared expert if there is one
   PackedView shared_gate{};              // kF32 (1, d_model); n == 0 when there is none
   ActForms attention_input, attention_output, ffn_input;
@@ -79,8 +91,9 @@ class Weights {
 
   std::int64_t bytes() const { return static_cast<std::int64_t>(arena_.size()); }
   const std::vector<LayerWeights>& layers() const { return layers_; }
-  const float* final_norm() const { return final_norm_; }
-  const PackedView& output() const { return output_; }  // (vocab_size, d_model)
+  const NormWeights& final_norm() const { return final_norm_; }
+  const PackedView& output() const { return output_; }     // (vocab_size, d_model)
+  const float* logit_bias() const { return logit_bias_; }  // (vocab_size), or null
   const ActForms& output_input() const { return output_input_; }
   const WeightForms& forms() const { return forms_; }
 
@@ -91,8 +104,9 @@ class Weights {
   friend class WeightPacker;
   AlignedBuffer arena_;
   std::vector<LayerWeights> layers_;
-  const float* final_norm_ = nullptr;
+  NormWeights final_norm_;
   PackedView output_{};
+  const float* logit_bias_ = nullptr;
   ActForms output_input_;
   WeightForms forms_;
   // The embedding, when it is not the output matrix: rows as in the file.

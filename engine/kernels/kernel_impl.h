@@ -16,9 +16,13 @@
   void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,            \
               int64_t panel_end, float* dst, int64_t ld);                                                              \
   void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);                                   \
+  void LayerNorm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);              \
   void Add(const float* x, int64_t n, float* y);                                                                       \
   void Axpy(float a, const float* x, int64_t n, float* y);                                                             \
   void SwiGlu(const float* gate, const float* up, int64_t n, float* y);                                                \
+  void GeGlu(const float* gate, const float* up, int64_t n, float* y);                                                 \
+  void ClampedSwiGlu(const float* gate, const float* up, float alpha, float limit, int64_t n, float* y);               \
+  void Softcap(float cap, int64_t n, float* x);                                                                        \
   float Softmax(float* x, int64_t n);                                                                                  \
   float LogSumExp(const float* x, int64_t n);                                                                          \
   void Rope(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);                                \

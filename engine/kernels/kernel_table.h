@@ -82,12 +82,22 @@ struct KernelTable {
 
   /// y = x * (1 / sqrt(mean(x^2) + eps)) * weight. y may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
+  /// y = fma((x - mean(x)) * (1 / sqrt(mean((x - mean(x))^2) + eps)), weight, bias). y may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
   /// y += x
   void (*add)(const float* x, int64_t n, float* y);
   /// y = fma(a, x, y)
   void (*axpy)(float a, const float* x, int64_t n, float* y);
   /// y = silu(gate) * up, silu(v) = v / (1 + exp(-v)). y may be gate or up.
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
+  /// y = gelu(gate) * up, gelu(v) = v / (1 + exp(-2 t)), t = sqrt(2/pi) (v + 0.044715 v^3): the tanh form of GELU.
+  /// y may be gate or up.
+  void (*geglu)(const float* gate, const float* up, int64_t n, float* y);
+  /// With g = min(gate, limit) and u = up clamped to +-limit: y = g / (1 + exp(-alpha g)) * (u + 1). y may be gate or
+  /// up.
+  void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, int64_t n, float* y);
+  /// In place: x = cap * tanh(x / cap).
+  void (*softcap)(float cap, int64_t n, float* x);
   /// In place: x = exp(x - max) / sum; returns the max. n >= 1.
   float (*softmax)(float* x, int64_t n);
   /// max over x + log(sum(exp(x - max))), n >= 1, for log-probabilities.

@@ -21,7 +21,7 @@ constexpr float kLn2Low = -0x1.05c610p-29F;
 /// x = n ln2 + r, |r| <= 0.347; 1 + r + r^2 q(r), deg q = 4 (fit error 2^-28); times 2^n, denormals rounded once.
 template <class V>
 QUORUM_KERNEL_INLINE V Exp(V x) {
-  const V low = V::Set(-104.5F);  // exp(-103.98) is half the smallest denormal: rounds to 0
+  const V low = V::Set(-104.5F);                            // exp(-103.98) is half the smallest denormal: rounds to 0
   const V clamped = V::Min(V::Set(89.0F), V::Max(low, x));  // this order keeps NaN
   const V n = V::Fma(clamped, V::Set(kLog2E), V::Set(kRoundMagic)) - V::Set(kRoundMagic);
   V r = V::FmaNeg(n, V::Set(kLn2High), clamped);
@@ -99,8 +99,57 @@ QUORUM_KERNEL_INLINE void RmsNormRow(const float* x, const float* weight, float 
   }
   const float mean = V::ReduceAdd(sum) / static_cast<float>(n);
   const V factor = V::Set(1.0F / __builtin_sqrtf(mean + eps));
-  MapRow<V>(n, y, [&](int64_t at, int64_t count)
-                __attribute__((always_inline)) { return Part<V>(x, at, count) * factor * Part<V>(weight, at, count); });
+  MapRow<V>(n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
+    return Part<V>(x, at, count) * factor * Part<V>(weight, at, count);
+  });
+}
+
+template <class V>
+QUORUM_KERNEL_INLINE void LayerNormRow(const float* x, const float* weight, const float* bias, float eps, int64_t n,
+                                       float* y) {
+  V sum = V::Set(0.0F);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) sum = sum + V::Load(x + i);
+  if (i < n) sum = sum + V::Load(x + i, n - i, 0.0F);
+  const float mean = V::ReduceAdd(sum) / static_cast<float>(n);
+  const V center = V::Set(mean);
+  V squares = V::Set(0.0F);
+  for (i = 0; i + 16 <= n; i += 16) {
+    const V v = V::Load(x + i) - center;
+    squares = V::Fma(v, v, squares);
+  }
+  if (i < n) {
+    const V v = V::Load(x + i, n - i, mean) - center;  // lanes beyond n add 0
+    squares = V::Fma(v, v, squares);
+  }
+  const float variance = V::ReduceAdd(squares) / static_cast<float>(n);
+  const V factor = V::Set(1.0F / __builtin_sqrtf(variance + eps));
+  MapRow<V>(n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
+    return V::Fma((Part<V>(x, at, count) - center) * factor, Part<V>(weight, at, count), Part<V>(bias, at, count));
+  });
+}
+
+template <class V>
+QUORUM_KERNEL_INLINE void GeGluRow(const float* gate, const float* up, int64_t n, float* y) {
+  MapRow<V>(n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
+    const V v = Part<V>(gate, at, count);
+    // 1 + tanh(t) = 2 / (1 + exp(-2t)); -2 sqrt(2/pi) and that times 0.044715.
+    const V minus_2t = v * V::Fma(v * v, V::Set(-0x1.2444f2p-4F), V::Set(-0x1.988454p+0F));
+    return v / (V::Set(1.0F) + Exp(minus_2t)) * Part<V>(up, at, count);
+  });
+}
+
+template <class V>
+QUORUM_KERNEL_INLINE void ClampedSwiGluRow(const float* gate, const float* up, float alpha, float limit, int64_t n,
+                                           float* y) {
+  const V top = V::Set(limit);
+  const V one = V::Set(1.0F);
+  MapRow<V>(n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
+    // This order of Min and Max keeps NaN.
+    const V g = V::Min(top, Part<V>(gate, at, count));
+    const V u = V::Min(top, V::Max(V::Set(-limit), Part<V>(up, at, count)));
+    return g / (one + Exp(V::Set(-alpha) * g)) * (u + one);
+  });
 }
 
 template <class V>
@@ -144,8 +193,8 @@ template <class V>
 QUORUM_KERNEL_INLINE float SoftmaxRow(float* x, int64_t n) {
   const float max = MaxOfRow<V>(x, n);
   const V sum = V::Set(SumExpRow<V, true>(x, max, n, x));
-  MapRow<V>(n, x, [&](int64_t at, int64_t count)
-                __attribute__((always_inline)) { return Part<V>(x, at, count) / sum; });
+  MapRow<V>(n, x,
+            [&](int64_t at, int64_t count) __attribute__((always_inline)) { return Part<V>(x, at, count) / sum; });
   return max;
 }
 

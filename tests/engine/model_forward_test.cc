@@ -34,9 +34,24 @@ TinyShape Shape(const std::string& architecture) {
   if (architecture == "qwen2moe") {
     shape.experts = 5;
     shape.shared_ff = 80;
-  } else if (architecture == "qwen3moe" || architecture == "olmoe") {
+  } else if (architecture == "qwen3moe" || architecture == "olmoe" || architecture == "grok") {
     shape.experts = 6;
     shape.top_k = 3;
+  } else if (architecture == "gpt-oss") {
+    shape = {.architecture = architecture, .heads = 6, .ff = 72, .experts = 6, .top_k = 3, .window = 20, .tied = false};
+  } else if (architecture == "phimoe") {
+    shape = {.architecture = architecture, .heads = 3, .kv_heads = 1, .experts = 6, .tied = false};
+  } else if (architecture == "granitemoe") {
+    shape.experts = 6;
+    shape.shared_ff = 40;
+    shape.edit = [](quant::GgufWriter& file) {
+      file.SetFloat32("granitemoe.attention.scale", 0.1F);
+      file.SetFloat32("granitemoe.embedding_scale", 12.0F);
+      file.SetFloat32("granitemoe.residual_scale", 0.3F);
+      file.SetFloat32("granitemoe.logit_scale", 6.0F);
+    };
+  } else if (architecture == "smollm3") {
+    shape.layers = 4;
   }
   return shape;
 }
@@ -60,7 +75,10 @@ std::vector<float> Expected(const LoadedTiny& loaded, std::span<const tok::Token
 
 TEST_CASE("Float weights give the reference's logits") {
   std::vector<TinyShape> shapes;
-  for (const char* name : {"llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "olmoe"}) shapes.push_back(Shape(name));
+  for (const char* name : {"llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "olmoe", "gpt-oss", "phimoe", "grok",
+                           "granitemoe", "smollm3"}) {
+    shapes.push_back(Shape(name));
+  }
   shapes.push_back({.experts = 4});  // Mixtral
   shapes.push_back({.experts = 4, .top_k = 4, .single_experts = true});
   shapes.push_back({.tied = false, .biases = true});
@@ -126,6 +144,16 @@ TEST_CASE("Parts that no architecture uses yet: soft-cap, sinks, multipliers, ro
     spec.embedding_scale = 3.0F;
     spec.residual_scale = 0.6F;
     spec.logit_scale = 0.25F;
+  }
+  SECTION("soft-caps of logits and router") {
+    spec.logit_softcap = 0.5F;
+    spec.router.softcap = 0.2F;
+  }
+  SECTION("clamped SwiGLU") { spec.activation = Activation::kClampedSwiGlu; }
+  SECTION("no rotation in a layer") { spec.layers[1].rope = false; }
+  SECTION("SparseMixer") {
+    spec.router = {RouterScore::kSparseMixer, 3, false, 1.0F};
+    spec.router.jitter = 0.2F;
   }
   SECTION("softmax over the chosen") { spec.router = {RouterScore::kTopKSoftmax, 3, false, 1.5F}; }
   SECTION("sigmoid") { spec.router = {RouterScore::kSigmoid, 3, false, 1.0F}; }
@@ -214,7 +242,11 @@ TEST_CASE("int8 and bf16 KV caches stay near the float one") {
 
 /// What the bit-for-bit tests run: every act block, floats, dense and MoE, odd widths.
 std::vector<TinyShape> BitShapes() {
-  std::vector<TinyShape> shapes = {Shape("llama"), Shape("qwen2moe"), Shape("olmoe")};
+  std::vector<TinyShape> shapes = {Shape("llama"),   Shape("qwen2moe"), Shape("olmoe"),
+                                   Shape("gpt-oss"), Shape("phimoe"),   Shape("grok")};
+  shapes.push_back(Shape("gpt-oss"));
+  shapes.back().type = DType::kMXFP4;
+  shapes.back().ff = 96;
   shapes.push_back({.heads = 3, .kv_heads = 1, .head_dim = 8, .vocab = 70, .experts = 3, .window = 40});
   shapes.push_back(BlockShape(DType::kQ4_1));
   shapes.push_back(BlockShape(DType::kQ4_K, 8));

@@ -63,6 +63,31 @@ TEST_CASE("Router weights follow the spec") {
   CHECK(Near(sigmoid.weights[1], 5.0 / 6));
 }
 
+TEST_CASE("SparseMixer weights each choice among those near it") {
+  RouterSpec spec{RouterScore::kSparseMixer, 2, false, 1.0F};
+  spec.jitter = 0.1F;  // near: within a fifth of the larger of the two
+  // Best 10: only 9 is near. Second 9: 7.5 is near, 10 is gone.
+  const Routed routed = Route(spec, {7.5F, 9.0F, 10.0F, -50.0F});
+  CHECK(routed.ids == std::vector<std::int32_t>{1, 2});
+  CHECK(Near(routed.weights[0], 1 / (1 + std::exp(-1.5))));
+  CHECK(Near(routed.weights[1], 1 / (1 + std::exp(-1.0))));
+  // A negative best is compared with the other's size: -1 and -1.1 are near, -2 is not.
+  const Routed negative = Route(spec, {-2.0F, -1.1F, -1.0F});
+  CHECK(negative.ids == std::vector<std::int32_t>{1, 2});
+  CHECK(Near(negative.weights[0], 1.0));
+  CHECK(Near(negative.weights[1], 1 / (1 + std::exp(-0.1))));
+  CHECK(Route(spec, {3.0F, 3.0F, 3.0F}).ids == std::vector<std::int32_t>{0, 1});
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK(Route(spec, {nan, nan, 1.0F}).ids == std::vector<std::int32_t>{0, 2});
+}
+
+TEST_CASE("Router logits are capped before the softmax") {
+  RouterSpec spec{RouterScore::kSoftmax, 1, false, 1.0F};
+  spec.softcap = 2.0F;
+  const double high = std::exp(2.0 * std::tanh(3.0));
+  CHECK(Near(Route(spec, {6.0F, 0.0F}).weights[0], high / (high + 1)));
+}
+
 TEST_CASE("One renormalised expert has weight exactly 1") {
   for (const float logit : {-100.0F, -3.7F, 0.0F, 1.3F, 88.0F}) {
     CHECK(Route({RouterScore::kSoftmax, 1, true, 1.0F}, {logit, logit - 0.1F, logit}).weights[0] == 1.0F);

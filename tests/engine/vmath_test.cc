@@ -231,7 +231,16 @@ Floats RunAll(const KernelTable& kernels, const Floats& a, const Floats& b, cons
   y = c;
   kernels.axpy(factor, a.data(), n, y.data());
   keep(y);
+  kernels.layer_norm(a.data(), b.data(), c.data(), 1e-5F, n, y.data());
+  keep(y);
   kernels.swiglu(a.data(), b.data(), n, y.data());
+  keep(y);
+  kernels.geglu(a.data(), b.data(), n, y.data());
+  keep(y);
+  kernels.clamped_swiglu(a.data(), b.data(), 1.702F, 7.0F, n, y.data());
+  keep(y);
+  y = a;
+  kernels.softcap(5.0F, n, y.data());
   keep(y);
   y = a;
   all.push_back(kernels.softmax(y.data(), n));
@@ -285,6 +294,10 @@ TEST_CASE("Row functions write nothing beyond their row and may work in place") 
       kernels.swiglu(x.data(), in_place.data(), n, in_place.data());
       CHECK(std::equal(apart.begin(), apart.end(), in_place.begin()));
       kernels.softmax(in_place.data(), n);
+      kernels.layer_norm(in_place.data(), w.data(), x.data(), 1e-6F, n, in_place.data());
+      kernels.geglu(x.data(), in_place.data(), n, in_place.data());
+      kernels.clamped_swiglu(in_place.data(), x.data(), 1.702F, 7.0F, n, in_place.data());
+      kernels.softcap(3.0F, n, in_place.data());
       kernels.add(x.data(), n, in_place.data());
       kernels.axpy(2.0F, x.data(), n, in_place.data());
       kernels.rope(in_place.data(), x.data(), w.data(), n / 2 * 2, false);
@@ -329,6 +342,66 @@ TEST_CASE("rms_norm is the formula, summed in lanes") {
       CHECK(std::abs(static_cast<double>(y[i]) - want) <= 1e-6 * std::abs(want));
     }
   }
+}
+
+TEST_CASE("layer_norm is the formula, summed in lanes") {
+  std::mt19937 random(16);
+  for (const std::int64_t n : {1, 7, 16, 100, 2048}) {
+    Floats x = Random(random, n, 4.0F);
+    for (float& v : x) v += 3.0F;
+    const Floats w = Random(random, n, 1.0F);
+    const Floats b = Random(random, n, 1.0F);
+    Floats y(x.size());
+    ScalarKernels().layer_norm(x.data(), w.data(), b.data(), 1e-5F, n, y.data());
+    const auto at = [&](std::int64_t i) { return x[static_cast<std::size_t>(i)]; };
+    const float mean = LaneSum(n, [&](std::int64_t i, float s) { return s + at(i); }) / static_cast<float>(n);
+    const float squares = LaneSum(n, [&](std::int64_t i, float s) { return std::fmaf(at(i) - mean, at(i) - mean, s); });
+    const float factor = 1.0F / std::sqrt(squares / static_cast<float>(n) + 1e-5F);
+    double exact_mean = 0;
+    for (const float v : x) exact_mean += static_cast<double>(v) / static_cast<double>(n);
+    double variance = 0;
+    for (const float v : x) variance += std::pow(static_cast<double>(v) - exact_mean, 2) / static_cast<double>(n);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      CHECK(y[i] == std::fmaf((x[i] - mean) * factor, w[i], b[i]));
+      const double normed = (static_cast<double>(x[i]) - exact_mean) / std::sqrt(variance + static_cast<double>(1e-5F));
+      CHECK(std::abs(static_cast<double>(y[i]) - (normed * static_cast<double>(w[i]) + static_cast<double>(b[i]))) <
+            2e-5);
+    }
+  }
+}
+
+TEST_CASE("geglu, clamped_swiglu and softcap are their formulas") {
+  std::mt19937 random(17);
+  const std::int64_t n = 3000;
+  const Floats gate = Random(random, n, 4.0F);
+  const Floats up = Random(random, n, 4.0F);
+  const KernelTable& kernels = ScalarKernels();
+  Floats y(gate.size());
+  const auto close = [&](std::size_t i, double want) {
+    return std::abs(static_cast<double>(y[i]) - want) <= 2e-6 * std::abs(want) + 1e-12;
+  };
+  const double root = std::sqrt(2.0 / std::acos(-1.0));
+  kernels.geglu(gate.data(), up.data(), n, y.data());
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const auto v = static_cast<double>(gate[i]);
+    // 1 + tanh t, without its cancellation
+    const double twice = 2.0 / (1.0 + std::exp(-2.0 * root * (v + 0.044715 * v * v * v)));
+    CHECK(close(i, 0.5 * v * twice * static_cast<double>(up[i])));
+  }
+  kernels.clamped_swiglu(gate.data(), up.data(), 1.702F, 3.0F, n, y.data());
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const auto g = static_cast<double>(std::min(gate[i], 3.0F));
+    const auto u = static_cast<double>(std::clamp(up[i], -3.0F, 3.0F));
+    const double want = g / (1 + std::exp(-static_cast<double>(1.702F) * g)) * (u + 1);
+    CHECK(std::abs(static_cast<double>(y[i]) - want) <= 2e-6 * std::abs(want) + 1e-6);  // u + 1 may cancel
+  }
+  y = gate;
+  kernels.softcap(2.5F, n, y.data());
+  for (std::size_t i = 0; i < y.size(); ++i) CHECK(close(i, 2.5 * std::tanh(static_cast<double>(gate[i]) / 2.5)));
+  const Floats extremes = {kInf, -kInf, 1e20F, -1e20F};
+  y = extremes;
+  kernels.softcap(30.0F, 4, y.data());
+  CHECK(y == Floats{30.0F, -30.0F, 30.0F, -30.0F});
 }
 
 TEST_CASE("softmax sums to one, returns the maximum, and is exactly 1 for one element") {

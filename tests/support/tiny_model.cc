@@ -77,6 +77,10 @@ class Builder {
     Add("token_embd.weight", shape_.embedding_type, {shape_.d_model, shape_.vocab}, 0.05);
     if (!shape_.tied) Matrix("output.weight", shape_.d_model, shape_.vocab, shape_.type);
     Norm("output_norm.weight", shape_.d_model);
+    if (Is("phimoe")) {
+      Bias("output_norm.bias", {shape_.d_model});
+      Bias("output.bias", {shape_.vocab});
+    }
     for (std::int32_t i = 0; i < shape_.layers; ++i) Layer(fmt::format("blk.{}.", i));
     if (shape_.edit) shape_.edit(writer_);
     Result<std::vector<std::byte>> bytes = writer_.ToBytes();
@@ -178,6 +182,10 @@ class Builder {
                       }));
   }
 
+  bool Is(std::string_view architecture) const { return shape_.architecture == architecture; }
+
+  void Bias(const std::string& name, std::vector<std::int64_t> dims) { Add(name, DType::kF32, std::move(dims), 0.3); }
+
   void Layer(const std::string& prefix) {
     const std::int64_t q = std::int64_t{shape_.heads} * shape_.head_dim;
     const std::int64_t kv = std::int64_t{shape_.kv_heads} * shape_.head_dim;
@@ -187,18 +195,28 @@ class Builder {
     Matrix(prefix + "attn_k.weight", shape_.d_model, kv, shape_.type);
     Matrix(prefix + "attn_v.weight", shape_.d_model, kv, shape_.type);
     Matrix(prefix + "attn_output.weight", q, shape_.d_model, shape_.type);
-    if (shape_.biases || architecture.starts_with("qwen2")) {
-      Add(prefix + "attn_q.bias", DType::kF32, {q}, 0.3);
-      Add(prefix + "attn_k.bias", DType::kF32, {kv}, 0.3);
-      Add(prefix + "attn_v.bias", DType::kF32, {kv}, 0.3);
+    const bool all_biases = Is("gpt-oss") || Is("phimoe");
+    if (shape_.biases || all_biases || architecture.starts_with("qwen2")) {
+      Bias(prefix + "attn_q.bias", {q});
+      Bias(prefix + "attn_k.bias", {kv});
+      Bias(prefix + "attn_v.bias", {kv});
     }
-    if (shape_.biases && architecture == "llama") Add(prefix + "attn_output.bias", DType::kF32, {shape_.d_model}, 0.3);
+    if (all_biases || (shape_.biases && Is("llama"))) Bias(prefix + "attn_output.bias", {shape_.d_model});
+    if (Is("gpt-oss")) Add(prefix + "attn_sinks.weight", DType::kF32, {shape_.heads}, 1.0);
     if (architecture.starts_with("qwen3") || architecture == "olmoe") {
       const bool row = architecture == "olmoe";
       Norm(prefix + "attn_q_norm.weight", row ? q : shape_.head_dim);
       Norm(prefix + "attn_k_norm.weight", row ? kv : shape_.head_dim);
     }
-    Norm(prefix + "ffn_norm.weight", shape_.d_model);
+    Norm(prefix + (Is("gpt-oss") ? "post_attention_norm.weight" : "ffn_norm.weight"), shape_.d_model);
+    if (Is("phimoe")) {
+      Bias(prefix + "attn_norm.bias", {shape_.d_model});
+      Bias(prefix + "ffn_norm.bias", {shape_.d_model});
+    }
+    if (Is("grok")) {
+      Norm(prefix + "attn_output_norm.weight", shape_.d_model);
+      Norm(prefix + "layer_output_norm.weight", shape_.d_model);
+    }
     Ffn(prefix);
   }
 
@@ -209,11 +227,17 @@ class Builder {
     Network(prefix, "ffn_up", shape_.d_model, shape_.ff, up);
     Network(prefix, "ffn_down", shape_.ff, shape_.d_model, down);
     if (shape_.experts > 0) Add(prefix + "ffn_gate_inp.weight", DType::kF32, {shape_.d_model, shape_.experts}, 0.5);
+    if (Is("gpt-oss")) {
+      Bias(prefix + "ffn_gate_inp.bias", {shape_.experts});
+      Bias(prefix + "ffn_gate_exps.bias", {shape_.ff, shape_.experts});
+      Bias(prefix + "ffn_up_exps.bias", {shape_.ff, shape_.experts});
+      Bias(prefix + "ffn_down_exps.bias", {shape_.d_model, shape_.experts});
+    }
     if (shape_.shared_ff > 0) {
       Matrix(prefix + "ffn_gate_shexp.weight", shape_.d_model, shape_.shared_ff, shape_.type);
       Matrix(prefix + "ffn_up_shexp.weight", shape_.d_model, shape_.shared_ff, up);
       Matrix(prefix + "ffn_down_shexp.weight", shape_.shared_ff, shape_.d_model, down);
-      Add(prefix + "ffn_gate_inp_shexp.weight", DType::kF32, {shape_.d_model}, 0.5);
+      if (Is("qwen2moe")) Add(prefix + "ffn_gate_inp_shexp.weight", DType::kF32, {shape_.d_model}, 0.5);
     }
   }
 

@@ -29,7 +29,7 @@ struct TinyShape {
   std::int32_t context = 512;
   std::int32_t experts = 0;
   std::int32_t top_k = 2;
-  std::int32_t shared_ff = 0;  // qwen2moe
+  std::int32_t shared_ff = 0;  // qwen2moe, granitemoe
   std::int32_t window = 0;
   bool tied = true;
   bool single_experts = false;  // blk.N.ffn_gate.E.weight instead of stacked ones
