@@ -52,7 +52,8 @@ struct Test {
 };
 
 /// Sequences with pages of their own and made-up tokens. Speed does not depend on which tokens they are, except that
-/// a MoE's routing spreads as it would for varied text, so each sequence gets its own.
+/// a MoE's routing spreads as it would for varied text, so each sequence gets its own. With an encoder-decoder model, a
+/// prompt is a source, and what is decoded follows it (or a source of one page, where there is no prompt).
 class Sequences {
  public:
   Sequences(engine::Model& model, std::int32_t count, std::int32_t length, std::int32_t chunk)
@@ -61,12 +62,16 @@ class Sequences {
     for (std::int32_t s = 0; s < count; ++s) {
       Sequence sequence;
       for (std::int32_t p = 0; p < pages; ++p) sequence.pages.push_back(s * pages + p);
+      if (encodes()) {
+        for (std::int32_t p = 0; p < pages; ++p) sequence.source_pages.push_back((count + s) * pages + p);
+      }
       sequences_.push_back(std::move(sequence));
     }
   }
 
   /// Computes `n` tokens of every sequence in chunks; only the last one's logits are computed, as a server would.
   Status Prefill(std::int32_t n) {
+    if (encodes()) return Encode(n);
     for (std::size_t s = 0; s < sequences_.size(); ++s) {
       for (std::int32_t done = 0; done < n;) {
         const std::int32_t size = std::min(chunk_, n - done);
@@ -89,15 +94,30 @@ class Sequences {
     for (std::size_t s = 0; s < sequences_.size(); ++s) {
       tokens[s] = TokenAt(s, sequences_[s].pos);
       slices.push_back({{&tokens[s], 1}, sequences_[s].pos++, sequences_[s].pages, 0});
+      slices.back().source_pages = sequences_[s].source_pages;
+      slices.back().source_tokens = sequences_[s].source;
     }
     return model_.Step(slices, logits_);
   }
 
  private:
   struct Sequence {
-    std::vector<std::int32_t> pages;
+    std::vector<std::int32_t> pages, source_pages;
     std::int32_t pos = 0;
+    std::int32_t source = 0;
   };
+
+  Status Encode(std::int32_t n) {
+    for (std::size_t s = 0; s < sequences_.size(); ++s) {
+      std::vector<tok::TokenId> tokens;
+      for (std::int32_t i = 0; i < n; ++i) tokens.push_back(TokenAt(s, i));
+      engine::StepSlice slice{tokens, 0, sequences_[s].source_pages, n};
+      slice.encode = true;
+      QUORUM_TRY(model_.Step({&slice, 1}, {}));
+      sequences_[s].source = n;
+    }
+    return {};
+  }
 
   std::size_t Floats(std::int32_t rows) const {
     return static_cast<std::size_t>(rows) * static_cast<std::size_t>(model_.vocab_size());
@@ -108,6 +128,8 @@ class Sequences {
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
     return static_cast<tok::TokenId>((x ^ (x >> 31)) % static_cast<std::uint64_t>(model_.vocab_size()));
   }
+
+  bool encodes() const { return model_.decoder_start().has_value(); }
 
   engine::Model& model_;
   std::int32_t chunk_;
@@ -120,7 +142,9 @@ Result<double> Measure(engine::Model& model, const Test& test, const BenchFlags&
   using Clock = std::chrono::steady_clock;
   const std::int32_t length = flags.depth + std::max(test.prompt, test.generated);
   Sequences sequences(model, test.batch, length, flags.chunk);
-  if (flags.depth > 0) QUORUM_TRY(sequences.Prefill(flags.depth));
+  std::int32_t before = flags.depth;
+  if (before == 0 && test.prompt == 0 && model.decoder_start()) before = std::min(length, engine::kPageTokens);
+  if (before > 0) QUORUM_TRY(sequences.Prefill(before));
   const auto start = Clock::now();
   if (test.prompt > 0) {
     QUORUM_TRY(sequences.Prefill(test.prompt));
@@ -172,9 +196,10 @@ Status Bench(const BenchFlags& flags) {
   options.max_step_tokens = std::max(flags.chunk, options.max_batch);
   options.max_step_logits = options.max_batch;
   QUORUM_ASSIGN(LoadedModel loaded, LoadModel(flags.model, options));
-  if (std::int64_t{options.max_batch} * (options.context / engine::kPageTokens) > loaded.model->num_pages()) {
+  const std::int64_t stacks = loaded.model->decoder_start() ? 2 : 1;  // a source and a reply have pages of their own
+  if (stacks * options.max_batch * (options.context / engine::kPageTokens) > loaded.model->num_pages()) {
     return InvalidArgument(fmt::format("the KV cache holds {} tokens, too few for {} sequences of {}; use fewer or shorter ones",
-                                       std::int64_t{loaded.model->num_pages()} * engine::kPageTokens, options.max_batch,
+                                       loaded.model->num_pages() / stacks * engine::kPageTokens, options.max_batch,
                                        longest));
   }
 

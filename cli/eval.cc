@@ -63,6 +63,9 @@ Status Eval(const EvalFlags& flags) {
   options.max_step_tokens = kScoredRows;
   options.max_step_logits = kScoredRows;
   QUORUM_ASSIGN(LoadedModel loaded, LoadModel(flags.model, options));
+  if (loaded.model->decoder_start()) {
+    return Unsupported(flags.model.path + " is an encoder-decoder: it has no perplexity of a text by itself");
+  }
 
   std::vector<double> losses;
   for (std::size_t start = 0; start + 1 < tokens.size(); start += static_cast<std::size_t>(flags.window)) {

@@ -83,14 +83,14 @@ struct States {
 /// Some tokens of a slice for one KV head. Its rows are (token, query head of the group).
 struct Block {
   std::int32_t slice;
-  std::int32_t head;           // KV head
-  std::int32_t token;          // first token, counted in the slice
+  std::int32_t head;   // KV head
+  std::int32_t token;  // first token, counted in the slice
   std::int32_t tokens;
-  std::int64_t row;            // row of the first token in q and out
-  std::int64_t split_begin;    // splits of positions that its rows see
+  std::int64_t row;          // row of the first token in q and out
+  std::int64_t split_begin;  // splits of positions that its rows see
   std::int64_t split_end;
-  std::int64_t cost;           // rows * pages
-  bool shared;                 // each split is a task of its own
+  std::int64_t cost;  // rows * pages
+  bool shared;        // each split is a task of its own
 };
 
 /// The unit of work: a block over all its splits, or over one of them with its state left in `part`.
@@ -111,9 +111,17 @@ struct Plan {
 class Step {
  public:
   Step(const KernelTable& kernels, const KvCache& cache, std::int32_t layer, const AttentionParams& params,
-       std::span<const StepSlice> slices, const float* q, float* out)
-      : kernels_(kernels), cache_(cache), layer_(layer), params_(params), slices_(slices), q_(q), out_(out),
-        group_(params.heads / cache.shape().kv_heads), dk_(cache.shape().head_dim_k), dv_(cache.shape().head_dim_v),
+       std::span<const AttendSlice> slices, const float* q, float* out)
+      : kernels_(kernels),
+        cache_(cache),
+        layer_(layer),
+        params_(params),
+        slices_(slices),
+        q_(q),
+        out_(out),
+        group_(params.heads / cache.shape().kv_heads),
+        dk_(cache.shape().head_dim_k),
+        dv_(cache.shape().head_dim_v),
         padded_(KvPaddedDim(dv_)) {
     QUORUM_CHECK(group_ > 0 && group_ * cache.shape().kv_heads == params.heads);
   }
@@ -123,18 +131,21 @@ class Step {
     Plan& plan = kept;  // a lambda would not capture `kept` but see each worker's own
     MakeBlocks(plan);
     MakeTasks(plan, pool.size());
-    pool.ParallelFor(static_cast<std::int64_t>(plan.tasks.size()), [&](std::int64_t task, int) {
-      RunTask(plan, plan.tasks[static_cast<std::size_t>(task)]);
-    });
+    pool.ParallelFor(static_cast<std::int64_t>(plan.tasks.size()),
+                     [&](std::int64_t task, int) { RunTask(plan, plan.tasks[static_cast<std::size_t>(task)]); });
     if (plan.joins.empty()) return;
-    pool.ParallelFor(static_cast<std::int64_t>(plan.joins.size()), [&](std::int64_t join, int) {
-      Join(plan, plan.joins[static_cast<std::size_t>(join)]);
-    });
+    pool.ParallelFor(static_cast<std::int64_t>(plan.joins.size()),
+                     [&](std::int64_t join, int) { Join(plan, plan.joins[static_cast<std::size_t>(join)]); });
   }
 
  private:
-  std::int64_t FirstVisible(std::int64_t pos) const {
-    return params_.window > 0 ? std::max<std::int64_t>(0, pos - params_.window + 1) : 0;
+  std::int64_t FirstVisible(const AttendSlice& slice, std::int64_t token) const {
+    if (params_.window == 0 || slice.whole > 0) return 0;
+    return std::max<std::int64_t>(0, slice.pos + token - params_.window + 1);
+  }
+  /// One past the last position that the token sees.
+  static std::int64_t EndVisible(const AttendSlice& slice, std::int64_t token) {
+    return slice.whole > 0 ? slice.whole : slice.pos + token + 1;
   }
 
   void MakeBlocks(Plan& plan) const {
@@ -142,14 +153,14 @@ class Step {
     const std::int64_t block_tokens = std::max<std::int64_t>(1, kBlockRows / group_);
     std::int64_t row = 0;
     for (std::size_t s = 0; s < slices_.size(); ++s) {
-      const StepSlice& slice = slices_[s];
-      const auto tokens = static_cast<std::int64_t>(slice.tokens.size());
+      const AttendSlice& slice = slices_[s];
+      const std::int64_t tokens = slice.tokens;
       QUORUM_CHECK(slice.pos >= 0 &&
-                   static_cast<std::int64_t>(slice.pages.size()) * kKvPageTokens >= slice.pos + tokens);
+                   static_cast<std::int64_t>(slice.pages.size()) * kKvPageTokens >= EndVisible(slice, tokens - 1));
       for (std::int64_t token = 0; token < tokens; token += block_tokens) {
         const std::int64_t count = std::min(block_tokens, tokens - token);
-        const std::int64_t first = FirstVisible(slice.pos + token);
-        const std::int64_t last = slice.pos + token + count;
+        const std::int64_t first = FirstVisible(slice, token);
+        const std::int64_t last = EndVisible(slice, token + count - 1);
         Block block{};
         block.slice = static_cast<std::int32_t>(s);
         block.token = static_cast<std::int32_t>(token);
@@ -202,11 +213,11 @@ class Step {
 
   /// Fills what does not change from split to split: the rows, their queries and what they see.
   AttendPageArgs Prepare(const Block& block, Arena& arena, const void*** blocks) const {
-    const StepSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
+    const AttendSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
     const std::int64_t rows = block.tokens * group_;
     arena.Reset(2 * States::Bytes(rows, padded_) + Arena::Bytes<float>(rows * dk_) +
-                2 * Arena::Bytes<std::int32_t>(rows) + Arena::Bytes<const void*>(kSplitPages) +
-                Arena::Bytes<std::int8_t>(AttendScratchBytes(rows, dk_)));
+                3 * Arena::Bytes<std::int32_t>(rows) + Arena::Bytes<const float*>(rows) +
+                Arena::Bytes<const void*>(kSplitPages) + Arena::Bytes<std::int8_t>(AttendScratchBytes(rows, dk_)));
     AttendPageArgs args{};
     args.type = cache_.shape().type;
     args.head_dim_k = dk_;
@@ -216,15 +227,25 @@ class Step {
     float* q = arena.Take<float>(rows * dk_);
     auto* first = arena.Take<std::int32_t>(rows);
     auto* last = arena.Take<std::int32_t>(rows);
+    auto* own = arena.Take<std::int32_t>(rows);
+    auto** bias = arena.Take<const float*>(rows);
     for (std::int64_t t = 0; t < block.tokens; ++t) {
       const std::int64_t pos = slice.pos + block.token + t;
       const float* src = q_ + ((block.row + t) * params_.heads + block.head * group_) * dk_;
       float* dst = q + t * group_ * dk_;
       for (std::int64_t i = 0; i < group_ * dk_; ++i) dst[i] = src[i] * params_.scale;
       for (std::int64_t g = 0; g < group_; ++g) {
-        first[t * group_ + g] = static_cast<std::int32_t>(FirstVisible(pos));
-        last[t * group_ + g] = static_cast<std::int32_t>(pos + 1);
+        const std::int64_t row = t * group_ + g;
+        first[row] = static_cast<std::int32_t>(FirstVisible(slice, block.token + t));
+        last[row] = static_cast<std::int32_t>(EndVisible(slice, block.token + t));
+        own[row] = static_cast<std::int32_t>(pos);
+        if (params_.bias != nullptr) bias[row] = params_.bias->OfHead(block.head * group_ + g);
       }
+    }
+    if (params_.bias != nullptr) {
+      args.bias = bias;
+      args.bias_pos = own;
+      args.bias_reach = params_.bias->reach();
     }
     args.q = q;
     args.first = first;
@@ -238,9 +259,9 @@ class Step {
   /// Attends the pages of one split from an empty state.
   void AttendSplit(const Block& block, std::int64_t split, const States& state, const void** blocks,
                    AttendPageArgs& args) const {
-    const StepSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
-    const std::int64_t first = FirstVisible(slice.pos + block.token);
-    const std::int64_t last = slice.pos + block.token + block.tokens;
+    const AttendSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
+    const std::int64_t first = FirstVisible(slice, block.token);
+    const std::int64_t last = EndVisible(slice, block.token + block.tokens - 1);
     const std::int64_t begin = std::max(split * kSplitPages, first / kKvPageTokens);
     const std::int64_t end = std::min((split + 1) * kSplitPages, (last - 1) / kKvPageTokens + 1);
     for (std::int64_t page = begin; page < end; ++page) {
@@ -325,7 +346,7 @@ class Step {
   const KvCache& cache_;
   const std::int32_t layer_;
   const AttentionParams& params_;
-  const std::span<const StepSlice> slices_;
+  const std::span<const AttendSlice> slices_;
   const float* const q_;
   float* const out_;
   const std::int64_t group_;
@@ -337,8 +358,19 @@ class Step {
 }  // namespace
 
 void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
-            const AttentionParams& params, std::span<const StepSlice> slices, const float* q, float* out) {
+            const AttentionParams& params, std::span<const AttendSlice> slices, const float* q, float* out) {
   Step(kernels, cache, layer, params, slices, q, out).Run(pool);
+}
+
+void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
+            const AttentionParams& params, std::span<const StepSlice> slices, const float* q, float* out) {
+  thread_local std::vector<AttendSlice> causal;
+  causal.clear();
+  for (const StepSlice& slice : slices) {
+    causal.push_back(
+        {.tokens = static_cast<std::int32_t>(slice.tokens.size()), .pos = slice.pos, .pages = slice.pages});
+  }
+  Attend(kernels, pool, cache, layer, params, causal, q, out);
 }
 
 }  // namespace quorum::engine

@@ -86,6 +86,7 @@ class ThreadedEngine : public Engine {
   ThreadedEngine(StepModel& model, const tok::Tokenizer& tokenizer, const EngineOptions& options)
       : options_(options),
         vocab_(model.vocab_size()),
+        decoder_start_(model.decoder_start()),
         context_(ContextLength(model)),
         shared_(std::make_shared<Shared>()),
         core_(model, tokenizer, SomeKernels(), options, RandomSeed()) {
@@ -109,6 +110,7 @@ class ThreadedEngine : public Engine {
   Result<std::shared_ptr<Generation>> Submit(GenerationRequest request) override;
   EngineStats Stats() const override;
   std::int32_t context_length() const override { return context_; }
+  bool encodes_prompt() const override { return decoder_start_.has_value(); }
   bool Drain(std::chrono::milliseconds limit) override;
 
  private:
@@ -118,6 +120,7 @@ class ThreadedEngine : public Engine {
 
   const EngineOptions options_;
   const std::int32_t vocab_;
+  const std::optional<tok::TokenId> decoder_start_;
   const std::int32_t context_;
   const std::shared_ptr<Shared> shared_;
   EngineCore core_;  // the engine thread's, from the start of Loop
@@ -125,9 +128,9 @@ class ThreadedEngine : public Engine {
 };
 
 Result<std::shared_ptr<Generation>> ThreadedEngine::Submit(GenerationRequest asked) {
-  QUORUM_TRY(CheckRequest(asked, vocab_, context_));
+  QUORUM_TRY(CheckRequest(asked, vocab_, context_, decoder_start_.has_value()));
   auto events = std::make_shared<EventQueue>();
-  auto request = std::make_unique<Request>(std::move(asked), events, context_);
+  auto request = std::make_unique<Request>(std::move(asked), events, context_, decoder_start_);
   {
     const std::lock_guard lock(shared_->mutex);
     if (shared_->draining) {

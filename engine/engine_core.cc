@@ -9,7 +9,7 @@
 namespace quorum::engine {
 
 std::int32_t ContextLength(const StepModel& model) {
-  const std::int64_t kv = std::int64_t{model.num_pages()} * kPageTokens;
+  const std::int64_t kv = std::int64_t{model.num_pages()} / (model.decoder_start() ? 2 : 1) * kPageTokens;
   return static_cast<std::int32_t>(std::min<std::int64_t>(model.context_length(), kv));
 }
 
@@ -19,6 +19,7 @@ EngineCore::EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const 
       tokenizer_(tokenizer),
       kernels_(kernels),
       vocab_(static_cast<std::size_t>(model.vocab_size())),
+      decoder_start_(model.decoder_start()),
       scheduler_({.max_running = options.max_batch,
                   .prefill_chunk = options.prefill_chunk,
                   .max_step_tokens = model.max_step_tokens(),
@@ -56,12 +57,7 @@ void EngineCore::Compute() {
   slices_.clear();
   std::size_t rows = 0;
   for (Sequence* sequence : planned_) {
-    const auto first = static_cast<std::size_t>(sequence->computed);
-    slices_.push_back(
-        {.tokens = std::span(sequence->tokens).subspan(first, static_cast<std::size_t>(sequence->step_tokens)),
-         .pos = sequence->computed,
-         .pages = sequence->pages,
-         .first_logits = sequence->step_first_logits});
+    slices_.push_back(SliceOf(*sequence));
     rows += static_cast<std::size_t>(sequence->step_tokens - sequence->step_first_logits);
   }
   if (logits_.size() < rows * vocab_) logits_.resize(rows * vocab_);
@@ -78,6 +74,26 @@ void EngineCore::Compute() {
     ReadLogits(static_cast<Choice&>(*planned_[i]), left.first(wanted * vocab_));
     left = left.subspan(wanted * vocab_);
   }
+}
+
+/// The sequence's part of the planned step.
+StepSlice EngineCore::SliceOf(const Sequence& sequence) const {
+  const auto first = static_cast<std::size_t>(sequence.computed);
+  const auto source_pages = static_cast<std::size_t>(sequence.source_pages());
+  const std::span<const std::int32_t> pages = sequence.pages;
+  StepSlice slice;
+  slice.tokens = std::span(sequence.tokens).subspan(first, static_cast<std::size_t>(sequence.step_tokens));
+  slice.first_logits = sequence.step_first_logits;
+  slice.encode = sequence.encodes();
+  if (slice.encode) {
+    slice.pages = pages.first(source_pages);
+    return slice;
+  }
+  slice.pos = sequence.computed - sequence.source;
+  slice.pages = pages.subspan(source_pages);
+  slice.source_pages = pages.first(source_pages);
+  slice.source_tokens = sequence.source;
+  return slice;
 }
 
 /// Takes the rows of the step that was just computed.
@@ -114,14 +130,21 @@ void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
   stats_.prompt_tokens += request.prompt_size();
   stats_.cached_tokens += first.cached;
   Emit(request, std::move(request.prompt_event));
+  const std::vector<tok::TokenId> first_tokens = first.tokens;  // of every choice
   for (const auto& choice : request.choices) {
     if (choice->finished) return;  // the request failed at an earlier choice
     if (request.token_limit == 0) {
       Finish(*choice, FinishReason::kLength);
       continue;
     }
-    if (choice.get() != &first) choice->tokens = request.params.prompt;
-    if (NeedsCounts(request.params.sampling)) choice->counts.AddPrompt(request.params.prompt);
+    if (choice.get() != &first) {
+      choice->tokens = first_tokens;
+      choice->source = first.source;
+    }
+    // What a decoder has before it: not what its encoder read.
+    if (NeedsCounts(request.params.sampling)) {
+      choice->counts.AddPrompt(std::span(first_tokens).subspan(static_cast<std::size_t>(first.source)));
+    }
     Generate(*choice, row);
     if (choice.get() != &first && !choice->finished) scheduler_.Add(*choice);
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -15,7 +16,8 @@
 
 namespace quorum::engine {
 
-/// Positions that one sequence may have: the model's context, and no more than all KV pages hold.
+/// Positions that one sequence may have: the model's context, and no more than all KV pages hold. With an encoder, source
+/// and reply may have as many each.
 std::int32_t ContextLength(const StepModel& model);
 
 class EngineCore {
@@ -51,6 +53,7 @@ class EngineCore {
   std::int32_t DeliverEvents();
 
  private:
+  StepSlice SliceOf(const Sequence& sequence) const;
   void ReadLogits(Choice& choice, std::span<const float> rows);
   void ScorePrompt(Choice& choice, std::span<const float>& rows);
   void FinishPrompt(Choice& first, std::span<const float> row);
@@ -65,6 +68,7 @@ class EngineCore {
   const tok::Tokenizer& tokenizer_;
   const KernelTable& kernels_;
   std::size_t vocab_;
+  std::optional<tok::TokenId> decoder_start_;
   Scheduler scheduler_;
   Sampler sampler_;
   std::map<std::int64_t, std::unique_ptr<Request>> requests_;  // by ordinal

@@ -26,6 +26,9 @@ Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms
       ffn(memory, spec, forms, limits.rows, limits.activations),
       scratch_floats((FeedForward::ScratchFloats() + kPlaneScratch + 15) / 16 * 16) {
   scratch = memory.Take<float>(scratch_floats * threads);
+  if (spec.encoder.empty()) return;
+  source = std::make_unique<SourceAttention>(memory, spec, forms, limits);
+  source_x = memory.Take<float>(limits.source * spec.d_model);
 }
 
 std::int64_t Forward::WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
@@ -52,12 +55,23 @@ Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTabl
       memory_(std::move(memory)),
       buffers_(bump, spec, weights.forms(), limits, pool.size()),
       team_{kernels, pool, buffers_.scratch, buffers_.scratch_floats},
+      residual_{spec, kernels, buffers_.x, buffers_.block, &buffers_.model},
       rope_(MakeRopeTable(spec.rope)) {
   rows_.reserve(static_cast<std::size_t>(limits.rows));
   wanted_.reserve(static_cast<std::size_t>(limits.logits));
+  if (spec.encoder.empty()) return;
+  encoder_ = std::make_unique<Encoder>(spec, weights, cache, team_,
+                                       EncoderBuffers{.x = buffers_.source_x,
+                                                      .block = buffers_.block,
+                                                      .model = &buffers_.model,
+                                                      .attention = buffers_.source.get(),
+                                                      .ffn = &buffers_.ffn,
+                                                      .rows = limits.rows});
 }
 
 void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters) {
+  if (encoder_ != nullptr) slices = Encode(slices, counters);
+  if (slices.empty()) return;
   Gather(slices);
   Start();
   const std::int64_t rows = std::ssize(rows_);
@@ -65,22 +79,50 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
     const LayerWeights& layer = weights_.layers()[i];
     const auto index = static_cast<std::int32_t>(i);
     team_.ForRows(rows, [&](std::int64_t row) {
-      if (i > 0) AddToResidual(weights_.layers()[i - 1].ffn_post_norm, row);
-      NormRow(layer.attention_norm, layer.attention_input, row, row);
+      if (i > 0) residual_.Add(weights_.layers()[i - 1].ffn_post_norm, row);
+      residual_.Norm(layer.attention_norm, layer.attention_input, row, row);
     });
     const AttentionStep step{slices, rows_, buffers_.cos, buffers_.sin};
     buffers_.attention->Run(team_, cache_, step, layer, index, buffers_.model, buffers_.block);
+    if (encoder_ != nullptr) CrossAttention(layer.cross, index, slices);
     team_.ForRows(rows, [&](std::int64_t row) {
       if (layer.output_bias != nullptr) {
         team_.kernels.add(layer.output_bias, spec_.d_model, buffers_.block + row * spec_.d_model);
       }
-      AddToResidual(layer.attention_post_norm, row);
-      NormRow(layer.ffn_norm, layer.ffn_input, row, row);
+      residual_.Add(layer.attention_post_norm, row);
+      residual_.Norm(layer.ffn_norm, layer.ffn_input, row, row);
       std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
     });
     buffers_.ffn.Run(team_, index, spec_.layers[i], layer, buffers_.model, rows, buffers_.block, counters);
   }
   if (!wanted_.empty()) Logits(logits);
+}
+
+/// Runs the encoder on the slices that are for it; returns the others.
+std::span<const StepSlice> Forward::Encode(std::span<const StepSlice> slices, ExpertCounters* counters) {
+  sources_.clear();
+  decoding_.clear();
+  for (const StepSlice& slice : slices) (slice.encode ? sources_ : decoding_).push_back(slice);
+  if (!sources_.empty()) encoder_->Run(sources_, counters);
+  return decoding_;
+}
+
+/// Ends the layer's own attention and leaves in `block` what its attention to the sources adds.
+void Forward::CrossAttention(const CrossWeights& cross, std::int32_t index, std::span<const StepSlice> slices) {
+  const std::int64_t rows = std::ssize(rows_);
+  team_.ForRows(rows, [&](std::int64_t row) {
+    residual_.Add(nullptr, row);
+    residual_.Norm(cross.norm, cross.input, row, row);
+  });
+  crossing_.clear();
+  for (const StepSlice& slice : slices) {
+    crossing_.push_back({.tokens = static_cast<std::int32_t>(slice.tokens.size()),
+                         .pos = slice.pos,
+                         .pages = slice.source_pages,
+                         .whole = slice.source_tokens});
+  }
+  buffers_.source->Attend(team_, cache_, cross.q, cross.output, nullptr, index, crossing_, rows, buffers_.model,
+                          buffers_.block);
 }
 
 void Forward::Gather(std::span<const StepSlice> slices) {
@@ -110,36 +152,12 @@ void Forward::Start() {
   });
 }
 
-/// x += residual_scale * block, where block is normed first if there is a weight for that.
-void Forward::AddToResidual(const float* post_norm, std::int64_t row) {
-  float* block = buffers_.block + row * spec_.d_model;
-  float* x = buffers_.x + row * spec_.d_model;
-  if (post_norm != nullptr) team_.kernels.rms_norm(block, post_norm, spec_.norm_eps, spec_.d_model, block);
-  if (spec_.residual_scale == 1.0F) {
-    team_.kernels.add(block, spec_.d_model, x);
-  } else {
-    team_.kernels.axpy(spec_.residual_scale, block, spec_.d_model, x);
-  }
-}
-
-/// Row `to` of the normed input, in the forms wanted, from row `row` of the residual stream.
-void Forward::NormRow(const NormWeights& norm, const ActForms& forms, std::int64_t row, std::int64_t to) {
-  const float* x = buffers_.x + row * spec_.d_model;
-  float* normed = buffers_.model.Floats(to);
-  if (norm.bias == nullptr) {
-    team_.kernels.rms_norm(x, norm.weight, spec_.norm_eps, spec_.d_model, normed);
-  } else {
-    team_.kernels.layer_norm(x, norm.weight, norm.bias, spec_.norm_eps, spec_.d_model, normed);
-  }
-  buffers_.model.Quantize(team_.kernels, forms, to, 0, normed, spec_.d_model);
-}
-
 void Forward::Logits(float* logits) {
   const std::int64_t count = std::ssize(wanted_);
   team_.ForRows(count, [&](std::int64_t to) {
     const std::int64_t row = wanted_[static_cast<std::size_t>(to)];
-    AddToResidual(weights_.layers().back().ffn_post_norm, row);
-    NormRow(weights_.final_norm(), weights_.output_input(), row, to);
+    residual_.Add(weights_.layers().back().ffn_post_norm, row);
+    residual_.Norm(weights_.final_norm(), weights_.output_input(), row, to);
   });
   const Product product{&weights_.output(), buffers_.model.View(weights_.output().format), logits, spec_.vocab_size};
   team_.Run(&product, 1, count);

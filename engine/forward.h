@@ -1,6 +1,7 @@
-// The forward pass of a decoder over one step: a list of phases, each shared out over the pool. It reads ModelSpec and
-// packed weights and knows no model family. Every value is computed by operations that do not depend on what else is
-// in the step, on the number of threads, or on the kernel table (DESIGN 4). reference.cc says the same in plain loops.
+// The forward pass over one step, of a decoder and perhaps the encoder before it: a list of phases, each shared out
+// over the pool. It reads ModelSpec and packed weights and knows no model family. Every value is computed by operations
+// that do not depend on what else is in the step, on the number of threads, or on the kernel table (DESIGN 4).
+// reference.cc says the same in plain loops.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,14 @@
 #include "engine/attention_block.h"
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/result.h"
+#include "engine/encoder.h"
 #include "engine/forward_buffers.h"
 #include "engine/kv_cache.h"
 #include "engine/model_spec.h"
 #include "engine/moe.h"
+#include "engine/residual.h"
 #include "engine/rope.h"
+#include "engine/source_attention.h"
 #include "engine/step_model.h"
 #include "engine/weights.h"
 
@@ -47,6 +51,8 @@ class Forward {
     float* sin;       // (rows, rope.dims / 2)
     ActBuffer model;  // (rows, d_model) normed input of a block
     std::unique_ptr<AttentionBlock> attention;
+    std::unique_ptr<SourceAttention> source;  // null: there is no encoder
+    float* source_x = nullptr;                // (limits.source, d_model) the encoder's residual stream
     FeedForward ffn;
     float* scratch;  // (threads, scratch_floats)
     std::int64_t scratch_floats;
@@ -57,8 +63,8 @@ class Forward {
 
   void Gather(std::span<const StepSlice> slices);
   void Start();
-  void AddToResidual(const float* post_norm, std::int64_t row);
-  void NormRow(const NormWeights& norm, const ActForms& forms, std::int64_t row, std::int64_t to);
+  std::span<const StepSlice> Encode(std::span<const StepSlice> slices, ExpertCounters* counters);
+  void CrossAttention(const CrossWeights& cross, std::int32_t index, std::span<const StepSlice> slices);
   void Logits(float* logits);
 
   const ModelSpec& spec_;
@@ -67,7 +73,11 @@ class Forward {
   AlignedBuffer memory_;
   Buffers buffers_;
   Team team_;
+  ResidualRows residual_;
   RopeTable rope_;
+  std::unique_ptr<Encoder> encoder_;           // null: there is none
+  std::vector<StepSlice> sources_, decoding_;  // of a step with both kinds of slices
+  std::vector<AttendSlice> crossing_;
   std::vector<StepRow> rows_;
   std::vector<std::int32_t> wanted_;  // rows whose logits are asked for, ascending
 };

@@ -43,6 +43,7 @@ enum class ActPrecision : std::uint8_t { kInt8, kInt16 };
 /// The largest step, and how finely it is computed.
 struct StepOptions {
   std::int64_t rows = 0;    // tokens
+  std::int64_t source = 0;  // tokens of sources, where there is an encoder
   std::int64_t logits = 0;  // rows of logits
   ActPrecision activations = ActPrecision::kInt16;
 };

@@ -27,7 +27,8 @@ void GqaAttention::Run(const Team& team, KvCache& cache, const AttentionStep& st
                                .scale = attention.scale,
                                .window = spec_.layers[static_cast<std::size_t>(index)].window,
                                .softcap = attention.softcap,
-                               .sinks = layer.sinks};
+                               .sinks = layer.sinks,
+                               .bias = layer.position_bias};
   Attend(team.kernels, team.pool, cache, index, params, step.slices, q_, attended_.Floats(0));
 
   team.ForRows(rows, [&](std::int64_t row) {

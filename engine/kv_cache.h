@@ -11,6 +11,7 @@
 #include "engine/base/result.h"
 #include "engine/kernels/kernel_table.h"
 #include "engine/kernels/kv_layout.h"
+#include "engine/position_bias.h"
 #include "engine/step_model.h"
 #include "engine/thread_pool.h"
 
@@ -61,6 +62,15 @@ struct AttentionParams {
   std::int32_t window = 0;      // 0: full; else a token sees itself and the window - 1 positions before it
   float softcap = 0;            // 0: none
   const float* sinks = nullptr; // (heads) extra logit in each head's softmax sum, or null
+  const PositionBias* bias = nullptr;  // added to the scores, or null
+};
+
+/// Some query rows of one sequence, at positions pos, pos + 1, ..., and the keys that they see.
+struct AttendSlice {
+  std::int32_t tokens = 0;
+  std::int32_t pos = 0;
+  std::span<const std::int32_t> pages = {};
+  std::int32_t whole = 0;  // 0: a row sees its own position and the ones before; else positions [0, whole), all of them
 };
 
 /// Attention of a whole step. `q` is (rows, heads * head_dim_k) and `out` (rows, heads * head_dim_v) with rows in slice
@@ -68,6 +78,10 @@ struct AttentionParams {
 /// kKvSplitTokens are split at fixed places, each part computed alone and joined in order, so that a row's bits depend
 /// only on its position and its sequence's keys and values, never on threads or batch.
 /// Within a window of w, a token's pages that lie wholly before its last w positions are not read.
+void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
+            const AttentionParams& params, std::span<const AttendSlice> slices, const float* q, float* out);
+
+/// The same for a step's own tokens, each of which sees itself and the ones before.
 void Attend(const KernelTable& kernels, ThreadPool& pool, const KvCache& cache, std::int32_t layer,
             const AttentionParams& params, std::span<const StepSlice> slices, const float* q, float* out);
 

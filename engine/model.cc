@@ -76,6 +76,8 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
   sizes.limits.rows = options.max_step_tokens > 0 ? options.max_step_tokens : 512 + options.max_batch;
   sizes.limits.logits = options.max_step_logits > 0 ? options.max_step_logits : std::max(options.max_batch, 64);
   sizes.limits.logits = std::min(sizes.limits.logits, sizes.limits.rows);
+  const bool encodes = !spec.encoder.empty();
+  if (encodes) sizes.limits.source = std::max<std::int64_t>(sizes.context, sizes.limits.rows);
   const bool fine = FineByDefault(spec);
   sizes.kv_type = options.kv_type.value_or(fine ? KvType::kF32 : KvType::kInt8);
   sizes.limits.activations = options.activations.value_or(fine ? ActPrecision::kInt16 : ActPrecision::kInt8);
@@ -83,27 +85,29 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
   sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, options.pool->size());
 
   const std::int64_t page_bytes = KvCache::BytesPerPage(ShapeOf(spec, sizes.kv_type));
-  const std::int64_t one_context = PagesOf(sizes.context);
+  const std::int64_t least = encodes ? 2 : 1;  // the source and the reply have pages of their own
+  const std::int64_t one_context = least * PagesOf(sizes.context);
   const std::int64_t all = one_context * options.max_batch;
   std::int64_t pages = 0;
   if (options.kv_bytes > 0) {
     pages = std::min(options.kv_bytes / page_bytes, all);
-    if (pages < 1) {
-      return InvalidArgument(fmt::format("a KV cache of {} is too small: one page of {} tokens takes {}",
-                                         FormatBytes(options.kv_bytes), kPageTokens, FormatBytes(page_bytes)));
+    if (pages < least) {
+      return InvalidArgument(fmt::format("a KV cache of {} is too small: {} of {} tokens, the least, takes {}",
+                                         FormatBytes(options.kv_bytes), encodes ? "two pages" : "one page", kPageTokens,
+                                         FormatBytes(least * page_bytes)));
     }
   } else {
     const std::int64_t left = std::max<std::int64_t>(memory.available - sizes.plan.total(), 0);
     pages = std::clamp<std::int64_t>(left / 2 / page_bytes, one_context, all);
     // Nobody asked for this context: a shorter one that fits is better than none.
-    if (options.context == 0) pages = std::clamp<std::int64_t>(left / 2 / page_bytes, 1, all);
+    if (options.context == 0) pages = std::clamp<std::int64_t>(left / 2 / page_bytes, least, all);
   }
   pages = std::min<std::int64_t>(pages, std::numeric_limits<std::int32_t>::max() / 2);
   sizes.pages = static_cast<std::int32_t>(pages);
   sizes.plan.kv_cache = pages * page_bytes;
   if (sizes.plan.total() > memory.available) return TooBig(sizes.plan, memory);
   if (pages < one_context) {
-    const auto fits = static_cast<std::int32_t>(pages * kPageTokens);
+    const auto fits = static_cast<std::int32_t>(pages / least * kPageTokens);
     Log(LogLevel::kWarn, "the KV cache holds {} tokens: the context is cut from {} to that", fits, sizes.context);
     sizes.context = fits;
   }
@@ -170,10 +174,44 @@ Model::Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCach
       context_(context),
       limits_(limits),
       plan_(plan),
-      counters_(static_cast<std::int32_t>(spec_.layers.size()), spec_.max_experts()) {}
+      counters_(spec_.all_layers(), spec_.max_experts()) {}
+
+std::optional<tok::TokenId> Model::decoder_start() const {
+  return spec_.encoder.empty() ? std::nullopt : std::optional(spec_.decoder_start);
+}
+
+Status Model::CheckPages(std::span<const std::int32_t> pages, std::int64_t positions) const {
+  if (std::ssize(pages) < PagesOf(positions)) {
+    return InvalidArgument(fmt::format("{} pages do not cover {} positions", pages.size(), positions));
+  }
+  for (std::int64_t i = 0; i < PagesOf(positions); ++i) {
+    const std::int32_t page = pages[static_cast<std::size_t>(i)];
+    if (page < 0 || page >= num_pages()) return InvalidArgument(fmt::format("page {} does not exist", page));
+  }
+  return {};
+}
+
+/// What a slice has to do with an encoder.
+Status Model::CheckSource(const StepSlice& slice) const {
+  if (spec_.encoder.empty()) {
+    if (slice.encode || slice.source_tokens != 0) return InvalidArgument("this model has no encoder");
+    return {};
+  }
+  if (slice.encode) {
+    if (slice.pos != 0 || slice.first_logits != std::ssize(slice.tokens)) {
+      return InvalidArgument("a source begins at position 0 and has no logits");
+    }
+    return {};
+  }
+  if (slice.source_tokens < 1 || slice.source_tokens > context_) {
+    return InvalidArgument(fmt::format("a source of {} tokens, expected 1 to {}", slice.source_tokens, context_));
+  }
+  return CheckPages(slice.source_pages, slice.source_tokens);
+}
 
 Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) const {
   std::int64_t rows = 0;
+  std::int64_t sources = 0;
   std::int64_t wanted = 0;
   for (const StepSlice& slice : slices) {
     const std::int64_t n = std::ssize(slice.tokens);
@@ -182,13 +220,7 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
       return InvalidArgument(
           fmt::format("positions {} to {} lie outside the context of {}", slice.pos, slice.pos + n - 1, context_));
     }
-    if (std::ssize(slice.pages) < PagesOf(slice.pos + n)) {
-      return InvalidArgument(fmt::format("{} pages do not cover {} positions", slice.pages.size(), slice.pos + n));
-    }
-    for (std::int64_t i = 0; i < PagesOf(slice.pos + n); ++i) {
-      const std::int32_t page = slice.pages[static_cast<std::size_t>(i)];
-      if (page < 0 || page >= num_pages()) return InvalidArgument(fmt::format("page {} does not exist", page));
-    }
+    QUORUM_TRY(CheckPages(slice.pages, slice.pos + n));
     for (const tok::TokenId token : slice.tokens) {
       if (token < 0 || token >= spec_.vocab_size) {
         return InvalidArgument(fmt::format("token {} is outside the vocabulary of {}", token, spec_.vocab_size));
@@ -197,12 +229,16 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
     if (slice.first_logits < 0 || slice.first_logits > n) {
       return InvalidArgument(fmt::format("logits are asked for from token {} of {}", slice.first_logits, n));
     }
-    rows += n;
+    QUORUM_TRY(CheckSource(slice));
+    (slice.encode ? sources : rows) += n;
     wanted += n - slice.first_logits;
   }
   if (rows > limits_.rows || wanted > limits_.logits) {
     return InvalidArgument(fmt::format("a step of {} tokens and {} rows of logits is over the limits of {} and {}",
                                        rows, wanted, limits_.rows, limits_.logits));
+  }
+  if (sources > limits_.source) {
+    return InvalidArgument(fmt::format("sources of {} tokens are over the limit of {}", sources, limits_.source));
   }
   if (logits < static_cast<std::size_t>(wanted * spec_.vocab_size)) {
     return InvalidArgument(fmt::format("room for {} logits, {} are needed", logits, wanted * spec_.vocab_size));

@@ -1,4 +1,4 @@
-// A decoder loaded from a file: spec, packed weights, KV cache and workspace behind StepModel.
+// A model loaded from a file: spec, packed weights, KV cache and workspace behind StepModel.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ struct LoadOptions {
   std::int32_t context = 0;              // positions of one sequence; 0: the model's own
   std::int32_t max_batch = 32;           // sequences that the KV cache is sized for
   std::int64_t kv_bytes = 0;             // KV cache; 0: max_batch whole contexts, at most half of the free memory
-  // Where these say nothing, a small model (FineByDefault) gets float keys and values and int16 activations, others int8.
+  // Where these say nothing, a small model (FineByDefault) gets float keys and values and int16 activations, others
+  // int8.
   std::optional<KvType> kv_type;
   std::optional<ActPrecision> activations;
   std::int32_t max_step_tokens = 0;  // rows of a step; 0: 512 + max_batch
@@ -67,6 +68,7 @@ class Model final : public StepModel {
   std::int32_t num_pages() const override { return cache_->num_pages(); }
   std::int32_t max_step_tokens() const override { return static_cast<std::int32_t>(limits_.rows); }
   std::int32_t max_step_logits() const override { return static_cast<std::int32_t>(limits_.logits); }
+  std::optional<tok::TokenId> decoder_start() const override;
 
   /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed.
   Status Step(std::span<const StepSlice> slices, std::span<float> logits) override;
@@ -76,12 +78,14 @@ class Model final : public StepModel {
   const KernelTable& kernels() const { return *kernels_; }
   KvType kv_type() const { return cache_->shape().type; }
   ActPrecision activations() const { return limits_.activations; }
-  /// Exact counts since loading. Thread-safe, also during a step.
+  /// Exact counts since loading; the encoder's layers stand behind the decoder's. Thread-safe, also during a step.
   ExpertStats expert_stats() const { return counters_.Read(); }
 
  private:
   Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCache cache, std::int32_t context,
         const StepOptions& limits, const MemoryPlan& plan);
+  Status CheckSource(const StepSlice& slice) const;
+  Status CheckPages(std::span<const std::int32_t> pages, std::int64_t positions) const;
   Status CheckStep(std::span<const StepSlice> slices, std::size_t logits) const;
 
   ModelSpec spec_;

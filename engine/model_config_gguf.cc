@@ -11,6 +11,7 @@
 
 #include "engine/gguf_keys.h"
 #include "engine/model_config.h"
+#include "engine/t5_gguf.h"
 
 namespace quorum::engine {
 namespace {
@@ -140,8 +141,9 @@ Result<const Architecture*> FindArchitecture(const quant::GgufFile& file) {
   std::string list;
   for (const Architecture& architecture : kArchitectures) {
     if (architecture.name == *name) return &architecture;
-    list += (list.empty() ? "" : ", ") + std::string(architecture.name);
+    list += std::string(architecture.name) + ", ";
   }
+  list += kT5Architecture;
   return Unsupported(fmt::format("{}: architecture '{}' is not supported; supported are {}", file.path(), *name, list));
 }
 
@@ -349,10 +351,13 @@ Status ReadMultipliers(KeyReader& keys, const Architecture& architecture, ModelS
 std::vector<std::string> SupportedGgufArchitectures() {
   std::vector<std::string> names;
   for (const Architecture& architecture : kArchitectures) names.emplace_back(architecture.name);
+  names.emplace_back(kT5Architecture);
   return names;
 }
 
 Result<ModelSpec> SpecFromGguf(const quant::GgufFile& file) {
+  QUORUM_ASSIGN(const std::optional<std::string> given, file.GetString("general.architecture"));
+  if (given == kT5Architecture) return T5SpecFromGguf(file);
   QUORUM_ASSIGN(const Architecture* architecture, FindArchitecture(file));
   KeyReader keys(file, architecture->name);
   ModelSpec spec;

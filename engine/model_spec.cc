@@ -63,6 +63,15 @@ Status CheckRope(const RopeSpec& rope, std::int32_t head_dim) {
   return rope.factors.empty() ? Status() : CheckRopeFactors(rope.factors, rope.dims);
 }
 
+Status CheckRelativeBias(const RelativeBiasSpec& bias) {
+  if (bias.buckets == 0) return {};
+  QUORUM_TRY(InRange("relative position buckets", bias.buckets, 4, 4096));
+  if (bias.buckets % 4 != 0) {
+    return Unsupported(fmt::format("relative position buckets are {}, expected a multiple of 4", bias.buckets));
+  }
+  return InRange("distance of the last relative position bucket", bias.max_distance, bias.buckets / 2 + 1, 1 << 16);
+}
+
 Status CheckAttention(const AttentionSpec& attention) {
   QUORUM_TRY(InRange("attention heads", attention.heads, 1, 4096));
   QUORUM_TRY(InRange("key/value heads", attention.kv_heads, 1, attention.heads));
@@ -88,6 +97,39 @@ Status CheckLayer(const ModelSpec& spec, const LayerSpec& layer) {
   return {};
 }
 
+/// What layers of an encoder-decoder model may be: those of T5.
+Status CheckEncoder(const ModelSpec& spec) {
+  if (spec.encoder.empty()) return {};
+  QUORUM_TRY(InRange("layers of the encoder", std::ssize(spec.encoder), 1, 1024));
+  QUORUM_TRY(InRange("token at the decoder's start", spec.decoder_start, 0, spec.vocab_size - 1));
+  const AttentionSpec& attention = spec.attention;
+  std::string_view lacking;
+  if (spec.norm != NormKind::kRms || spec.post_norms) lacking = "layer norms, or norms behind blocks";
+  if (spec.rope.dims > 0) lacking = "rotary positions";
+  if (attention.qkv_bias || attention.output_bias) lacking = "biases in attention";
+  if (attention.qk_norm != QkNorm::kNone || attention.sinks) lacking = "norms of queries and keys, or sinks";
+  for (const std::vector<LayerSpec>* stack : {&spec.encoder, &spec.layers}) {
+    for (const LayerSpec& layer : *stack) {
+      if (layer.window > 0) lacking = "attention windows";
+    }
+  }
+  if (lacking.empty()) return {};
+  return Unsupported(fmt::format("an encoder-decoder model with {} is not supported", lacking));
+}
+
+std::int64_t ActiveWeights(const ModelSpec& spec, const std::vector<LayerSpec>& layers, std::int32_t attentions) {
+  const std::int64_t d = spec.d_model;
+  const std::int64_t heads_width = std::int64_t{spec.attention.heads} * spec.attention.head_dim;
+  const std::int64_t kv_width = std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim;
+  std::int64_t sum = 0;
+  for (const LayerSpec& layer : layers) {
+    const std::int64_t visited = layer.experts > 0 ? spec.router.top_k : 1;
+    sum += attentions * 2 * d * (heads_width + kv_width) + d * layer.experts;
+    sum += (spec.gated ? 3 : 2) * d * (visited * layer.ff + layer.shared_ff);
+  }
+  return sum;
+}
+
 }  // namespace
 
 bool ModelSpec::has_experts() const { return max_experts() > 0; }
@@ -95,25 +137,19 @@ bool ModelSpec::has_experts() const { return max_experts() > 0; }
 std::int32_t ModelSpec::max_experts() const {
   std::int32_t most = 0;
   for (const LayerSpec& layer : layers) most = std::max(most, layer.experts);
+  for (const LayerSpec& layer : encoder) most = std::max(most, layer.experts);
   return most;
 }
 
 std::int64_t ModelSpec::active_weights() const {
-  const std::int64_t d = d_model;
-  const std::int64_t heads_width = std::int64_t{attention.heads} * attention.head_dim;
-  const std::int64_t kv_width = std::int64_t{attention.kv_heads} * attention.head_dim;
-  std::int64_t sum = d * vocab_size;
-  for (const LayerSpec& layer : layers) {
-    const std::int64_t visited = layer.experts > 0 ? router.top_k : 1;
-    sum += 2 * d * (heads_width + kv_width) + d * layer.experts;
-    sum += 3 * d * (visited * layer.ff + layer.shared_ff);
-  }
-  return sum;
+  const std::int64_t decoder = ActiveWeights(*this, layers, encoder.empty() ? 1 : 2);
+  return std::int64_t{d_model} * vocab_size + std::max(decoder, ActiveWeights(*this, encoder, 1));
 }
 
 std::int32_t ModelSpec::max_ff() const {
   std::int32_t most = 0;
   for (const LayerSpec& layer : layers) most = std::max({most, layer.ff, layer.shared_ff});
+  for (const LayerSpec& layer : encoder) most = std::max({most, layer.ff, layer.shared_ff});
   return most;
 }
 
@@ -134,16 +170,23 @@ Status CheckSpec(const ModelSpec& spec) {
   QUORUM_TRY(Positive("SwiGLU's limit", static_cast<double>(spec.swiglu_limit)));
   QUORUM_TRY(CheckAttention(spec.attention));
   QUORUM_TRY(CheckRope(spec.rope, spec.attention.head_dim));
+  QUORUM_TRY(CheckRelativeBias(spec.relative_bias));
   for (const LayerSpec& layer : spec.layers) QUORUM_TRY(CheckLayer(spec, layer));
-  return {};
+  for (const LayerSpec& layer : spec.encoder) QUORUM_TRY(CheckLayer(spec, layer));
+  if (!spec.gated && spec.activation == Activation::kClampedSwiGlu) {
+    return Unsupported("clamped SwiGLU without a gate is not supported");
+  }
+  return CheckEncoder(spec);
 }
 
 std::string DescribeSpec(const ModelSpec& spec) {
   const AttentionSpec& attention = spec.attention;
-  std::string text =
-      fmt::format("{}: {} layers, width {}, {} heads of {} over {} key/value heads, vocabulary {}, context {}",
-                  spec.architecture, spec.layers.size(), spec.d_model, attention.heads, attention.head_dim,
-                  attention.kv_heads, spec.vocab_size, spec.context_length);
+  const std::string stacks = spec.encoder.empty() ? fmt::format("{} layers", spec.layers.size())
+                                                  : fmt::format("an encoder of {} and a decoder of {} layers",
+                                                                spec.encoder.size(), spec.layers.size());
+  std::string text = fmt::format("{}: {}, width {}, {} heads of {} over {} key/value heads, vocabulary {}, context {}",
+                                 spec.architecture, stacks, spec.d_model, attention.heads, attention.head_dim,
+                                 attention.kv_heads, spec.vocab_size, spec.context_length);
   if (spec.has_experts()) {
     text += fmt::format(", {} experts of width {}, {} for a token", spec.max_experts(), spec.layers.back().ff,
                         spec.router.top_k);

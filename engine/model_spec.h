@@ -43,6 +43,12 @@ struct RopeSpec {
   bool long_context = false;        // kLongRope: use the second set
 };
 
+/// Relative position bias on attention scores, the same in all layers of a stack (Raffel et al. 2020, T5).
+struct RelativeBiasSpec {
+  std::int32_t buckets = 0;       // 0: none
+  std::int32_t max_distance = 0;  // from here on, all distances share a bucket
+};
+
 /// How rows are normalised: by their root mean square (Zhang and Sennrich 2019), or by mean and variance with a bias
 /// (Ba et al. 2016). Norms of queries and keys are always RMS.
 enum class NormKind : std::uint8_t { kRms, kLayer };
@@ -67,10 +73,12 @@ struct AttentionSpec {
   bool sinks = false;  // an extra logit a head in the softmax sum (gpt-oss)
 };
 
-/// What the hidden units of a feed-forward network are, of the products g = gate x and u = up x.
+/// What the hidden units of a feed-forward network are, of the products g = gate x and u = up x. Without a gate, of
+/// g = up x and u = 1.
 enum class Activation : std::uint8_t {
   kSilu,           // silu(g) * u: SwiGLU (Shazeer 2020)
   kGelu,           // gelu(g) * u with the tanh form of GELU (Hendrycks and Gimpel 2016): Grok-1
+  kRelu,           // max(g, 0) * u: T5, Switch Transformers
   kClampedSwiGlu,  // g <= limit, |u| <= limit: g * sigmoid(alpha * g) * (u + 1): gpt-oss
 };
 
@@ -105,7 +113,9 @@ struct LayerSpec {
   bool rope = true;            // false: queries and keys are not rotated (NoPE, Kazemnejad et al. 2023)
 };
 
-/// A pre-norm decoder: x += attention(norm(x)); x += ffn(norm(x)).
+/// A pre-norm decoder: x += attention(norm(x)); x += ffn(norm(x)). Or an encoder of such layers, which reads a source
+/// as a whole, and a decoder that also attends to what comes out of it: x += attention(norm(x), encoded), between the
+/// two.
 struct ModelSpec {
   std::string architecture;  // as the file names it
   std::string name;          // for people; may be empty
@@ -117,24 +127,29 @@ struct ModelSpec {
   bool post_norms = false;  // x += norm(attention(norm(x))), and so for the networks
   AttentionSpec attention;
   RopeSpec rope;
+  RelativeBiasSpec relative_bias;
   RouterSpec router;         // of the layers that have experts
   bool shared_gate = false;  // the shared expert is weighted by sigmoid(w . x), else by 1
   Activation activation = Activation::kSilu;
+  bool gated = true;            // networks have a gate beside up
   float swiglu_alpha = 1.702F;  // kClampedSwiGlu
   float swiglu_limit = 7.0F;    // kClampedSwiGlu
   bool ffn_bias = false;        // gate, up and down of every network have a bias
   std::vector<LayerSpec> layers;
-  bool tied_embeddings = false;  // logits use the embedding matrix
-  float embedding_scale = 1.0F;  // embeddings are multiplied by this,
-  float residual_scale = 1.0F;   // what each block adds to x by this,
-  float logit_scale = 1.0F;      // and logits by this
-  float logit_softcap = 0;       // 0: none; else logits = softcap * tanh(logits / softcap), after the scale
-  bool logit_bias = false;       // a learned vector is added to the products of the output matrix
+  std::vector<LayerSpec> encoder;  // its layers; empty: a decoder alone
+  std::int32_t decoder_start = 0;  // the token before every reply, where there is an encoder
+  bool tied_embeddings = false;    // logits use the embedding matrix
+  float embedding_scale = 1.0F;    // embeddings are multiplied by this,
+  float residual_scale = 1.0F;     // what each block adds to x by this,
+  float logit_scale = 1.0F;        // and logits by this
+  float logit_softcap = 0;         // 0: none; else logits = softcap * tanh(logits / softcap), after the scale
+  bool logit_bias = false;         // a learned vector is added to the products of the output matrix
 
   bool has_experts() const;
   std::int32_t max_experts() const;     // over the layers; 0: dense
   std::int32_t max_ff() const;          // over the layers, shared experts included
-  std::int64_t active_weights() const;  // weights of the matrices that one token passes through
+  std::int64_t active_weights() const;  // weights of the matrices that one token passes through, here or in the encoder
+  std::int32_t all_layers() const { return static_cast<std::int32_t>(layers.size() + encoder.size()); }
 };
 
 /// Checks that the parts fit each other and the limits that the forward pass relies on.

@@ -42,10 +42,15 @@ Status CheckOptional(const std::optional<TensorRef>& tensor, bool wanted, std::s
 }
 
 Status CheckNetwork(const ModelSpec& spec, const NetworkTensors& network, std::int64_t ff, const std::string& where) {
-  QUORUM_TRY(CheckShape(network.gate, ff, spec.d_model));
+  if (spec.gated) {
+    QUORUM_TRY(CheckShape(network.gate, ff, spec.d_model));
+  } else if (network.gate.rows > 0) {
+    return InvalidArgument(
+        fmt::format("{}tensor '{}' is not expected: networks have no gate", where, network.gate.name));
+  }
   QUORUM_TRY(CheckShape(network.up, ff, spec.d_model));
   QUORUM_TRY(CheckShape(network.down, spec.d_model, ff));
-  QUORUM_TRY(CheckOptional(network.gate_bias, spec.ffn_bias, where + "gate bias", 1, ff));
+  QUORUM_TRY(CheckOptional(network.gate_bias, spec.ffn_bias && spec.gated, where + "gate bias", 1, ff));
   QUORUM_TRY(CheckOptional(network.up_bias, spec.ffn_bias, where + "up bias", 1, ff));
   return CheckOptional(network.down_bias, spec.ffn_bias, where + "down bias", 1, spec.d_model);
 }
@@ -74,6 +79,20 @@ Status CheckAttention(const ModelSpec& spec, const LayerTensors& layer, const st
   return CheckOptional(layer.sinks, attention.sinks, where + "attention sinks", 1, attention.heads);
 }
 
+Status CheckCross(const ModelSpec& spec, const LayerTensors& layer, bool wanted, const std::string& where) {
+  if (layer.cross.has_value() != wanted) {
+    return InvalidArgument(where + "cross attention " + (wanted ? "is missing" : "is not expected"));
+  }
+  if (!wanted) return {};
+  const std::int64_t q_rows = std::int64_t{spec.attention.heads} * spec.attention.head_dim;
+  const std::int64_t kv_rows = std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim;
+  QUORUM_TRY(CheckShape(layer.cross->norm, 1, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.cross->q, q_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.cross->k, kv_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.cross->v, kv_rows, spec.d_model));
+  return CheckShape(layer.cross->output, spec.d_model, q_rows);
+}
+
 Status CheckFfn(const ModelSpec& spec, const LayerSpec& shape, const LayerTensors& layer, const std::string& where) {
   const bool norm_bias = spec.norm == NormKind::kLayer;
   QUORUM_TRY(CheckShape(layer.ffn_norm, 1, spec.d_model));
@@ -96,6 +115,20 @@ Status CheckFfn(const ModelSpec& spec, const LayerSpec& shape, const LayerTensor
                        where + "gate of the shared expert", 1, spec.d_model);
 }
 
+Status CheckLayers(const ModelSpec& spec, const std::vector<LayerSpec>& shapes, const std::vector<LayerTensors>& layers,
+                   bool cross, std::string_view what) {
+  if (layers.size() != shapes.size()) {
+    return InvalidArgument(fmt::format("the file holds {} {}s, expected {}", layers.size(), what, shapes.size()));
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string where = fmt::format("{} {}: ", what, i);
+    QUORUM_TRY(CheckAttention(spec, layers[i], where));
+    QUORUM_TRY(CheckCross(spec, layers[i], cross, where));
+    QUORUM_TRY(CheckFfn(spec, shapes[i], layers[i], where));
+  }
+  return {};
+}
+
 }  // namespace
 
 void TensorRef::Row(std::int64_t i, float* dst) const {
@@ -115,16 +148,15 @@ Status CheckTensors(const ModelSpec& spec, const ModelTensors& tensors) {
   QUORUM_TRY(CheckOptional(tensors.final_norm_bias, spec.norm == NormKind::kLayer, "final norm bias", 1, spec.d_model));
   QUORUM_TRY(CheckOptional(tensors.output, !spec.tied_embeddings, "output matrix", spec.vocab_size, spec.d_model));
   QUORUM_TRY(CheckOptional(tensors.logit_bias, spec.logit_bias, "logit bias", 1, spec.vocab_size));
-  if (tensors.layers.size() != spec.layers.size()) {
-    return InvalidArgument(
-        fmt::format("the file holds {} layers, expected {}", tensors.layers.size(), spec.layers.size()));
-  }
-  for (std::size_t i = 0; i < tensors.layers.size(); ++i) {
-    const std::string where = fmt::format("layer {}: ", i);
-    QUORUM_TRY(CheckAttention(spec, tensors.layers[i], where));
-    QUORUM_TRY(CheckFfn(spec, spec.layers[i], tensors.layers[i], where));
-  }
-  return {};
+  const RelativeBiasSpec& bias = spec.relative_bias;
+  const bool encodes = !spec.encoder.empty();
+  QUORUM_TRY(CheckOptional(tensors.position_bias, bias.buckets > 0, "relative position bias", bias.buckets,
+                           spec.attention.heads));
+  QUORUM_TRY(CheckOptional(tensors.encoder_position_bias, encodes && bias.buckets > 0,
+                           "encoder's relative position bias", bias.buckets, spec.attention.heads));
+  QUORUM_TRY(CheckOptional(tensors.encoder_norm, encodes, "encoder's final norm", 1, spec.d_model));
+  QUORUM_TRY(CheckLayers(spec, spec.layers, tensors.layers, encodes, "layer"));
+  return CheckLayers(spec, spec.encoder, tensors.encoder, false, "encoder layer");
 }
 
 }  // namespace quorum::engine

@@ -30,10 +30,16 @@ struct TensorRef {
   std::vector<float> Floats() const;
 };
 
-/// One gated network: gate and up (ff, d_model), down (d_model, ff).
+/// One network: gate (empty where networks have none) and up (ff, d_model), down (d_model, ff).
 struct NetworkTensors {
   TensorRef gate, up, down;
   std::optional<TensorRef> gate_bias, up_bias, down_bias;  // (ff), (ff), (d_model)
+};
+
+/// A decoder layer's attention to the encoder's output; shapes as of the layer's own attention.
+struct CrossTensors {
+  TensorRef norm;  // (d_model)
+  TensorRef q, k, v, output;
 };
 
 struct LayerTensors {
@@ -43,6 +49,7 @@ struct LayerTensors {
   std::optional<TensorRef> q_bias, k_bias, v_bias, output_bias;
   std::optional<TensorRef> q_norm, k_norm;                // (head_dim), or the whole row
   std::optional<TensorRef> sinks;                         // (heads)
+  std::optional<CrossTensors> cross;                      // of a decoder behind an encoder
   TensorRef ffn_norm;                                     // (d_model)
   std::optional<TensorRef> ffn_norm_bias, ffn_post_norm;  // (d_model)
   std::optional<TensorRef> router;                        // (experts, d_model)
@@ -59,6 +66,11 @@ struct ModelTensors {
   std::optional<TensorRef> output;      // (vocab_size, d_model); absent: the embedding serves
   std::optional<TensorRef> logit_bias;  // (vocab_size)
   std::vector<LayerTensors> layers;
+  std::optional<TensorRef> position_bias;  // (buckets, heads), of all layers
+
+  std::vector<LayerTensors> encoder;
+  std::optional<TensorRef> encoder_norm;           // (d_model)
+  std::optional<TensorRef> encoder_position_bias;  // (buckets, heads)
 };
 
 /// Checks that every tensor is there, has the shape that `spec` asks for and a type with weights in it.

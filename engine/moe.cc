@@ -16,9 +16,11 @@ std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t SlotsPerRow(const ModelSpec& spec) {
   std::int64_t most = 1;
-  for (const LayerSpec& layer : spec.layers) {
-    const std::int64_t slots = (layer.experts > 0 ? spec.router.top_k : 1) + (layer.shared_ff > 0 ? 1 : 0);
-    most = std::max(most, slots);
+  for (const std::vector<LayerSpec>* stack : {&spec.layers, &spec.encoder}) {
+    for (const LayerSpec& layer : *stack) {
+      const std::int64_t slots = (layer.experts > 0 ? spec.router.top_k : 1) + (layer.shared_ff > 0 ? 1 : 0);
+      most = std::max(most, slots);
+    }
   }
   return most;
 }
@@ -152,6 +154,9 @@ void FeedForward::Activate(const KernelTable& kernels, const float* gate, const 
   switch (activation_) {
     case Activation::kSilu: return kernels.swiglu(gate, up, n, hidden);
     case Activation::kGelu: return kernels.geglu(gate, up, n, hidden);
+    case Activation::kRelu:
+      for (std::int64_t i = 0; i < n; ++i) hidden[i] = (gate[i] < 0.0F ? 0.0F : gate[i]) * up[i];  // NaN stays
+      return;
     case Activation::kClampedSwiGlu: return kernels.clamped_swiglu(gate, up, swiglu_alpha_, swiglu_limit_, n, hidden);
   }
 }
@@ -165,14 +170,18 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
   const std::int64_t begin = task.col / kPanelRows;
   const std::int64_t end = CeilDiv(task.col + task.cols, kPanelRows);
   const std::int64_t width = (end - begin) * kPanelRows;
-  // scratch: (m, 2 * width); gate and up alternate every 16 columns when interleaved, else up lies behind gate.
+  // scratch: (m, 2 * width); gate and up alternate every 16 columns when interleaved, else up lies behind gate. Without
+  // a gate, up takes its place, and ones that of up.
+  const bool gated = network.gate.n > 0;
   const std::int64_t ld = 2 * width;
   if (network.interleaved) {
     Matmul(kernels, network.gate_up, in.View(network.gate_up.format), rows, task.m, 2 * begin, 2 * end, scratch, ld,
            planes);
   } else {
-    Matmul(kernels, network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld, planes);
-    Matmul(kernels, network.up, in.View(network.up.format), rows, task.m, begin, end, scratch + width, ld, planes);
+    if (gated)
+      Matmul(kernels, network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld, planes);
+    Matmul(kernels, network.up, in.View(network.up.format), rows, task.m, begin, end, scratch + (gated ? width : 0), ld,
+           planes);
   }
   ActForms forms;
   forms.Add(network.down.format);
@@ -183,9 +192,12 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
     for (std::int64_t col = 0; col < width; col += part) {
       float* gate = both + 2 * col;
       float* up = gate + part;
-      if (network.gate_bias != nullptr) {
-        const std::int64_t n = std::min(part, task.cols - col);
-        kernels.add(network.gate_bias + task.col + col, n, gate);
+      const std::int64_t n = std::min(part, task.cols - col);
+      const float* bias = gated ? network.gate_bias : network.up_bias;
+      if (bias != nullptr) kernels.add(bias + task.col + col, n, gate);
+      if (!gated) {
+        std::fill_n(up, part, 1.0F);
+      } else if (network.up_bias != nullptr) {
         kernels.add(network.up_bias + task.col + col, n, up);
       }
       Activate(kernels, gate, up, part, row + col);

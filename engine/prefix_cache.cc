@@ -4,11 +4,18 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "engine/base/check.h"
 
 namespace quorum::engine {
+
+namespace {
+
+constexpr std::int32_t kSourceParent = -2;  // of a source's first page
+
+}  // namespace
 
 PrefixCache::PrefixCache(std::int32_t num_pages, std::uint64_t seed)
     : pages_(num_pages), seed_(seed), nodes_(static_cast<std::size_t>(num_pages)) {}
@@ -22,8 +29,9 @@ PrefixCache::Key PrefixCache::KeyOf(std::int32_t parent, PageTokens tokens) cons
   return {hash.low64, hash.high64};
 }
 
-bool PrefixCache::Holds(const Node& node, std::int32_t parent, PageTokens tokens) const {
-  return node.parent == parent && std::equal(tokens.begin(), tokens.end(), node.tokens.begin());
+PrefixCache::Key PrefixCache::KeyOfSource(std::span<const tok::TokenId> source) const {
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(source.data(), source.size_bytes(), ~seed_);
+  return {hash.low64, hash.high64};
 }
 
 bool PrefixCache::IsEvictable(std::int32_t page) {
@@ -48,19 +56,41 @@ void PrefixCache::Release(std::int32_t page) {
 }
 
 std::optional<std::int32_t> PrefixCache::Find(std::int32_t parent, PageTokens tokens) {
-  const auto it = index_.find(KeyOf(parent, tokens));
-  if (it == index_.end() || !Holds(At(it->second), parent, tokens)) return {};
+  return Find(KeyOf(parent, tokens), parent, tokens);
+}
+
+std::optional<std::int32_t> PrefixCache::FindSource(std::span<const tok::TokenId> source) {
+  return Find(KeyOfSource(source), kSourceParent, source);
+}
+
+std::optional<std::int32_t> PrefixCache::Insert(std::int32_t parent, PageTokens tokens, std::int32_t page) {
+  QUORUM_CHECK(parent == kNoParent || At(parent).in_tree);
+  return Insert(KeyOf(parent, tokens), parent, tokens, page);
+}
+
+std::optional<std::int32_t> PrefixCache::InsertSource(std::span<const tok::TokenId> source, std::int32_t page) {
+  return Insert(KeyOfSource(source), kSourceParent, source, page);
+}
+
+std::optional<std::int32_t> PrefixCache::Find(const Key& key, std::int32_t parent,
+                                              std::span<const tok::TokenId> tokens) {
+  const auto it = index_.find(key);
+  if (it == index_.end()) return {};
   const std::int32_t page = it->second;
-  if (IsEvictable(page)) evictable_.erase({At(page).last_use, page});
+  const Node& node = At(page);
+  if (node.parent != parent || !std::equal(tokens.begin(), tokens.end(), node.tokens.begin(), node.tokens.end())) {
+    return {};
+  }
+  if (IsEvictable(page)) evictable_.erase({node.last_use, page});
   pages_.Ref(page);
   return page;
 }
 
-std::optional<std::int32_t> PrefixCache::Insert(std::int32_t parent, PageTokens tokens, std::int32_t page) {
-  QUORUM_CHECK(!At(page).in_tree && (parent == kNoParent || At(parent).in_tree));
-  const Key key = KeyOf(parent, tokens);
+std::optional<std::int32_t> PrefixCache::Insert(const Key& key, std::int32_t parent,
+                                                std::span<const tok::TokenId> tokens, std::int32_t page) {
+  QUORUM_CHECK(!At(page).in_tree);
   if (index_.contains(key)) {
-    const auto same = Find(parent, tokens);
+    const auto same = Find(key, parent, tokens);
     if (same) Release(page);
     return same;
   }
@@ -70,8 +100,8 @@ std::optional<std::int32_t> PrefixCache::Insert(std::int32_t parent, PageTokens 
   node.parent = parent;
   node.children = 0;
   node.key = key;
-  std::copy(tokens.begin(), tokens.end(), node.tokens.begin());
-  if (parent != kNoParent) ++At(parent).children;
+  node.tokens.assign(tokens.begin(), tokens.end());
+  if (parent >= 0) ++At(parent).children;
   return page;
 }
 
@@ -82,7 +112,7 @@ void PrefixCache::Evict(std::int32_t page) {
   index_.erase(node.key);
   node.in_tree = false;
   pages_.Free(page);
-  if (node.parent == kNoParent) return;
+  if (node.parent < 0) return;
   --At(node.parent).children;
   if (IsEvictable(node.parent)) evictable_.emplace(At(node.parent).last_use, node.parent);
 }

@@ -1,7 +1,6 @@
 // Pages whose content is known, so that a prefix is computed once and shared by all sequences that begin with it.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -20,11 +19,15 @@ namespace quorum::engine {
 /// aim for collisions, and taken only if parent and tokens are really equal. Sharing is safe because a prefix's keys
 /// and values are the same bits however they were computed (DESIGN 1.1).
 ///
+/// An encoder's source is different: every position depends on all of it, so its first page stands for the whole source
+/// and is found only by that; the pages behind it hang on one another as usual, padded with tokens of -1.
+///
 /// Pages without references stay until their memory is needed; then leaves go first, the least recently used one at
 /// the head (DESIGN 6). Single-threaded.
 class PrefixCache {
  public:
   static constexpr std::int32_t kNoParent = -1;
+  static constexpr std::int32_t kNoToken = -1;
   using PageTokens = std::span<const tok::TokenId, static_cast<std::size_t>(kPageTokens)>;
 
   /// Identity of a page up to hash collisions.
@@ -52,7 +55,12 @@ class PrefixCache {
   /// that was there already (the reference moves to it). Nothing: a hash collision; `page` stays outside.
   std::optional<std::int32_t> Insert(std::int32_t parent, PageTokens tokens, std::int32_t page);
 
+  /// The same for the first page of an encoded source.
+  std::optional<std::int32_t> FindSource(std::span<const tok::TokenId> source);
+  std::optional<std::int32_t> InsertSource(std::span<const tok::TokenId> source, std::int32_t page);
+
   Key KeyOf(std::int32_t parent, PageTokens tokens) const;
+  Key KeyOfSource(std::span<const tok::TokenId> source) const;
 
   /// Pages that Take() could still give: free ones and those without references.
   std::int32_t available() const { return pages_.num_pages() - pages_.referenced_pages(); }
@@ -68,11 +76,13 @@ class PrefixCache {
     std::int32_t children = 0;
     std::uint64_t last_use = 0;  // tick of the last Release
     Key key;
-    std::array<tok::TokenId, static_cast<std::size_t>(kPageTokens)> tokens;
+    std::vector<tok::TokenId> tokens;  // a page's, or a whole source
   };
 
   Node& At(std::int32_t page) { return nodes_[static_cast<std::size_t>(page)]; }
-  bool Holds(const Node& node, std::int32_t parent, PageTokens tokens) const;
+  std::optional<std::int32_t> Find(const Key& key, std::int32_t parent, std::span<const tok::TokenId> tokens);
+  std::optional<std::int32_t> Insert(const Key& key, std::int32_t parent, std::span<const tok::TokenId> tokens,
+                                     std::int32_t page);
   bool IsEvictable(std::int32_t page);
   void Evict(std::int32_t page);
 

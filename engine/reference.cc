@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "engine/kernels/packed_matrix.h"
+#include "engine/position_bias.h"
 #include "engine/rope.h"
 
 namespace quorum::engine {
@@ -99,9 +100,17 @@ Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool ro
       round_activations_(round_activations),
       embedding_(tensors.embedding.Floats()),
       logit_bias_(FloatsOf(tensors.logit_bias)),
+      position_bias_(FloatsOf(tensors.position_bias)),
+      encoder_position_bias_(FloatsOf(tensors.encoder_position_bias)),
       final_norm_{tensors.final_norm.Floats(), FloatsOf(tensors.final_norm_bias)},
-      output_(Load(tensors.output ? *tensors.output : tensors.embedding)) {
-  for (const LayerTensors& src : tensors.layers) {
+      encoder_norm_{FloatsOf(tensors.encoder_norm), {}},
+      output_(Load(tensors.output ? *tensors.output : tensors.embedding)),
+      layers_(Load(tensors.layers)),
+      encoder_(Load(tensors.encoder)) {}
+
+std::vector<Reference::Layer> Reference::Load(const std::vector<LayerTensors>& tensors) const {
+  std::vector<Layer> layers;
+  for (const LayerTensors& src : tensors) {
     Layer layer;
     layer.attention_norm = {src.attention_norm.Floats(), FloatsOf(src.attention_norm_bias)};
     layer.attention_post_norm = FloatsOf(src.attention_post_norm);
@@ -116,6 +125,13 @@ Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool ro
     layer.q_norm = FloatsOf(src.q_norm);
     layer.k_norm = FloatsOf(src.k_norm);
     layer.sinks = FloatsOf(src.sinks);
+    if (src.cross) {
+      layer.cross_norm.weight = src.cross->norm.Floats();
+      layer.cross_q = Load(src.cross->q);
+      layer.cross_k = Load(src.cross->k);
+      layer.cross_v = Load(src.cross->v);
+      layer.cross_output = Load(src.cross->output);
+    }
     layer.ffn_norm = {src.ffn_norm.Floats(), FloatsOf(src.ffn_norm_bias)};
     layer.ffn_post_norm = FloatsOf(src.ffn_post_norm);
     layer.router_bias = FloatsOf(src.router_bias);
@@ -123,8 +139,9 @@ Reference::Reference(const ModelSpec& spec, const ModelTensors& tensors, bool ro
     layer.shared_gate = FloatsOf(src.shared_gate);
     for (const NetworkTensors& one : src.networks) layer.networks.push_back(Load(one));
     if (src.shared) layer.networks.push_back(Load(*src.shared));
-    layers_.push_back(std::move(layer));
+    layers.push_back(std::move(layer));
   }
+  return layers;
 }
 
 Reference::Matrix Reference::Load(const TensorRef& tensor) const {
@@ -164,16 +181,41 @@ std::vector<float> Reference::MatVec(const Matrix& w, std::span<const float> x, 
   return y;
 }
 
-std::vector<float> Reference::Logits(std::span<const tok::TokenId> tokens) const {
-  const std::int64_t n = std::ssize(tokens);
+std::vector<float> Reference::Embed(std::span<const tok::TokenId> tokens) const {
   const std::int64_t d = spec_.d_model;
-  Floats x(static_cast<std::size_t>(n * d));
-  for (std::int64_t t = 0; t < n; ++t) {
+  Floats x(tokens.size() * static_cast<std::size_t>(d));
+  for (std::int64_t t = 0; t < std::ssize(tokens); ++t) {
     const std::span<const float> embedding = RowOf(embedding_, tokens[static_cast<std::size_t>(t)], d);
     AddScaled(spec_.embedding_scale, embedding, RowOf(x, t, d));
   }
+  return x;
+}
+
+/// The encoder's normed output (source, d_model).
+std::vector<float> Reference::Encode(std::span<const tok::TokenId> source) const {
+  const std::int64_t n = std::ssize(source);
+  const std::int64_t d = spec_.d_model;
+  Floats x = Embed(source);
+  for (std::size_t i = 0; i < encoder_.size(); ++i) {
+    Attention(encoder_[i], spec_.encoder[i], true, n, x);
+    for (std::int64_t t = 0; t < n; ++t) FeedForward(encoder_[i], spec_.encoder[i], RowOf(x, t, d));
+  }
+  Floats encoded;
+  for (std::int64_t t = 0; t < n; ++t) {
+    const Floats row = Normed(RowOf(x, t, d), encoder_norm_);
+    encoded.insert(encoded.end(), row.begin(), row.end());
+  }
+  return encoded;
+}
+
+std::vector<float> Reference::Logits(std::span<const tok::TokenId> tokens, std::span<const tok::TokenId> source) const {
+  const std::int64_t n = std::ssize(tokens);
+  const std::int64_t d = spec_.d_model;
+  const Floats encoded = encoder_.empty() ? Floats() : Encode(source);
+  Floats x = Embed(tokens);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    Attention(layers_[i], spec_.layers[i], n, x);
+    Attention(layers_[i], spec_.layers[i], false, n, x);
+    if (!encoder_.empty()) CrossAttention(layers_[i], encoded, n, x);
     for (std::int64_t t = 0; t < n; ++t) FeedForward(layers_[i], spec_.layers[i], RowOf(x, t, d));
   }
   Floats logits;
@@ -185,7 +227,8 @@ std::vector<float> Reference::Logits(std::span<const tok::TokenId> tokens) const
   return logits;
 }
 
-void Reference::Attention(const Layer& layer, const LayerSpec& shape, std::int64_t tokens, Floats& x) const {
+void Reference::Attention(const Layer& layer, const LayerSpec& shape, bool encoder, std::int64_t tokens,
+                          Floats& x) const {
   const AttentionSpec& attention = spec_.attention;
   const std::int64_t d = spec_.d_model;
   Floats queries, keys, values;  // (tokens, heads or kv_heads, head_dim)
@@ -201,32 +244,56 @@ void Reference::Attention(const Layer& layer, const LayerSpec& shape, std::int64
     values.insert(values.end(), v.begin(), v.end());
   }
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const Floats mixed = Attend(layer, shape.window, t, queries, keys, values);
+    Sight sight{shape.window > 0 ? std::max<std::int64_t>(0, t - shape.window + 1) : 0, t, &position_bias_};
+    if (encoder) sight = {0, tokens - 1, &encoder_position_bias_, true};
+    const Floats mixed = Attend(layer, sight, t, queries, keys, values);
     AddBlock(MatVec(layer.output, mixed, layer.output_bias), layer.attention_post_norm, RowOf(x, t, d));
   }
 }
 
-/// All heads of one token: softmax(scale * q k) v over the positions that it sees.
-Floats Reference::Attend(const Layer& layer, std::int32_t window, std::int64_t token, const Floats& q,
+/// x += attention(norm(x)) to all positions of the encoder's output.
+void Reference::CrossAttention(const Layer& layer, const Floats& encoded, std::int64_t tokens, Floats& x) const {
+  const std::int64_t d = spec_.d_model;
+  const std::int64_t source = std::ssize(encoded) / d;
+  Floats queries, keys, values;
+  const auto append = [](const Floats& row, Floats& rows) { rows.insert(rows.end(), row.begin(), row.end()); };
+  for (std::int64_t t = 0; t < source; ++t) {
+    append(MatVec(layer.cross_k, RowOf(encoded, t, d)), keys);
+    append(MatVec(layer.cross_v, RowOf(encoded, t, d)), values);
+  }
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    append(MatVec(layer.cross_q, Normed(RowOf(x, t, d), layer.cross_norm)), queries);
+  }
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const Floats mixed = Attend(layer, {0, source - 1}, t, queries, keys, values);
+    AddScaled(spec_.residual_scale, MatVec(layer.cross_output, mixed), RowOf(x, t, d));
+  }
+}
+
+/// All heads of one token: softmax(scale * q k + bias) v over the positions that it sees.
+Floats Reference::Attend(const Layer& layer, const Sight& sight, std::int64_t token, const Floats& q,
                          const Floats& keys, const Floats& values) const {
   const AttentionSpec& attention = spec_.attention;
   const std::int64_t dim = attention.head_dim;
-  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, token - window + 1) : 0;
   Floats mixed(static_cast<std::size_t>(attention.heads * dim));
   for (std::int64_t head = 0; head < attention.heads; ++head) {
     const std::int64_t kv_head = head / (attention.heads / attention.kv_heads);
     const std::span<const float> query = RowOf(q, token * attention.heads + head, dim);
     Floats weights;
-    for (std::int64_t p = first; p <= token; ++p) {
+    for (std::int64_t p = sight.first; p <= sight.last; ++p) {
       const double score = Dot(query, RowOf(keys, p * attention.kv_heads + kv_head, dim));
-      const auto scaled = static_cast<float>(score * static_cast<double>(attention.scale));
+      auto scaled = static_cast<float>(score * static_cast<double>(attention.scale));
+      if (sight.bias != nullptr && !sight.bias->empty()) {
+        const std::int64_t bucket = RelativeBucket(spec_.relative_bias, sight.bidirectional, p - token);
+        scaled += (*sight.bias)[static_cast<std::size_t>(bucket * attention.heads + head)];
+      }
       weights.push_back(Softcap(attention.softcap, scaled));
     }
     if (attention.sinks) weights.push_back(layer.sinks[static_cast<std::size_t>(head)]);  // takes weight, has no value
     Softmax(weights);
-    for (std::int64_t p = first; p <= token; ++p) {
-      AddScaled(weights[static_cast<std::size_t>(p - first)], RowOf(values, p * attention.kv_heads + kv_head, dim),
-                RowOf(mixed, head, dim));
+    for (std::int64_t p = sight.first; p <= sight.last; ++p) {
+      AddScaled(weights[static_cast<std::size_t>(p - sight.first)],
+                RowOf(values, p * attention.kv_heads + kv_head, dim), RowOf(mixed, head, dim));
     }
   }
   return mixed;
@@ -262,9 +329,10 @@ void Reference::FeedForward(const Layer& layer, const LayerSpec& shape, std::spa
   for (std::size_t e = 0; e < layer.networks.size(); ++e) {
     if (weights[e] == 0.0F) continue;
     const Network& network = layer.networks[e];
-    Floats hidden = MatVec(network.gate, normed, network.gate_bias);
     const Floats up = MatVec(network.up, normed, network.up_bias);
-    for (std::size_t i = 0; i < hidden.size(); ++i) hidden[i] = Activate(hidden[i], up[i]);
+    const Floats gate = spec_.gated ? MatVec(network.gate, normed, network.gate_bias) : up;
+    Floats hidden;
+    for (std::size_t i = 0; i < up.size(); ++i) hidden.push_back(Activate(gate[i], spec_.gated ? up[i] : 1.0F));
     AddScaled(weights[e], MatVec(network.down, hidden, network.down_bias), sum);
   }
   AddBlock(sum, layer.ffn_post_norm, x);
@@ -277,6 +345,7 @@ float Reference::Activate(float gate, float up) const {
       const float cubic = std::sqrt(2.0F / std::numbers::pi_v<float>) * (gate + 0.044715F * gate * gate * gate);
       return 0.5F * gate * (1.0F + std::tanh(cubic)) * up;
     }
+    case Activation::kRelu: return std::max(gate, 0.0F) * up;
     case Activation::kClampedSwiGlu: {
       const float g = std::min(gate, spec_.swiglu_limit);
       const float u = std::clamp(up, -spec_.swiglu_limit, spec_.swiglu_limit);

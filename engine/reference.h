@@ -12,7 +12,7 @@
 
 namespace quorum::engine {
 
-/// A decoder in floats. Sums are kept in double precision, values between operations are floats.
+/// A model in floats. Sums are kept in double precision, values between operations are floats.
 class Reference {
  public:
   /// REQUIRES: CheckSpec and CheckTensors accept the arguments; both must outlive the object.
@@ -20,8 +20,8 @@ class Reference {
   /// what is left between this and forward.cc is then only the rounding of float sums.
   explicit Reference(const ModelSpec& spec, const ModelTensors& tensors, bool round_activations = false);
 
-  /// Logits (tokens, vocab_size) of every position of one sequence.
-  std::vector<float> Logits(std::span<const tok::TokenId> tokens) const;
+  /// Logits (tokens, vocab_size) of every position of one sequence. With an encoder, `source` is what it reads.
+  std::vector<float> Logits(std::span<const tok::TokenId> tokens, std::span<const tok::TokenId> source = {}) const;
 
  private:
   using Floats = std::vector<float>;  // (rows, cols) row-major
@@ -38,12 +38,21 @@ class Reference {
   };
   struct Layer {
     Matrix q, k, v, output, router;
-    NormVectors attention_norm, ffn_norm;
+    Matrix cross_q, cross_k, cross_v, cross_output;
+    NormVectors attention_norm, cross_norm, ffn_norm;
     Floats q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, sinks, router_bias, shared_gate;
     Floats attention_post_norm, ffn_post_norm;
     std::vector<Network> networks;  // shared expert last
   };
 
+  /// What a row sees: positions [first, last], with a bias by distance (buckets, heads) or none.
+  struct Sight {
+    std::int64_t first, last;
+    const Floats* bias = nullptr;
+    bool bidirectional = false;
+  };
+
+  std::vector<Layer> Load(const std::vector<LayerTensors>& layers) const;
   Matrix Load(const TensorRef& tensor) const;
   Network Load(const NetworkTensors& tensors) const;
   Floats Normed(std::span<const float> x, const NormVectors& norm) const;
@@ -51,8 +60,11 @@ class Reference {
   float Activate(float gate, float up) const;
   static Floats MatVec(const Matrix& w, std::span<const float> x, const Floats& bias = {});
 
-  void Attention(const Layer& layer, const LayerSpec& shape, std::int64_t tokens, Floats& x) const;
-  Floats Attend(const Layer& layer, std::int32_t window, std::int64_t token, const Floats& q, const Floats& keys,
+  Floats Embed(std::span<const tok::TokenId> tokens) const;
+  Floats Encode(std::span<const tok::TokenId> source) const;
+  void Attention(const Layer& layer, const LayerSpec& shape, bool encoder, std::int64_t tokens, Floats& x) const;
+  void CrossAttention(const Layer& layer, const Floats& encoded, std::int64_t tokens, Floats& x) const;
+  Floats Attend(const Layer& layer, const Sight& sight, std::int64_t token, const Floats& q, const Floats& keys,
                 const Floats& values) const;
   void NormAndRotate(const Floats& norm, bool rotate, std::int64_t heads, std::int64_t position,
                      std::span<float> row) const;
@@ -61,10 +73,10 @@ class Reference {
 
   const ModelSpec& spec_;
   bool round_activations_;
-  Floats embedding_, logit_bias_;
-  NormVectors final_norm_;
+  Floats embedding_, logit_bias_, position_bias_, encoder_position_bias_;
+  NormVectors final_norm_, encoder_norm_;
   Matrix output_;
-  std::vector<Layer> layers_;
+  std::vector<Layer> layers_, encoder_;
 };
 
 }  // namespace quorum::engine

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,9 @@ struct Choice : Sequence {
 };
 
 struct Request {
-  /// `context`: positions that one sequence may have. REQUIRES: CheckRequest passed.
-  Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std::int32_t context);
+  /// `context`: positions that one sequence may have; `decoder_start`: as StepModel's. REQUIRES: CheckRequest passed.
+  Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std::int32_t context,
+          std::optional<tok::TokenId> decoder_start = {});
 
   /// Its place in the order of arrival.
   void SetOrdinal(std::int64_t ordinal);
@@ -45,7 +47,7 @@ struct Request {
 
   GenerationRequest params;
   std::shared_ptr<EventQueue> events;
-  std::int32_t token_limit;  // max_tokens, clipped to the context
+  std::int32_t token_limit = 0;  // max_tokens, clipped to the context
   std::vector<std::unique_ptr<Choice>> choices;
   std::int32_t open_choices;  // not finished yet
   bool started = false;       // has been in a step
@@ -54,6 +56,7 @@ struct Request {
 };
 
 /// Errors: kInvalidArgument with the field at fault; see Engine::Submit.
-Status CheckRequest(const GenerationRequest& request, std::int32_t vocab, std::int32_t context);
+Status CheckRequest(const GenerationRequest& request, std::int32_t vocab, std::int32_t context,
+                    bool encodes_prompt = false);
 
 }  // namespace quorum::engine

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <iterator>
 
@@ -9,11 +10,18 @@
 namespace quorum::engine {
 namespace {
 
-std::int32_t PagesFor(std::int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+/// The page's tokens; what a source leaves empty in its last page is filled up.
+std::array<tok::TokenId, static_cast<std::size_t>(kPageTokens)> TokensOfPage(const Sequence& sequence,
+                                                                             std::int32_t page) {
+  std::array<tok::TokenId, static_cast<std::size_t>(kPageTokens)> tokens;
+  const auto end = std::copy(sequence.tokens.begin() + sequence.PageBegin(page),
+                             sequence.tokens.begin() + sequence.PageEnd(page), tokens.begin());
+  std::fill(end, tokens.end(), PrefixCache::kNoToken);
+  return tokens;
+}
 
-PrefixCache::PageTokens TokensOfPage(const Sequence& sequence, std::int32_t page) {
-  return PrefixCache::PageTokens(sequence.tokens.data() + std::ptrdiff_t{page} * kPageTokens,
-                                 static_cast<std::size_t>(kPageTokens));
+std::span<const tok::TokenId> SourceOf(const Sequence& sequence) {
+  return std::span(sequence.tokens).first(static_cast<std::size_t>(sequence.source));
 }
 
 std::int32_t ParentOf(const Sequence& sequence, std::int32_t page) {
@@ -37,7 +45,7 @@ Scheduler::Scheduler(const SchedulerLimits& limits, std::uint64_t hash_seed)
 
 void Scheduler::Add(Sequence& sequence) {
   QUORUM_CHECK(sequence.state == Sequence::State::kIdle && !sequence.tokens.empty());
-  QUORUM_CHECK(PagesFor(sequence.length()) <= cache_.num_pages());
+  QUORUM_CHECK(sequence.pages_needed() <= cache_.num_pages());
   sequence.state = Sequence::State::kWaiting;
   waiting_.insert(&sequence);
 }
@@ -72,9 +80,11 @@ void Scheduler::Commit() {
   for (Sequence* sequence : planned_) {
     sequence->computed += sequence->step_tokens;
     sequence->ever_computed = std::max(sequence->ever_computed, sequence->computed);
-    for (std::int32_t page = sequence->indexed; (page + 1) * kPageTokens <= sequence->computed; ++page) {
+    for (std::int32_t page = sequence->indexed; sequence->PageEnd(page) <= sequence->computed; ++page) {
       std::int32_t& id = sequence->pages[static_cast<std::size_t>(page)];
-      const auto canonical = cache_.Insert(ParentOf(*sequence, page), TokensOfPage(*sequence, page), id);
+      const auto canonical = page == 0 && sequence->source > 0
+                                 ? cache_.InsertSource(SourceOf(*sequence), id)
+                                 : cache_.Insert(ParentOf(*sequence, page), TokensOfPage(*sequence, page), id);
       if (!canonical) break;  // a hash collision: this sequence's later pages stay private too
       id = *canonical;
       sequence->indexed = page + 1;
@@ -93,7 +103,7 @@ void Scheduler::GrowDecoding() {
   for (std::size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
     while (sequence.state == Sequence::State::kRunning &&
-           static_cast<std::int32_t>(sequence.pages.size()) < PagesFor(sequence.length())) {
+           static_cast<std::int32_t>(sequence.pages.size()) < sequence.pages_needed()) {
       if (const auto page = cache_.Take()) {
         sequence.pages.push_back(*page);
         continue;
@@ -122,7 +132,7 @@ bool Scheduler::TryAdmit(Sequence& sequence) {
   const std::int32_t cached = sequence.cached;
   const std::int32_t ever_computed = sequence.ever_computed;
   AdoptCached(sequence);
-  const std::int32_t missing = PagesFor(sequence.length()) - static_cast<std::int32_t>(sequence.pages.size());
+  const std::int32_t missing = sequence.pages_needed() - static_cast<std::int32_t>(sequence.pages.size());
   const std::int32_t headroom = static_cast<std::int32_t>(running_.size());
   if (cache_.available() < missing + headroom) {
     GivePagesBack(sequence);
@@ -139,29 +149,53 @@ bool Scheduler::TryAdmit(Sequence& sequence) {
 }
 
 bool Scheduler::MayAdopt(const Sequence& sequence) const {
-  if (sequence.computed % kPageTokens != 0 || sequence.indexed * kPageTokens != sequence.computed) return false;
+  if (sequence.encodes() || sequence.PageBegin(sequence.indexed) != sequence.computed) return false;
   const std::int32_t end = sequence.computed + kPageTokens;
   // The last token is always computed, for its logits; so are tokens that wait for their score.
   return end < sequence.length() && (sequence.scored >= sequence.score_end || end <= sequence.scored);
 }
 
+/// Page `page` of the sequence is the cached page `id`, which carries a reference for it.
+void Scheduler::Adopt(Sequence& sequence, std::int32_t page, std::int32_t id) {
+  if (page < static_cast<std::int32_t>(sequence.pages.size())) {
+    cache_.Release(sequence.pages[static_cast<std::size_t>(page)]);
+    sequence.pages[static_cast<std::size_t>(page)] = id;
+  } else {
+    sequence.pages.push_back(id);
+  }
+  sequence.computed = sequence.PageEnd(page);
+  sequence.indexed = page + 1;
+}
+
 void Scheduler::AdoptCached(Sequence& sequence) {
+  if (sequence.encodes()) AdoptSource(sequence);
   while (MayAdopt(sequence)) {
-    const std::int32_t page = sequence.computed / kPageTokens;
+    const std::int32_t page = sequence.indexed;
     const auto found = cache_.Find(ParentOf(sequence, page), TokensOfPage(sequence, page));
-    if (!found) return;
-    if (page < static_cast<std::int32_t>(sequence.pages.size())) {
-      cache_.Release(sequence.pages[static_cast<std::size_t>(page)]);
-      sequence.pages[static_cast<std::size_t>(page)] = *found;
-    } else {
-      sequence.pages.push_back(*found);
-    }
-    sequence.computed += kPageTokens;
-    sequence.indexed = page + 1;
-    if (sequence.computed > sequence.ever_computed) {
-      sequence.cached += sequence.computed - sequence.ever_computed;
-      sequence.ever_computed = sequence.computed;
-    }
+    if (!found) break;
+    Adopt(sequence, page, *found);
+  }
+  if (sequence.computed > sequence.ever_computed) {
+    sequence.cached += sequence.computed - sequence.ever_computed;
+    sequence.ever_computed = sequence.computed;
+  }
+}
+
+/// Takes all pages of the source from the cache, or none.
+void Scheduler::AdoptSource(Sequence& sequence) {
+  std::vector<std::int32_t> found;
+  for (std::int32_t page = 0; page < sequence.source_pages(); ++page) {
+    const auto id =
+        page == 0 ? cache_.FindSource(SourceOf(sequence)) : cache_.Find(found.back(), TokensOfPage(sequence, page));
+    if (!id) break;
+    found.push_back(*id);
+  }
+  if (static_cast<std::int32_t>(found.size()) < sequence.source_pages()) {
+    for (auto id = found.rbegin(); id != found.rend(); ++id) cache_.Release(*id);
+    return;
+  }
+  for (std::int32_t page = 0; page < sequence.source_pages(); ++page) {
+    Adopt(sequence, page, found[static_cast<std::size_t>(page)]);
   }
 }
 
@@ -180,21 +214,41 @@ void Scheduler::SetStep(Sequence& sequence, std::int32_t tokens) {
   }
 }
 
+/// Plans sources, oldest first, as far as `budget` reaches and at least one; returns their tokens.
+std::int32_t Scheduler::PlanEncoding(std::int32_t budget) {
+  std::int32_t planned = 0;
+  for (Sequence* sequence : sources_) {
+    if (planned > 0 && planned + sequence->source > budget) continue;
+    if (!in_progress_.insert(cache_.KeyOfSource(SourceOf(*sequence))).second) continue;  // another one computes it
+    sequence->step_tokens = sequence->source;
+    sequence->step_first_logits = sequence->source;
+    planned += sequence->source;
+  }
+  return planned;
+}
+
 void Scheduler::SharePrompts() {
+  sources_.clear();
   prompts_.clear();
   in_progress_.clear();
   std::int32_t singles = 0;
   std::int32_t scorers = 0;
   for (Sequence* sequence : running_) {
     AdoptCached(*sequence);
+    if (sequence->encodes()) {
+      sources_.push_back(sequence);
+      continue;
+    }
     if (sequence->remaining() == 1) {
       SetStep(*sequence, 1);
       ++singles;
       continue;
     }
-    const std::int32_t page = sequence->computed / kPageTokens;
+    const std::int32_t page = sequence->indexed;
     const bool scores = sequence->scored < sequence->score_end;  // slow: nobody waits for it
-    if (!scores && (page + 1) * kPageTokens <= sequence->length() && sequence->indexed == page) {
+    const bool on_page =
+        sequence->computed >= sequence->PageBegin(page) && sequence->computed < sequence->PageEnd(page);
+    if (!scores && on_page && sequence->PageEnd(page) <= sequence->length()) {
       const auto key = cache_.KeyOf(ParentOf(*sequence, page), TokensOfPage(*sequence, page));
       if (!in_progress_.insert(key).second && MayAdopt(*sequence)) continue;  // another one computes this page
     }
@@ -203,7 +257,8 @@ void Scheduler::SharePrompts() {
   }
   std::int32_t left = static_cast<std::int32_t>(prompts_.size());
   std::int32_t spare_rows = limits_.max_step_logits - singles - left;
-  std::int32_t budget = std::max(left, std::min(limits_.prefill_chunk, limits_.max_step_tokens - singles));
+  std::int32_t budget = std::min(limits_.prefill_chunk, limits_.max_step_tokens - singles);
+  budget = std::max(left, budget - PlanEncoding(budget));
   // The ones with the fewest tokens first: what they do not take of their even share is there for the others.
   std::stable_sort(prompts_.begin(), prompts_.end(),
                    [](const Sequence* a, const Sequence* b) { return a->remaining() < b->remaining(); });

@@ -25,6 +25,9 @@ struct SchedulerLimits {
 /// - Decoding sequences come first: each computes its one token in every step.
 /// - Prompts share the rest of the step evenly, what a short one does not need going to the longer ones, so a short
 ///   prompt is not stuck behind a long one; each gets at least one token, so all move.
+/// - An encoder's source is computed in one step, and shared only with sequences whose whole source is the same.
+/// Several
+///   go into a step as far as the prompts' budget reaches; the first one always does.
 /// - Where prompts begin alike, one computes and the others wait for its pages, also while it is still running.
 /// - Admission is strictly by key. A sequence gets the pages of all its tokens when it is admitted, and one page for
 ///   each running sequence must remain, so that admission does not at once lead to preemption.
@@ -67,8 +70,11 @@ class Scheduler {
   void Admit();
   bool TryAdmit(Sequence& sequence);
   void AdoptCached(Sequence& sequence);
+  void AdoptSource(Sequence& sequence);
+  void Adopt(Sequence& sequence, std::int32_t page, std::int32_t id);
   bool MayAdopt(const Sequence& sequence) const;
   void SharePrompts();
+  std::int32_t PlanEncoding(std::int32_t budget);
   std::int32_t ChunkLimit(const Sequence& sequence, std::int32_t logit_rows) const;
   void SetStep(Sequence& sequence, std::int32_t tokens);
   void GivePagesBack(Sequence& sequence);
@@ -78,7 +84,8 @@ class Scheduler {
   std::set<Sequence*, ByKey> waiting_;
   std::vector<Sequence*> running_;
   std::vector<Sequence*> planned_;
-  std::vector<Sequence*> prompts_;  // running sequences with more than one token to compute
+  std::vector<Sequence*> sources_;  // running sequences whose source has yet to be computed
+  std::vector<Sequence*> prompts_;  // other running sequences with more than one token to compute
   std::unordered_set<PrefixCache::Key, PrefixCache::KeyHash> in_progress_;  // pages that this step computes
   std::int64_t preemptions_ = 0;
 };

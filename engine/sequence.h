@@ -1,6 +1,7 @@
 // One choice of one request, as the scheduler sees it: tokens, pages, progress.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <vector>
@@ -21,6 +22,7 @@ struct Sequence {
 
   SequenceKey key;
   std::vector<tok::TokenId> tokens;  // prompt and generated; the owner appends after a step
+  std::int32_t source = 0;           // leading tokens that an encoder takes as one piece; 0: there is no encoder
 
   // Logits are wanted for positions [scored, score_end), besides those of the last token; the owner moves `scored` on
   // as it reads them. The prefix cache does not skip such positions.
@@ -41,6 +43,21 @@ struct Sequence {
 
   std::int32_t length() const { return static_cast<std::int32_t>(tokens.size()); }
   std::int32_t remaining() const { return length() - computed; }
+
+  // The source fills its last page alone; what follows begins on a page of its own.
+  static std::int32_t PagesFor(std::int32_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+  std::int32_t source_pages() const { return PagesFor(source); }
+  std::int32_t pages_needed() const { return source_pages() + PagesFor(length() - source); }
+  /// The first token of a page.
+  std::int32_t PageBegin(std::int32_t page) const {
+    return page < source_pages() ? page * kPageTokens : source + (page - source_pages()) * kPageTokens;
+  }
+  /// One past its last when it is full.
+  std::int32_t PageEnd(std::int32_t page) const {
+    return page < source_pages() ? std::min((page + 1) * kPageTokens, source) : PageBegin(page) + kPageTokens;
+  }
+  /// Whether the next thing to compute is the source, which goes in one step.
+  bool encodes() const { return computed < source; }
 };
 
 }  // namespace quorum::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "engine/base/result.h"
@@ -14,25 +15,36 @@ inline constexpr std::int32_t kPageTokens = 64;
 
 /// One sequence's slice of a step: `tokens` stand at positions pos, pos+1, ... Keys and values of all earlier
 /// positions are in `pages` already; this step writes those of its own tokens there.
+/// With an encoder-decoder model, a sequence first gives its whole source to the encoder in one slice, which fills
+/// pages with what the decoder's cross attention reads; the slices of the decoder's tokens, whose positions and pages
+/// start afresh, refer to these.
 struct StepSlice {
   std::span<const tok::TokenId> tokens;
   std::int32_t pos = 0;
   std::span<const std::int32_t> pages;  // page ids; covers at least pos + tokens.size() positions
   std::int32_t first_logits = 0;        // logits are wanted for tokens[first_logits ...]; == size(): none
+
+  bool encode = false;                              // `tokens` are a whole source: pos is 0, and there are no logits
+  std::span<const std::int32_t> source_pages = {};  // of the decoder's slices: what an encoding slice has filled
+  std::int32_t source_tokens = 0;                   // positions in these
 };
 
-/// A decoder with its weights and KV cache. One caller at a time.
+/// A decoder with its weights and KV cache, perhaps behind an encoder. One caller at a time.
 class StepModel {
  public:
   virtual ~StepModel() = default;
   virtual std::int32_t vocab_size() const = 0;
-  virtual std::int32_t context_length() const = 0;  // positions that the model and its KV cache allow one sequence
-  virtual std::int32_t num_pages() const = 0;       // KV pages in the cache
-  virtual std::int32_t max_step_tokens() const = 0; // rows of one step
-  virtual std::int32_t max_step_logits() const = 0; // rows of logits of one step
+  virtual std::int32_t context_length() const = 0;   // positions that one sequence may have; source and reply each
+  virtual std::int32_t num_pages() const = 0;        // KV pages in the cache
+  virtual std::int32_t max_step_tokens() const = 0;  // rows of one step; encoding slices apart
+  virtual std::int32_t max_step_logits() const = 0;  // rows of logits of one step
 
-  /// Computes one step. `logits` gets one row of vocab_size() floats for each token asked for, slices in order.
-  /// Bits of a row depend only on that sequence's tokens (DESIGN 1.1).
+  /// Encoder-decoder models: what stands before the first token of every reply. Nothing: a decoder alone.
+  virtual std::optional<tok::TokenId> decoder_start() const { return {}; }
+
+  /// Computes one step. The sources of its encoding slices together have max_step_tokens() tokens at most, or one alone
+  /// has up to context_length(). `logits` gets one row of vocab_size() floats for each token asked for, slices in
+  /// order. Bits of a row depend only on that sequence's tokens (DESIGN 1.1).
   virtual Status Step(std::span<const StepSlice> slices, std::span<float> logits) = 0;
 };
 

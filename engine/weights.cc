@@ -95,11 +95,11 @@ class WeightPacker {
           Place(PackKind::kCopy, tensors_.embedding, tensors_.embedding.rows * tensors_.embedding.row_bytes());
       weights.embedding_type_ = tensors_.embedding.type;
     }
-    weights.layers_.resize(tensors_.layers.size());
-    for (std::size_t i = 0; i < tensors_.layers.size(); ++i) {
-      QUORUM_TRY(Attention(tensors_.layers[i], weights.layers_[i]));
-      QUORUM_TRY(Ffn(tensors_.layers[i], weights.layers_[i]));
-    }
+    weights.encoder_position_bias_ = Bias(tensors_.encoder_position_bias, true);
+    weights.position_bias_ = Bias(tensors_.position_bias, false);
+    QUORUM_TRY(Layers(tensors_.encoder, weights.encoder_position_bias_.get(), weights.encoder_));
+    if (tensors_.encoder_norm) weights.encoder_norm_ = Norm(*tensors_.encoder_norm, {});
+    QUORUM_TRY(Layers(tensors_.layers, weights.position_bias_.get(), weights.layers_));
     weights.final_norm_ = Norm(tensors_.final_norm, tensors_.final_norm_bias);
     QUORUM_ASSIGN(weights.output_, Matrix(tensors_.output ? *tensors_.output : tensors_.embedding));
     weights.logit_bias_ = Floats(tensors_.logit_bias);
@@ -115,12 +115,36 @@ class WeightPacker {
   static void AddForms(Weights& weights) {
     WeightForms& forms = weights.forms_;
     forms.model.Add(weights.output_input_);
-    for (const LayerWeights& layer : weights.layers_) {
-      forms.model.Add(layer.attention_input);
-      forms.model.Add(layer.ffn_input);
-      forms.attention.Add(layer.attention_output);
-      for (const NetworkWeights& network : layer.networks) forms.hidden.Add(network.down.format);
+    for (const std::vector<LayerWeights>* stack : {&weights.layers_, &weights.encoder_}) {
+      for (const LayerWeights& layer : *stack) {
+        forms.model.Add(layer.attention_input);
+        forms.model.Add(layer.ffn_input);
+        forms.attention.Add(layer.attention_output);
+        for (const NetworkWeights& network : layer.networks) forms.hidden.Add(network.down.format);
+        if (layer.cross.q.n == 0) continue;
+        forms.model.Add(layer.cross.input);
+        forms.attention.Add(layer.cross.output.format);
+        for (const PackedView* view : {&layer.cross.k, &layer.cross.v}) weights.encoder_output_.Add(view->format);
+      }
     }
+    forms.model.Add(weights.encoder_output_);
+  }
+
+  /// Outside of the arena, which is only laid out before there is memory.
+  std::unique_ptr<const PositionBias> Bias(const std::optional<TensorRef>& src, bool bidirectional) const {
+    if (!src || arena_ == nullptr) return nullptr;
+    return std::make_unique<PositionBias>(spec_.relative_bias, bidirectional, spec_.attention.heads, src->Floats());
+  }
+
+  Status Layers(const std::vector<LayerTensors>& src, const PositionBias* bias, std::vector<LayerWeights>& dst) {
+    dst.resize(src.size());
+    for (std::size_t i = 0; i < src.size(); ++i) {
+      QUORUM_TRY(Attention(src[i], dst[i]));
+      dst[i].position_bias = bias;
+      if (src[i].cross) QUORUM_TRY(Cross(*src[i].cross, dst[i].cross));
+      QUORUM_TRY(Ffn(src[i], dst[i]));
+    }
+    return {};
   }
 
   /// Reserves `bytes` for `src` and remembers to fill them.
@@ -178,6 +202,16 @@ class WeightPacker {
     return {};
   }
 
+  Status Cross(const CrossTensors& src, CrossWeights& dst) {
+    dst.norm = Norm(src.norm, {});
+    QUORUM_ASSIGN(dst.q, Matrix(src.q));
+    QUORUM_ASSIGN(dst.k, Matrix(src.k));
+    QUORUM_ASSIGN(dst.v, Matrix(src.v));
+    QUORUM_ASSIGN(dst.output, Matrix(src.output));
+    dst.input.Add(dst.q.format);
+    return {};
+  }
+
   Status Ffn(const LayerTensors& src, LayerWeights& dst) {
     dst.ffn_norm = Norm(src.ffn_norm, src.ffn_norm_bias);
     dst.ffn_post_norm = Floats(src.ffn_post_norm);
@@ -194,8 +228,8 @@ class WeightPacker {
 
   Status Network(const NetworkTensors& src, LayerWeights& dst) {
     NetworkWeights network;
-    network.ff = src.gate.rows;
-    network.interleaved = src.gate.type == src.up.type;
+    network.ff = src.up.rows;
+    network.interleaved = spec_.gated && src.gate.type == src.up.type;
     if (network.interleaved) {
       QUORUM_ASSIGN(const PackFormat format, FormatOf(src.gate));
       const std::int64_t k = src.gate.cols;
@@ -205,14 +239,16 @@ class WeightPacker {
       network.gate = {format, network.ff, k, 2 * panel, panels};
       network.up = {format, network.ff, k, 2 * panel, panels == nullptr ? nullptr : panels + panel};
     } else {
-      QUORUM_ASSIGN(network.gate, Matrix(src.gate));
+      if (spec_.gated) {
+        QUORUM_ASSIGN(network.gate, Matrix(src.gate));
+      }
       QUORUM_ASSIGN(network.up, Matrix(src.up));
     }
     QUORUM_ASSIGN(network.down, Matrix(src.down));
     network.gate_bias = Floats(src.gate_bias);
     network.up_bias = Floats(src.up_bias);
     network.down_bias = Floats(src.down_bias);
-    dst.ffn_input.Add(network.gate.format);
+    if (spec_.gated) dst.ffn_input.Add(network.gate.format);
     dst.ffn_input.Add(network.up.format);
     dst.networks.push_back(network);
     return {};

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -13,11 +14,13 @@
 #include "engine/kernels/packed_matrix.h"
 #include "engine/model_spec.h"
 #include "engine/model_tensors.h"
+#include "engine/position_bias.h"
 #include "engine/thread_pool.h"
 
 namespace quorum::engine {
 
-/// One packed gated network: y = down(activation(gate x, up x)). Gate, up and down lie one after the other in memory.
+/// One packed network: y = down(activation(gate x, up x)). Gate, up and down lie one after the other in memory. Without
+/// a gate its views have n == 0.
 struct NetworkWeights {
   std::int64_t ff = 0;
   bool interleaved = false;          // panel 2p of gate_up is gate's panel p, 2p + 1 is up's
@@ -55,6 +58,13 @@ struct WeightPlan {
   WeightForms forms;
 };
 
+/// A decoder layer's attention to the encoder's output.
+struct CrossWeights {
+  NormWeights norm;  // (d_model)
+  PackedView q{}, k{}, v{}, output{};
+  ActForms input;  // of q
+};
+
 /// Float vectors point into the arena; an absent one is null.
 struct LayerWeights {
   NormWeights attention_norm;                  // (d_model)
@@ -66,7 +76,9 @@ struct LayerWeights {
   const float* output_bias = nullptr;
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
-  const float* sinks = nullptr;          // (heads)
+  const float* sinks = nullptr;  // (heads)
+  const PositionBias* position_bias = nullptr;
+  CrossWeights cross;                    // q.n == 0: none
   NormWeights ffn_norm;                  // (d_model)
   const float* ffn_post_norm = nullptr;  // (d_model)
   PackedView router{};                   // kF32 (experts, d_model); n == 0 when dense
@@ -91,6 +103,9 @@ class Weights {
 
   std::int64_t bytes() const { return static_cast<std::int64_t>(arena_.size()); }
   const std::vector<LayerWeights>& layers() const { return layers_; }
+  const std::vector<LayerWeights>& encoder() const { return encoder_; }  // its layers
+  const NormWeights& encoder_norm() const { return encoder_norm_; }      // behind them
+  const ActForms& encoder_output() const { return encoder_output_; }     // as cross attention reads it
   const NormWeights& final_norm() const { return final_norm_; }
   const PackedView& output() const { return output_; }     // (vocab_size, d_model)
   const float* logit_bias() const { return logit_bias_; }  // (vocab_size), or null
@@ -103,7 +118,10 @@ class Weights {
  private:
   friend class WeightPacker;
   AlignedBuffer arena_;
-  std::vector<LayerWeights> layers_;
+  std::vector<LayerWeights> layers_, encoder_;
+  NormWeights encoder_norm_;
+  ActForms encoder_output_;
+  std::unique_ptr<const PositionBias> position_bias_, encoder_position_bias_;
   NormWeights final_norm_;
   PackedView output_{};
   const float* logit_bias_ = nullptr;

@@ -102,6 +102,12 @@ Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* pa
 
 Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
                             std::vector<std::string>& ignored) {
+  if (model.engine->encodes_prompt()) {
+    return InvalidArgument(
+        "this model is an encoder-decoder: it answers a text, not a conversation; use /v1/completions, whose prompt is "
+        "what the encoder reads",
+        "messages", "no_chat_template");
+  }
   if (model.chat_template == nullptr) {
     return InvalidArgument(
         "this model has no chat template, so messages cannot be turned into a prompt; use /v1/completions, or start "

@@ -57,6 +57,14 @@ QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, int8_t* 
   return sum;
 }
 
+/// Where row `row` finds the bias of a page's positions; null: there is none.
+QUORUM_KERNEL_INLINE const float* BiasOfPage(const AttendPageArgs& a, int64_t row, int64_t page_pos) {
+  if (a.bias == nullptr) return nullptr;
+  const int64_t distance = page_pos - a.bias_pos[row];
+  const int64_t lowest = -(a.bias_reach + kTokens);
+  return a.bias[row] + (distance < lowest ? lowest : distance > a.bias_reach ? a.bias_reach : distance);
+}
+
 /// What a block of R rows keeps between the parts of one page.
 template <int R>
 struct BlockState {
@@ -65,6 +73,7 @@ struct BlockState {
   alignas(64) float m_new[16];
   alignas(64) float alpha[16];  // exp(m_old - m_new): what the old sums are worth now
   Array<uint64_t, R> visible;
+  Array<const float*, R> bias;  // of the page's positions, or null
   uint32_t seen;  // bit r: row r sees something of this page
 };
 
@@ -79,6 +88,7 @@ QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float softcap, float* m,
     V max = V::Set(-kInfinity);
     for (int c = 0; c < kTokenVectors; ++c) {
       V s = V::Load(b.s[r] + 16 * c);
+      if (b.bias[r] != nullptr) s = s + V::Load(b.bias[r] + 16 * c);
       if (softcap != 0) s = V::Set(softcap) * Tanh(s / V::Set(softcap));
       s = V::IfBit(static_cast<uint32_t>(b.visible[r] >> (16 * c)) & 0xffffU, s, V::Set(-kInfinity));
       s.Store(b.s[r] + 16 * c);
@@ -248,6 +258,7 @@ void RowBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, 
   const int64_t page_pos = a.pos + page * kTokens;
   for (int r = 0; r < R; ++r) {
     b.visible[r] = VisibleBits(a.first[row + r], a.last[row + r], page_pos);
+    b.bias[r] = BiasOfPage(a, row + r, page_pos);
     if (b.visible[r] != 0) b.seen |= 1U << r;
   }
   if (b.seen == 0) return;

@@ -66,6 +66,12 @@ struct AttendPageArgs {
   const int32_t* first;       // (rows) first visible position
   const int32_t* last;        // (rows) one past the last visible position
   float softcap;              // 0: none; else s = softcap * tanh(s / softcap)
+  // Relative position bias, or null: row r's score of position p gets bias[r][d] before the soft-cap, where
+  // d = p - bias_pos[r]. bias[r] points into the middle of a table of d in [-(reach + 64), reach + 64) which is
+  // constant from reach on and up to -reach; positions further away get these values.
+  const float* const* bias;   // (rows)
+  const int32_t* bias_pos;    // (rows) the rows' own positions
+  int64_t bias_reach;
   float* m;                   // (rows) running maximum, -inf at the start
   float* l;                   // (rows) running sum
   float* o;                   // (rows, KvPaddedDim(head_dim_v)), 64-byte aligned

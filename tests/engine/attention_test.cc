@@ -36,6 +36,8 @@ struct Config {
   std::int32_t window = 0;
   float softcap = 0;
   bool sinks = false;
+  bool bias = false;   // by distance, reaching over more than a page
+  bool whole = false;  // every row sees the whole sequence
 
   std::int32_t heads() const { return kv_heads * group; }
 };
@@ -104,6 +106,14 @@ Floats Sinks(const Config& config) {
   return sinks;
 }
 
+constexpr RelativeBiasSpec kBias{.buckets = 12, .max_distance = 90};
+
+PositionBias Bias(const Config& config) {
+  Floats weights(Size(kBias.buckets * config.heads()));
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i * 7 % 11) * 0.3F - 1.5F;
+  return {kBias, config.whole, config.heads(), weights};
+}
+
 AttentionParams Params(const Config& config, const Floats& sinks) {
   AttentionParams params;
   params.heads = config.heads();
@@ -127,17 +137,16 @@ Floats RunStep(const Config& config, const KernelTable& kernels, ThreadPool& poo
   const Floats sinks = Sinks(config);
   std::int32_t rows = 0;
   Floats q;
-  std::vector<StepSlice> slices;
-  std::int32_t most = 0;
-  for (const Piece& piece : pieces) most = std::max(most, piece.count);
-  const std::vector<tok::TokenId> tokens(Size(most));
+  std::vector<AttendSlice> slices;
   for (const Piece& piece : pieces) {
-    StepSlice slice;
-    slice.tokens = std::span<const tok::TokenId>(tokens).first(Size(piece.count));
+    AttendSlice slice;
+    slice.tokens = piece.count;
     slice.pos = piece.pos;
+    slice.whole = config.whole ? piece.sequence->length : 0;
     // Only the pages written by then, as a scheduler would give.
+    const std::int32_t written = config.whole ? slice.whole : piece.pos + piece.count;
     slice.pages = std::span<const std::int32_t>(piece.sequence->pages)
-                      .first(Size((piece.pos + piece.count + kPageTokens - 1) / kPageTokens));
+                      .first(Size((written + kPageTokens - 1) / kPageTokens));
     slices.push_back(slice);
     const std::int64_t width = config.heads() * config.dk;
     q.insert(q.end(), piece.sequence->q.begin() + piece.pos * width,
@@ -145,7 +154,10 @@ Floats RunStep(const Config& config, const KernelTable& kernels, ThreadPool& poo
     rows += piece.count;
   }
   Floats out(Size(std::int64_t{rows} * config.heads() * config.dv), 12345.0F);
-  Attend(kernels, pool, cache, 1, Params(config, sinks), slices, q.data(), out.data());
+  AttentionParams params = Params(config, sinks);
+  const PositionBias bias = Bias(config);
+  params.bias = config.bias ? &bias : nullptr;
+  Attend(kernels, pool, cache, 1, params, slices, q.data(), out.data());
   return out;
 }
 
@@ -170,18 +182,21 @@ float RoundBf16(float x) {
 std::vector<double> Reference(const Config& config, const Sequence& s) {
   const Floats sinks = Sinks(config);
   const auto heads = config.heads();
+  const PositionBias bias = Bias(config);
   std::vector<double> out(Size(std::int64_t{s.length} * heads * config.dv));
   for (std::int32_t pos = 0; pos < s.length; ++pos) {
-    const std::int32_t first = config.window > 0 ? std::max(0, pos - config.window + 1) : 0;
+    const std::int32_t first = config.window > 0 && !config.whole ? std::max(0, pos - config.window + 1) : 0;
+    const std::int32_t last = config.whole ? s.length - 1 : pos;
     for (std::int32_t h = 0; h < heads; ++h) {
       const float* q = s.q.data() + (std::int64_t{pos} * heads + h) * config.dk;
       std::vector<double> p;
       double sum = config.sinks ? std::exp(static_cast<double>(sinks[Size(h)])) : 0.0;
-      for (std::int32_t t = first; t <= pos; ++t) {
+      for (std::int32_t t = first; t <= last; ++t) {
         const float* k = s.k.data() + (std::int64_t{t} * config.kv_heads + h / config.group) * config.dk;
         double score = 0;
         for (std::int32_t d = 0; d < config.dk; ++d) score += static_cast<double>(q[d]) * static_cast<double>(k[d]);
         score /= std::sqrt(static_cast<double>(config.dk));
+        if (config.bias) score += static_cast<double>(bias.OfHead(h)[std::clamp(t - pos, -90, 90)]);
         if (config.softcap > 0) {
           const auto cap = static_cast<double>(config.softcap);
           score = cap * std::tanh(score / cap);
@@ -190,7 +205,7 @@ std::vector<double> Reference(const Config& config, const Sequence& s) {
         sum += p.back();
       }
       double* dst = out.data() + (std::int64_t{pos} * heads + h) * config.dv;
-      for (std::int32_t t = first; t <= pos; ++t) {
+      for (std::int32_t t = first; t <= last; ++t) {
         const float* v = s.v.data() + (std::int64_t{t} * config.kv_heads + h / config.group) * config.dv;
         for (std::int32_t d = 0; d < config.dv; ++d) dst[d] += p[Size(t - first)] / sum * static_cast<double>(v[d]);
       }
@@ -241,6 +256,12 @@ std::vector<Config> Configs() {
     add(7, 80, 80, 40, 5.0F, true);
     add(1, 24, 144, 1, 0, true);
     add(5, 4, 4, 0, 0, true);
+    add(2, 16, 16, 0, 0, false);
+    all.back().bias = true;
+    add(1, 16, 16, 0, 0, false);
+    all.back().whole = true;
+    add(3, 32, 24, 50, 4.0F, true);
+    all.back().bias = all.back().whole = true;
   }
   return all;
 }

@@ -1,5 +1,6 @@
 // Random requests of every kind under random limits: each must get the answer that it gets when it runs alone.
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -58,14 +59,14 @@ GenerationRequest RandomRequest(Dice& dice) {
   return request;
 }
 
-Outcome RunAlone(const GenerationRequest& request) {
-  CoreBench bench;
+Outcome RunAlone(const GenerationRequest& request, std::optional<tok::TokenId> decoder_start) {
+  CoreBench bench({}, {.decoder_start = decoder_start});
   bench.Submit(request);
   bench.Run();
   return bench.outcome(0);
 }
 
-TEST_CASE("Thousands of random requests: each answer equals the one when alone, and all pages come back") {
+void RunRounds(std::optional<tok::TokenId> decoder_start) {
   std::int64_t preemptions = 0;
   std::int64_t cached = 0;
   std::int64_t cancelled = 0;
@@ -73,13 +74,23 @@ TEST_CASE("Thousands of random requests: each answer equals the one when alone, 
     Dice dice(round);
     const EngineOptions options{.max_batch = dice.In(1, 16), .max_queue = 256, .prefill_chunk = dice.In(1, 200)};
     CoreBench bench(options,
-                    {.pages = dice.In(10, 14), .max_step_tokens = dice.In(8, 256), .max_step_logits = dice.In(1, 40)});
+                    {.pages = dice.In(10, 14) + (decoder_start ? 2 : 0),
+                     .max_step_tokens = dice.In(8, 256),
+                     .max_step_logits = dice.In(1, 40),
+                     .decoder_start = decoder_start});
     constexpr std::size_t kRequests = 150;
     std::vector<GenerationRequest> requests;
     std::vector<bool> was_cancelled(kRequests, false);
     while (requests.size() < kRequests || !bench.core.idle()) {
       if (requests.size() < kRequests && dice.OneIn(2)) {
         requests.push_back(RandomRequest(dice));
+        if (decoder_start) {  // whose prompts are shared as a whole, or not at all
+          requests.back().prompt_logprobs = false;
+          const std::int32_t before = static_cast<std::int32_t>(requests.size()) - 2;
+          if (before >= 0 && dice.OneIn(2)) {
+            requests.back().prompt = requests[static_cast<std::size_t>(dice.In(0, before))].prompt;
+          }
+        }
         bench.Submit(requests.back());
       }
       if (!requests.empty() && dice.OneIn(20)) {
@@ -92,7 +103,7 @@ TEST_CASE("Thousands of random requests: each answer equals the one when alone, 
     }
     for (std::size_t i = 0; i < kRequests; ++i) {
       CAPTURE(round, i);
-      const Outcome alone = RunAlone(requests[i]);
+      const Outcome alone = RunAlone(requests[i], decoder_start);
       if (was_cancelled[i]) {
         CHECK(bench.outcome(i).over);
         CHECK(bench.outcome(i).IsBeginningOf(alone));
@@ -112,6 +123,12 @@ TEST_CASE("Thousands of random requests: each answer equals the one when alone, 
   CHECK(cached > 10000);
   CHECK(cancelled > 50);
 }
+
+TEST_CASE("Thousands of random requests: each answer equals the one when alone, and all pages come back") {
+  RunRounds({});
+}
+
+TEST_CASE("The same of an encoder-decoder model") { RunRounds(5); }
 
 }  // namespace
 }  // namespace quorum::engine

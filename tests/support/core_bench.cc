@@ -102,8 +102,9 @@ CoreBench::~CoreBench() {
 std::size_t CoreBench::Submit(engine::GenerationRequest request) {
   queues_.push_back(std::make_shared<engine::EventQueue>());
   outcomes_.emplace_back();
-  REQUIRE(engine::CheckRequest(request, model.vocab_size(), engine::ContextLength(model)).ok());
-  auto owned = std::make_unique<engine::Request>(std::move(request), queues_.back(), engine::ContextLength(model));
+  const std::int32_t context = engine::ContextLength(model);
+  REQUIRE(engine::CheckRequest(request, model.vocab_size(), context, model.decoder_start().has_value()).ok());
+  auto owned = std::make_unique<engine::Request>(std::move(request), queues_.back(), context, model.decoder_start());
   owned->SetOrdinal(static_cast<std::int64_t>(queues_.size()));
   core.Add(std::move(owned));
   return queues_.size() - 1;

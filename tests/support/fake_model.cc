@@ -47,8 +47,8 @@ FakeModel::Logits FakeModel::Saying(std::int32_t prompt_size, std::vector<tok::T
   };
 }
 
-FakeModel::Slot& FakeModel::At(const engine::StepSlice& slice, std::int32_t pos) {
-  const std::int32_t page = slice.pages[static_cast<std::size_t>(pos / engine::kPageTokens)];
+FakeModel::Slot& FakeModel::At(std::span<const std::int32_t> pages, std::int32_t pos) {
+  const std::int32_t page = pages[static_cast<std::size_t>(pos / engine::kPageTokens)];
   return slots_[static_cast<std::size_t>(page * engine::kPageTokens + pos % engine::kPageTokens)];
 }
 
@@ -57,17 +57,29 @@ void FakeModel::Fault(std::string what) { faults_.push_back("step " + std::to_st
 bool FakeModel::CheckShape(std::span<const engine::StepSlice> slices, std::size_t floats) {
   const std::size_t before = faults_.size();
   std::int64_t tokens = 0;
+  std::int64_t encoded = 0;
+  std::int64_t encodings = 0;
   std::int64_t rows = 0;
   for (const engine::StepSlice& slice : slices) {
     const auto size = static_cast<std::int32_t>(slice.tokens.size());
-    tokens += size;
+    (slice.encode ? encoded : tokens) += size;
+    encodings += slice.encode ? 1 : 0;
     rows += size - slice.first_logits;
+    if (slice.encode && (slice.pos != 0 || slice.first_logits != size))
+      Fault("an encoding slice that is no whole source");
+    if (!options_.decoder_start && (slice.encode || slice.source_tokens > 0))
+      Fault("a source, but there is no encoder");
+    if (options_.decoder_start && slice.encode == (slice.source_tokens > 0)) Fault("no source, or two");
+    if (static_cast<std::int64_t>(slice.source_pages.size()) * engine::kPageTokens < slice.source_tokens) {
+      Fault("too few pages of the source");
+    }
     if (size == 0) Fault("empty slice");
     if (slice.first_logits < 0 || slice.first_logits > size) Fault("first_logits out of range");
     if (slice.pos < 0 || slice.pos + size > options_.context) Fault("positions out of range");
     if (static_cast<std::int64_t>(slice.pages.size()) * engine::kPageTokens < slice.pos + size) Fault("too few pages");
     std::set<std::int32_t> distinct(slice.pages.begin(), slice.pages.end());
-    if (distinct.size() != slice.pages.size()) Fault("a page twice in one table");
+    distinct.insert(slice.source_pages.begin(), slice.source_pages.end());
+    if (distinct.size() != slice.pages.size() + slice.source_pages.size()) Fault("a page twice in one table");
     if (!distinct.empty() && (*distinct.begin() < 0 || *distinct.rbegin() >= options_.pages)) Fault("no such page");
     for (const tok::TokenId token : slice.tokens) {
       if (token < 0 || token >= options_.vocab) Fault("token outside the vocabulary");
@@ -75,6 +87,7 @@ bool FakeModel::CheckShape(std::span<const engine::StepSlice> slices, std::size_
   }
   if (slices.empty()) Fault("empty step");
   if (tokens > options_.max_step_tokens) Fault("too many tokens");
+  if (encodings > 1 && encoded > options_.max_step_tokens) Fault("too many tokens of sources");
   if (rows > options_.max_step_logits) Fault("too many rows of logits");
   if (floats != static_cast<std::size_t>(rows * options_.vocab)) Fault("logits have the wrong size");
   return faults_.size() == before;
@@ -88,6 +101,7 @@ void FakeModel::CheckSharing(std::span<const engine::StepSlice> slices) {
   };
   for (const engine::StepSlice& slice : slices) {
     for (std::int32_t page = 0; page <= last_page(slice); ++page) ++users[slice.pages[static_cast<std::size_t>(page)]];
+    for (const std::int32_t page : slice.source_pages) ++users[page];
   }
   for (const engine::StepSlice& slice : slices) {
     for (std::int32_t page = slice.pos / engine::kPageTokens; page <= last_page(slice); ++page) {
@@ -96,11 +110,30 @@ void FakeModel::CheckSharing(std::span<const engine::StepSlice> slices) {
   }
 }
 
+void FakeModel::Encode(const engine::StepSlice& slice) {
+  const std::uint64_t hash = HashHistory(slice.tokens);
+  for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
+    At(slice.pages, static_cast<std::int32_t>(i)) = {slice.tokens[i], hash + i};
+  }
+}
+
+std::vector<tok::TokenId> FakeModel::ReadSource(const engine::StepSlice& slice) {
+  std::vector<tok::TokenId> source;
+  for (std::int32_t pos = 0; pos < slice.source_tokens; ++pos) source.push_back(At(slice.source_pages, pos).token);
+  const std::uint64_t hash = HashHistory(source);
+  for (std::int32_t pos = 0; pos < slice.source_tokens; ++pos) {
+    if (At(slice.source_pages, pos).history != hash + static_cast<std::uint64_t>(pos)) {
+      Fault("position " + std::to_string(pos) + " was not encoded with this source");
+    }
+  }
+  return source;
+}
+
 std::vector<tok::TokenId> FakeModel::ReadHistory(const engine::StepSlice& slice) {
-  std::vector<tok::TokenId> history;
-  std::uint64_t hash = kSeed;
+  std::vector<tok::TokenId> history = ReadSource(slice);
+  std::uint64_t hash = HashHistory(history);
   for (std::int32_t pos = 0; pos < slice.pos; ++pos) {
-    const Slot& slot = At(slice, pos);
+    const Slot& slot = At(slice.pages, pos);
     hash = Extend(hash, slot.token);
     if (slot.token < 0 || slot.history != hash) {
       Fault("position " + std::to_string(pos) + " does not continue the history before it");
@@ -120,13 +153,20 @@ Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<floa
   const auto vocab = static_cast<std::size_t>(options_.vocab);
   for (std::size_t i = 0; i < slices.size(); ++i) {
     const engine::StepSlice& slice = slices[i];
+    if (slice.encode) {
+      Encode(slice);
+      const auto size = static_cast<std::int32_t>(slice.tokens.size());
+      tokens_computed_ += size;
+      steps_.back().push_back({slice.tokens.front(), 0, size, 0});
+      continue;
+    }
     std::vector<tok::TokenId>& history = histories[i];
     std::uint64_t hash = HashHistory(history);
     for (std::size_t t = 0; t < slice.tokens.size(); ++t) {
       const tok::TokenId token = slice.tokens[t];
       history.push_back(token);
       hash = Extend(hash, token);
-      At(slice, slice.pos + static_cast<std::int32_t>(t)) = {token, hash};
+      At(slice.pages, slice.pos + static_cast<std::int32_t>(t)) = {token, hash};
       if (t < static_cast<std::size_t>(slice.first_logits)) continue;
       logits(history, out.first(vocab));
       out = out.subspan(vocab);

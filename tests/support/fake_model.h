@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -20,7 +21,8 @@ std::uint64_t HashHistory(std::span<const tok::TokenId> history);
 
 /// A StepModel whose logits are a function of the history that it finds in the pages. A page slot keeps the token
 /// written there and the hash of the whole history up to it, as keys and values would depend on both; so a page table
-/// that does not really hold a sequence's history is found out, and besides gives other logits.
+/// that does not really hold a sequence's history is found out, and besides gives other logits. An encoded source's slots
+/// keep the hash of the whole source, and histories begin with it.
 class FakeModel : public engine::StepModel {
  public:
   struct Options {
@@ -29,6 +31,7 @@ class FakeModel : public engine::StepModel {
     std::int32_t pages = 64;
     std::int32_t max_step_tokens = 512;
     std::int32_t max_step_logits = 64;
+    std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
   };
   /// What one slice of a step was.
   struct SliceRecord {
@@ -48,6 +51,7 @@ class FakeModel : public engine::StepModel {
   std::int32_t num_pages() const override { return options_.pages; }
   std::int32_t max_step_tokens() const override { return options_.max_step_tokens; }
   std::int32_t max_step_logits() const override { return options_.max_step_logits; }
+  std::optional<tok::TokenId> decoder_start() const override { return options_.decoder_start; }
   Status Step(std::span<const engine::StepSlice> slices, std::span<float> logits) override;
 
   /// Pseudo-random logits in [-4, 4), different for each history.
@@ -70,11 +74,13 @@ class FakeModel : public engine::StepModel {
     std::uint64_t history = 0;
   };
 
-  Slot& At(const engine::StepSlice& slice, std::int32_t pos);
+  Slot& At(std::span<const std::int32_t> pages, std::int32_t pos);
   void Fault(std::string what);
   bool CheckShape(std::span<const engine::StepSlice> slices, std::size_t logits);
   void CheckSharing(std::span<const engine::StepSlice> slices);
+  std::vector<tok::TokenId> ReadSource(const engine::StepSlice& slice);
   std::vector<tok::TokenId> ReadHistory(const engine::StepSlice& slice);
+  void Encode(const engine::StepSlice& slice);
 
   Options options_;
   std::vector<Slot> slots_;

@@ -119,7 +119,8 @@ TestService::TestService(TestServiceOptions options)
               .context = options_.context,
               .pages = 256,
               .max_step_tokens = 512,
-              .max_step_logits = 64}) {
+              .max_step_logits = 64,
+              .decoder_start = options_.decoder_start}) {
   model_.logits = FakeReply(*tokenizer_, options_.reply);
   model_.before_step = [this](std::span<const engine::StepSlice>) -> Status {
     ++steps;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,7 @@ std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate();
 struct TestServiceOptions {
   std::string reply = "Hello, world!";  // what the model says, ended by <|im_end|>; see FakeReply
   std::int32_t context = 2048;
+  std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
   bool chat_template = true;
   bool load_now = true;
   engine::EngineOptions engine{.max_batch = 8, .max_queue = 16, .prefill_chunk = 512};
