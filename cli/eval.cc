@@ -12,6 +12,7 @@
 
 #include "cli/command.h"
 #include "cli/model_flags.h"
+#include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
 #include "engine/load_tokenizer.h"
 #include "quant/gguf.h"
@@ -54,7 +55,10 @@ Status Eval(const EvalFlags& flags) {
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
   QUORUM_ASSIGN(const engine::LoadedTokenizer loaded_tokenizer, engine::LoadTokenizer(file));
   const std::string_view bytes(reinterpret_cast<const char*>(text.bytes().data()), text.bytes().size());
-  QUORUM_ASSIGN(const std::vector<tok::TokenId> tokens, loaded_tokenizer.tokenizer->Encode(bytes, {}));
+  std::int64_t lost = 0;
+  QUORUM_ASSIGN(const std::vector<tok::TokenId> tokens,
+                loaded_tokenizer.tokenizer->Encode(bytes, {.bytes_without_token = &lost}));
+  if (lost > 0) Log(LogLevel::kWarn, "{}: {} bytes have no token in this vocabulary and are left out", flags.text, lost);
   if (tokens.size() < 2) return InvalidArgument(flags.text + " has fewer than two tokens");
 
   engine::LoadOptions options;

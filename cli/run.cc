@@ -78,11 +78,13 @@ class Conversation {
 
  private:
   Result<std::vector<tok::TokenId>> PromptOf(const server::Json& messages, const std::string& text) const {
-    if (model_.chat_template == nullptr) return server::BuildPrompt(model_, text);
+    std::vector<std::string> ignored;
     server::ChatRequest chat;
     chat.messages = messages;
-    std::vector<std::string> ignored;
-    return server::BuildChatPrompt(model_, chat, std::time(nullptr), ignored);
+    auto prompt = model_.chat_template == nullptr ? server::BuildPrompt(model_, text, ignored)
+                                                  : server::BuildChatPrompt(model_, chat, std::time(nullptr), ignored);
+    for (const std::string& name : ignored) fmt::print(stderr, "[not honoured: {}]\n", name);
+    return prompt;
   }
 
   static Result<std::string> Print(engine::Generation& generation) {

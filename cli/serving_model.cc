@@ -50,6 +50,12 @@ Result<std::string> ReadText(const std::string& path) {
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
 }
 
+Result<std::shared_ptr<const tok::ChatTemplate>> ParseTemplate(const std::string& source, const std::string& from) {
+  auto parsed = tok::ChatTemplate::Parse(source);
+  if (!parsed.ok()) return InvalidArgument(fmt::format("chat template of {}: {}", from, parsed.error().message));
+  return parsed;
+}
+
 Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags& flags,
                                                               const engine::LoadedTokenizer& loaded) {
   std::string source = loaded.chat_template;
@@ -68,9 +74,7 @@ Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags
         from);
     return std::shared_ptr<const tok::ChatTemplate>();
   }
-  auto parsed = tok::ChatTemplate::Parse(source);
-  if (!parsed.ok()) return InvalidArgument(fmt::format("chat template of {}: {}", from, parsed.error().message));
-  return parsed;
+  return ParseTemplate(source, from);
 }
 
 std::string DefaultName(const std::string& path) {
@@ -103,6 +107,9 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
     QUORUM_ASSIGN(const engine::LoadedTokenizer loaded, engine::LoadTokenizer(file));
     served->tokenizer = loaded.tokenizer;
     QUORUM_ASSIGN(served->chat_template, LoadTemplate(flags, loaded));
+    if (!loaded.tool_template.empty() && flags.chat_template_file.empty()) {
+      QUORUM_ASSIGN(served->tool_template, ParseTemplate(loaded.tool_template, flags.model.path));
+    }
   }
   QUORUM_ASSIGN(served->fingerprint, Fingerprint(flags));
   served->id = flags.name.empty() ? DefaultName(flags.model.path) : flags.name;

@@ -63,9 +63,24 @@ Status ReadIds(const quant::GgufFile& file, tok::VocabData& vocab) {
   QUORUM_ASSIGN(const std::optional<bool> add_bos, file.GetBool("tokenizer.ggml.add_bos_token"));
   vocab.add_bos = add_bos.value_or(vocab.bos && tok::DefaultAddBos(vocab.model, vocab.pre));
   QUORUM_ASSIGN(const std::optional<bool> add_eos, file.GetBool("tokenizer.ggml.add_eos_token"));
-  vocab.add_eos = add_eos.value_or(false);
+  vocab.add_eos = add_eos.value_or(vocab.model == "t5" && vocab.eos);
+  return {};
+}
+
+/// What SentencePiece's normalizer does; the defaults are its own for T5, and llama.cpp's for "llama".
+Status ReadNormalizer(const quant::GgufFile& file, tok::VocabData& vocab) {
   QUORUM_ASSIGN(const std::optional<bool> space, file.GetBool("tokenizer.ggml.add_space_prefix"));
-  vocab.add_space_prefix = space.value_or(vocab.model == "llama");
+  vocab.add_space_prefix = space.value_or(vocab.model == "llama" || vocab.model == "t5");
+  QUORUM_ASSIGN(const std::optional<bool> extra, file.GetBool("tokenizer.ggml.remove_extra_whitespaces"));
+  vocab.remove_extra_whitespaces = extra.value_or(vocab.model == "t5");
+  QUORUM_ASSIGN(const std::vector<std::int64_t> map, file.GetInts("tokenizer.ggml.precompiled_charsmap"));
+  for (const std::int64_t byte : map) {
+    if (byte < -128 || byte > 255) {
+      return InvalidArgument(fmt::format(
+          "{}: key 'tokenizer.ggml.precompiled_charsmap' has an entry {}, expected a byte", file.path(), byte));
+    }
+    vocab.chars_map.push_back(static_cast<char>(byte));
+  }
   return {};
 }
 
@@ -102,6 +117,7 @@ Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file) {
                     vocab.tokens.size(), embeddings));
   }
   QUORUM_TRY(ReadIds(file, vocab));
+  QUORUM_TRY(ReadNormalizer(file, vocab));
   LoadedTokenizer loaded;
   loaded.bos_token = TextOf(vocab, vocab.bos);
   loaded.eos_token = TextOf(vocab, vocab.eos);

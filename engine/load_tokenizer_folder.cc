@@ -1,4 +1,5 @@
 // LoadTokenizerFromFolder: the files of a Hugging Face folder that concern text.
+#include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -89,15 +90,27 @@ Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::
   loaded.bos_token = config.bos_token;
   loaded.eos_token = config.eos_token;
   QUORUM_TRY(ReadTemplates(folder, loaded));
-  const auto keep = [&](Result<std::shared_ptr<const tok::Tokenizer>> made) -> Status {
-    if (!made.ok()) return made.error();
-    loaded.tokenizer = std::move(made).value();
-    return {};
-  };
-  QUORUM_TRY(WithFile(folder + "/tokenizer.json",
-                      [&](std::string_view text) { return keep(tok::MakeTokenizerFromJson(text, config)); }));
+  using Make = Result<std::shared_ptr<const tok::Tokenizer>> (*)(std::string_view, const tok::HfTokenizerConfig&);
+  constexpr std::array<std::pair<const char*, Make>, 3> kVocabularies = {{
+      {"/tokenizer.json", tok::MakeTokenizerFromJson},
+      {"/tokenizer.model", tok::MakeTokenizerFromSentencePiece},
+      {"/spiece.model", tok::MakeTokenizerFromSentencePiece},
+  }};
+  for (const auto& [name, make] : kVocabularies) {
+    if (loaded.tokenizer) break;
+    QUORUM_TRY(WithFile(folder + name, [&](std::string_view text) -> Status {
+      QUORUM_ASSIGN(loaded.tokenizer, make(text, config));
+      return {};
+    }));
+  }
   if (!loaded.tokenizer) {
-    return NotFound(fmt::format("{}: has no tokenizer.json", folder));
+    return NotFound(fmt::format("{} has no tokenizer: no tokenizer.json, tokenizer.model or spiece.model", folder));
+  }
+  if (loaded.bos_token.empty() && loaded.tokenizer->bos()) {
+    loaded.bos_token = loaded.tokenizer->TokenBytes(*loaded.tokenizer->bos());
+  }
+  if (loaded.eos_token.empty() && loaded.tokenizer->eos()) {
+    loaded.eos_token = loaded.tokenizer->TokenBytes(*loaded.tokenizer->eos());
   }
   return loaded;
 }

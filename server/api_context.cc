@@ -49,7 +49,7 @@ void SetIgnored(HttpResponse& response, const std::vector<std::string>& ignored)
         safe.begin(), safe.end(),
         [](char c) {
           return std::isalnum(static_cast<unsigned char>(c)) == 0 &&
-                 std::string_view("_-.[]").find(c) == std::string_view::npos;
+                 std::string_view("_-.[]: ").find(c) == std::string_view::npos;
         },
         '?');
     if (list.size() + safe.size() + 2 > kMaxLength) {

@@ -206,12 +206,13 @@ void Stream(Completion& run, StreamWriter& out) {
   events.Done();
 }
 
-Result<std::shared_ptr<Completion>> Begin(const ApiContext& context, HttpRequest& http) {
+Result<std::shared_ptr<Completion>> Begin(const ApiContext& context, HttpRequest& http,
+                                          std::vector<std::string>& ignored) {
   QUORUM_ASSIGN(const std::string body, http.read_body());
   QUORUM_ASSIGN(CompletionRequest request, ParseCompletionRequest(body));
   std::vector<Ids> prompts;
   for (const Prompt& prompt : request.prompts) {
-    QUORUM_ASSIGN(Ids ids, BuildPrompt(*context.model, prompt));
+    QUORUM_ASSIGN(Ids ids, BuildPrompt(*context.model, prompt, ignored));
     prompts.push_back(std::move(ids));
   }
   const auto started = std::chrono::steady_clock::now();
@@ -230,10 +231,12 @@ Result<std::shared_ptr<Completion>> Begin(const ApiContext& context, HttpRequest
 }  // namespace
 
 HttpResponse HandleCompletion(const ApiContext& context, HttpRequest& http) {
-  auto begun = Begin(context, http);
+  std::vector<std::string> ignored;
+  auto begun = Begin(context, http, ignored);
   if (!begun.ok()) return ApiError(context, begun.error());
   const std::shared_ptr<Completion> run = *begun;
-  std::vector<std::string> ignored = run->request.generation.ignored;
+  const std::vector<std::string>& unread = run->request.generation.ignored;
+  ignored.insert(ignored.end(), unread.begin(), unread.end());
   const std::string& asked = run->request.generation.model;
   if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
   HttpResponse response = run->request.generation.stream ? SseResponse([run](StreamWriter& out) { Stream(*run, out); })

@@ -18,7 +18,8 @@ Json ModelEntry(const ServedModel& model) {
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "quorum"},
-          {"max_model_len", model.engine->context_length()}};
+          {"max_model_len", model.engine->context_length()},
+          {"bytes_without_token", lost}};
 }
 
 // A piece as text, or as a list of bytes where it is only a part of characters (llama.cpp's form).
@@ -43,11 +44,12 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
   }
   QUORUM_ASSIGN(const auto pieces, fields.Bool("with_pieces"));
   std::vector<tok::TokenId> ids;
+  std::int64_t lost = 0;
   if (messages != nullptr) {
     QUORUM_ASSIGN(const ChatRequest chat, ReadChatRequest(body));
     ignored = chat.generation.ignored;
     ignored.erase(std::remove(ignored.begin(), ignored.end(), "with_pieces"), ignored.end());
-    QUORUM_ASSIGN(ids, BuildChatPrompt(model, chat, context.now_unix, ignored));
+    QUORUM_ASSIGN(ids, BuildChatPrompt(model, chat, context.now_unix, ignored, &lost));
   } else {
     QUORUM_ASSIGN(const auto add_special, fields.Bool(content ? "add_special" : "add_special_tokens"));
     QUORUM_ASSIGN(const auto parse_special, fields.Bool("parse_special"));
@@ -55,7 +57,9 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
     ignored = fields.Unread();
     QUORUM_ASSIGN(ids, model.tokenizer->Encode(content ? *content : *prompt,
                                                {.add_special = add_special.value_or(prompt.has_value()),
-                                                .parse_special = parse_special.value_or(true)}));
+                                                .parse_special = parse_special.value_or(true),
+                                                .bytes_without_token = &lost}));
+    NoteLostBytes(lost, ignored);
   }
   Json tokens = Json::array();
   for (const tok::TokenId id : ids) {

@@ -44,7 +44,8 @@ void EraseAll(std::string& text, std::string_view what) {
 
 // `rendered`, in which `mark` breaks what users wrote, piece by piece: control tokens by their names, the text between
 // them as text, without the marks.
-Result<Ids> EncodeMarked(const ServedModel& model, std::string_view rendered, std::string_view mark) {
+Result<Ids> EncodeMarked(const ServedModel& model, std::string_view rendered, std::string_view mark,
+                         std::int64_t& lost) {
   Ids ids;
   std::size_t at = 0;
   while (at < rendered.size()) {
@@ -53,7 +54,7 @@ Result<Ids> EncodeMarked(const ServedModel& model, std::string_view rendered, st
     std::string text(rendered.substr(at, end - at));
     EraseAll(text, mark);
     if (!text.empty()) {
-      QUORUM_ASSIGN(const Ids piece, model.tokenizer->Encode(text, {.add_special = false, .parse_special = false}));
+      QUORUM_ASSIGN(const Ids piece, model.tokenizer->Encode(text, {.bytes_without_token = &lost}));
       ids.insert(ids.end(), piece.begin(), piece.end());
     }
     if (match.size > 0) ids.push_back(match.id);
@@ -101,7 +102,7 @@ Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* pa
 }
 
 Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
-                            std::vector<std::string>& ignored) {
+                            std::vector<std::string>& ignored, std::int64_t* bytes_without_token) {
   if (model.engine->encodes_prompt()) {
     return InvalidArgument(
         "this model is an encoder-decoder: it answers a text, not a conversation; use /v1/completions, whose prompt is "
@@ -115,7 +116,9 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
         "server with --chat-template FILE",
         "messages", "no_chat_template");
   }
-  const std::string& source = model.chat_template->source();
+  const bool with_tools = !request.tools.empty() && model.tool_template != nullptr;
+  const tok::ChatTemplate& chat_template = with_tools ? *model.tool_template : *model.chat_template;
+  const std::string& source = chat_template.source();
   NoteUnread(source, request, ignored);
   Json messages = request.messages;
   Json tools = request.tools;
@@ -146,12 +149,12 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
   input.eos_token = NameOf(*model.tokenizer, model.tokenizer->eos());
   input.add_generation_prompt = request.add_generation_prompt;
   input.now_unix = now_unix;
-  auto rendered = model.chat_template->Render(input);
+  auto rendered = chat_template.Render(input);
   if (!rendered.ok()) {
     const Json strings = WithArgumentStrings(messages);
     if (strings != messages) {
       input.messages = &strings;
-      auto again = model.chat_template->Render(input);
+      auto again = chat_template.Render(input);
       if (again.ok()) rendered = std::move(again);
     }
   }
@@ -161,15 +164,27 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
         "chat_template_error");
   }
   QUORUM_TRY(CheckTextFits(model, rendered->size(), "messages"));
-  if (marked) return EncodeMarked(model, *rendered, *mark);
-  return model.tokenizer->Encode(*rendered, {.add_special = false, .parse_special = true});
+  std::int64_t lost = 0;
+  auto ids = marked ? EncodeMarked(model, *rendered, *mark, lost)
+                    : model.tokenizer->Encode(*rendered, {.parse_special = true, .bytes_without_token = &lost});
+  NoteLostBytes(lost, ignored);
+  if (bytes_without_token != nullptr) *bytes_without_token = lost;
+  return ids;
 }
 
-Result<Ids> BuildPrompt(const ServedModel& model, const Prompt& prompt) {
+void NoteLostBytes(std::int64_t bytes, std::vector<std::string>& ignored) {
+  if (bytes > 0) ignored.push_back(fmt::format("prompt bytes without a token: {}", bytes));
+}
+
+Result<Ids> BuildPrompt(const ServedModel& model, const Prompt& prompt, std::vector<std::string>& ignored) {
   if (const auto* ids = std::get_if<Ids>(&prompt)) return *ids;
   const auto& text = std::get<std::string>(prompt);
   QUORUM_TRY(CheckTextFits(model, text.size(), "prompt"));
-  return model.tokenizer->Encode(text, {.add_special = true, .parse_special = true});
+  std::int64_t lost = 0;
+  auto encoded =
+      model.tokenizer->Encode(text, {.add_special = true, .parse_special = true, .bytes_without_token = &lost});
+  NoteLostBytes(lost, ignored);
+  return encoded;
 }
 
 }  // namespace quorum::server

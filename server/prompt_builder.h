@@ -16,11 +16,16 @@ namespace quorum::server {
 /// to `ignored`. Errors: kInvalidArgument (no template, the template's own complaint, or longer than the context:
 /// reason "context_length_exceeded").
 Result<std::vector<tok::TokenId>> BuildChatPrompt(const ServedModel& model, const ChatRequest& request,
-                                                  std::int64_t now_unix, std::vector<std::string>& ignored);
+                                                  std::int64_t now_unix, std::vector<std::string>& ignored,
+                                                  std::int64_t* bytes_without_token = nullptr);
 
 /// The ids of a completion prompt. Text may hold control tokens: whoever asks for a raw completion writes the whole
 /// prompt. BOS is added where the model wants it.
-Result<std::vector<tok::TokenId>> BuildPrompt(const ServedModel& model, const Prompt& prompt);
+Result<std::vector<tok::TokenId>> BuildPrompt(const ServedModel& model, const Prompt& prompt,
+                                              std::vector<std::string>& ignored);
+
+/// Names in `ignored` how many bytes of a prompt the vocabulary has no token for; such bytes are left out.
+void NoteLostBytes(std::int64_t bytes, std::vector<std::string>& ignored);
 
 /// Refuses a text that cannot fit the context however well it is tokenized, before time is spent on it. `param` is the
 /// request field at fault.

@@ -20,6 +20,7 @@ struct ServedModel {
   std::int64_t created = 0;  // Unix time of the model file
   std::shared_ptr<const tok::Tokenizer> tokenizer;
   std::shared_ptr<const tok::ChatTemplate> chat_template;  // null: the model has none
+  std::shared_ptr<const tok::ChatTemplate> tool_template;  // for requests with tools; null: the same
   std::shared_ptr<engine::Engine> engine;
   ControlTokens control_tokens;
   std::size_t longest_token = 1;  // bytes

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "tokenizer/byte_trie.h"
 #include "tokenizer/tokenizer.h"
 
 namespace quorum::tok {
@@ -44,26 +45,11 @@ class AddedTokenFinder {
 
   bool empty() const { return tokens_.empty(); }
 
-  static constexpr std::size_t kMaxContentBytes = 1024;
+  static constexpr std::size_t kMaxContentBytes = ByteTrie::kMaxKeyBytes;
 
  private:
-  struct Node {
-    std::uint32_t first_edge = 0;
-    std::uint32_t edge_count = 0;
-    std::int32_t token = -1;  // index into tokens_
-  };
-  struct Edge {
-    std::uint8_t byte = 0;
-    std::uint32_t node = 0;
-  };
-
-  std::uint32_t BuildNode(const std::vector<std::uint32_t>& sorted, std::size_t begin, std::size_t end,
-                          std::size_t depth);
-  std::int32_t LongestAt(std::string_view text, std::size_t pos) const;
-
   std::vector<AddedToken> tokens_;
-  std::vector<Node> nodes_;
-  std::vector<Edge> edges_;
+  ByteTrie trie_;                   // to indices into tokens_
   std::array<bool, 256> starts_{};  // by first byte
 };
 

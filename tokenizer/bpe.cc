@@ -38,110 +38,64 @@ const BpeModel::PairTable::Entry& BpeModel::PairTable::Find(TokenId left, TokenI
   return slots_[at];
 }
 
-BpeModel::BpeModel(const BpeSpec& spec)
-    : byte_tokens_(spec.byte_tokens),
-      characters_(spec.characters),
-      fuse_unknown_(spec.fuse_unknown),
-      unknown_(spec.unknown),
-      vocab_size_(spec.vocab_size) {
-  for (const auto& entry : spec.entries) {
-    if (entry.id >= vocab_size_) hidden_.Add(entry.bytes);
-  }
+BpeModel::BpeModel(const BpeSpec& spec) : unknown_(spec.unknown), characters_(spec.characters) {
   index_.Reserve(spec.entries.size());
-  std::size_t hidden = 0;
-  for (const auto& entry : spec.entries) {
-    const std::string_view bytes = entry.id >= vocab_size_ ? hidden_[hidden++] : entry.bytes;
-    if (index_.Insert(bytes, entry.id) && bytes.size() == 1) byte_ids_[static_cast<std::uint8_t>(bytes[0])] = entry.id;
+  for (const auto& [bytes, id] : spec.entries) {
+    if (index_.Insert(bytes, id) && bytes.size() == 1) byte_ids_[static_cast<std::uint8_t>(bytes[0])] = id;
   }
   pairs_.Build(spec.merges);
-  if (!spec.dissolve.empty()) {
-    parts_.resize(AsIndex(vocab_size_));
-    std::vector<bool> dissolves(AsIndex(vocab_size_));
-    for (const TokenId id : spec.dissolve) dissolves[AsIndex(id)] = true;
-    for (const BpeMerge& merge : spec.merges) {
-      if (dissolves[AsIndex(merge.merged)]) parts_[AsIndex(merge.merged)] = merge;
-    }
-  }
 
   // Most words of a text are one token. Which entries the merges do reach is found once, here.
-  std::vector<bool> whole(AsIndex(vocab_size_));
-  BpeScratch scratch;
+  std::vector<bool> whole(AsIndex(spec.vocab_size));
+  WordScratch scratch;
   std::vector<TokenId> ids;
   for (const auto& entry : spec.entries) {
-    if (entry.id >= vocab_size_) continue;
     ids.clear();
     whole[AsIndex(entry.id)] =
-        spec.ignore_merges || (Encode(entry.bytes, scratch, ids).ok() && ids.size() == 1 && ids[0] == entry.id);
+        spec.ignore_merges || (Encode(entry.bytes, false, scratch, ids).ok() && ids.size() == 1 && ids[0] == entry.id);
   }
   whole_ = std::move(whole);
 }
 
-Status BpeModel::Encode(std::string_view word, BpeScratch& scratch, std::vector<TokenId>& out) const {
+Status BpeModel::Encode(std::string_view word, bool /*begins_text*/, WordScratch& scratch,
+                        std::vector<TokenId>& out) const {
   if (word.empty()) return {};
   if (word.size() > kMaxWordBytes) {
     return Error{ErrorCode::kTooLarge, fmt::format("a word of {} bytes is too long to tokenize", word.size()), {}, {}};
   }
   if (!whole_.empty()) {
     const TokenId id = index_.Find(word);
-    if (id >= 0 && id < vocab_size_ && whole_[AsIndex(id)]) {
+    if (id >= 0 && whole_[AsIndex(id)]) {
       out.push_back(id);
       return {};
     }
   }
-  scratch.ids.clear();
-  QUORUM_TRY(AppendSymbols(word, scratch.ids));
+  AppendSymbols(word, scratch);
   if (scratch.ids.size() <= kShortWord) {
     MergeShort(scratch);
   } else {
     MergeLong(scratch);
   }
-  return Emit(scratch, out);
-}
-
-Status BpeModel::AppendSymbols(std::string_view word, std::vector<TokenId>& ids) const {
-  if (!characters_) {
-    for (std::size_t pos = 0; pos < word.size(); ++pos) {
-      const TokenId id = byte_ids_[static_cast<std::uint8_t>(word[pos])];
-      if (id >= 0) {
-        ids.push_back(id);
-      } else {
-        QUORUM_TRY(AppendUnknown(word.substr(pos, 1), ids));
-      }
-    }
-    return {};
-  }
-  for (std::size_t pos = 0; pos < word.size();) {
-    const std::string_view part = word.substr(pos, DecodeUtf8(word, pos).length);
-    const TokenId id = index_.Find(part);
-    if (id >= 0) {
-      ids.push_back(id);
-    } else {
-      QUORUM_TRY(AppendUnknown(part, ids));
-    }
-    pos += part.size();
-  }
+  out.insert(out.end(), scratch.ids.begin(), scratch.ids.end());
   return {};
 }
 
-Status BpeModel::AppendUnknown(std::string_view part, std::vector<TokenId>& ids) const {
-  const auto byte_token = [this](char c) { return byte_tokens_[static_cast<std::uint8_t>(c)]; };
-  if (std::all_of(part.begin(), part.end(), [&](char c) { return byte_token(c) >= 0; })) {
-    for (const char c : part) ids.push_back(byte_token(c));
-    return {};
+void BpeModel::AppendSymbols(std::string_view word, WordScratch& scratch) const {
+  auto& ids = scratch.ids;
+  ids.clear();
+  for (std::size_t pos = 0; pos < word.size();) {
+    const std::string_view part = word.substr(pos, characters_ ? DecodeUtf8(word, pos).length : 1);
+    const TokenId id = characters_ ? index_.Find(part) : byte_ids_[static_cast<std::uint8_t>(word[pos])];
+    if (id >= 0) {
+      ids.push_back(id);
+    } else {
+      unknown_.Append(part, ids, scratch);
+    }
+    pos += part.size();
   }
-  if (unknown_ >= 0) {
-    if (!fuse_unknown_ || ids.empty() || ids.back() != unknown_) ids.push_back(unknown_);
-    return {};
-  }
-  const Utf8Unit unit = DecodeUtf8(part, 0);
-  if (unit.valid && part.size() > 1) {
-    return InvalidArgument(fmt::format("the vocabulary has no token for U+{:04X}", unit.code_point));
-  }
-  return InvalidArgument(
-      fmt::format("the vocabulary has no token for byte 0x{:02X}", static_cast<std::uint8_t>(part[0])));
 }
 
-void BpeModel::MergeShort(BpeScratch& scratch) const {
+void BpeModel::MergeShort(WordScratch& scratch) const {
   auto& ids = scratch.ids;
   auto& ranks = scratch.ranks;  // ranks[i]: of the pair (ids[i], ids[i + 1])
   ranks.clear();
@@ -159,7 +113,7 @@ void BpeModel::MergeShort(BpeScratch& scratch) const {
   }
 }
 
-void BpeModel::MergeLong(BpeScratch& scratch) const {
+void BpeModel::MergeLong(WordScratch& scratch) const {
   auto& symbols = scratch.symbols;  // a linked list in place; id -1: merged into its left neighbour
   auto& heap = scratch.heap;
   symbols.clear();
@@ -168,10 +122,10 @@ void BpeModel::MergeLong(BpeScratch& scratch) const {
   for (std::int32_t i = 0; i < count; ++i) {
     symbols.push_back({scratch.ids[static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1});
   }
-  const auto symbol = [&symbols](std::int32_t i) -> BpeScratch::Symbol& {
+  const auto symbol = [&symbols](std::int32_t i) -> WordScratch::Symbol& {
     return symbols[static_cast<std::size_t>(i)];
   };
-  const auto later = [](const BpeScratch::Candidate& a, const BpeScratch::Candidate& b) {
+  const auto later = [](const WordScratch::Candidate& a, const WordScratch::Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
   };
   const auto add = [&](std::int32_t left, std::int32_t right) {
@@ -183,12 +137,12 @@ void BpeModel::MergeLong(BpeScratch& scratch) const {
   std::make_heap(heap.begin(), heap.end(), later);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end(), later);
-    const BpeScratch::Candidate top = heap.back();
+    const WordScratch::Candidate top = heap.back();
     heap.pop_back();
-    BpeScratch::Symbol& left = symbol(top.position);
+    WordScratch::Symbol& left = symbol(top.position);
     // A candidate is stale once either side has been merged otherwise.
     if (left.id != top.left || left.next < 0 || symbol(left.next).id != top.right) continue;
-    BpeScratch::Symbol& right = symbol(left.next);
+    WordScratch::Symbol& right = symbol(left.next);
     left.id = pairs_.Find(top.left, top.right).merged;
     left.next = right.next;
     right.id = -1;
@@ -200,30 +154,6 @@ void BpeModel::MergeLong(BpeScratch& scratch) const {
   for (const auto& entry : symbols) {
     if (entry.id >= 0) scratch.ids.push_back(entry.id);
   }
-}
-
-Status BpeModel::Emit(BpeScratch& scratch, std::vector<TokenId>& out) const {
-  for (const TokenId id : scratch.ids) {
-    if (MayRemain(id)) {
-      out.push_back(id);
-      continue;
-    }
-    auto& stack = scratch.stack;
-    stack.assign(1, id);
-    while (!stack.empty()) {
-      const TokenId top = stack.back();
-      stack.pop_back();
-      if (top >= vocab_size_) {
-        QUORUM_TRY(AppendUnknown(hidden_[AsIndex(top - vocab_size_)], out));
-      } else if (MayRemain(top)) {
-        out.push_back(top);
-      } else {
-        stack.push_back(parts_[AsIndex(top)].right);
-        stack.push_back(parts_[AsIndex(top)].left);
-      }
-    }
-  }
-  return {};
 }
 
 }  // namespace quorum::tok

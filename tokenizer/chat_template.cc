@@ -21,10 +21,20 @@ using Variables = std::vector<std::pair<std::string, jinja::Value>>;
 
 // Published templates have up to 30 KB.
 constexpr std::size_t kMaxSource = std::size_t{1} << 20;
+// Bytes of a complaint (raise_exception) that are told.
+constexpr std::size_t kMaxComplaint = 1000;
 
 Error TemplateError(const jinja::Failure& failure, int line) {
   const int where = failure.line > 0 ? failure.line : line;
-  return InvalidArgument("chat template, line " + std::to_string(where) + ": " + failure.message);
+  // A template may put whole messages into its complaint; the answer to a client stays short.
+  std::string message = failure.message;
+  if (message.size() > kMaxComplaint) {
+    std::size_t end = kMaxComplaint;
+    while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0U) == 0x80U) --end;
+    message.resize(end);
+    message += "...";
+  }
+  return InvalidArgument("chat template, line " + std::to_string(where) + ": " + message);
 }
 
 // Clients and templates use several names for a message's reasoning. As transformers does, the first that is present

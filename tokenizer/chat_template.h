@@ -16,13 +16,13 @@ namespace quorum::tok {
 /// What a template sees. JSON documents are passed as JSON values. As transformers does, a message with reasoning under
 /// one of the names reasoning_content, thinking and reasoning gets it under the first two.
 struct TemplateInput {
-  const nlohmann::ordered_json* messages = nullptr;   // array of {role, content, ...}; required
-  const nlohmann::ordered_json* tools = nullptr;      // array, or null for none
-  const nlohmann::ordered_json* extra = nullptr;      // further variables (object), e.g. {"enable_thinking": false}
+  const nlohmann::ordered_json* messages = nullptr;  // array of {role, content, ...}; required
+  const nlohmann::ordered_json* tools = nullptr;     // array, or null for none
+  const nlohmann::ordered_json* extra = nullptr;     // further variables (object), e.g. {"enable_thinking": false}
   std::string bos_token;
   std::string eos_token;
   bool add_generation_prompt = true;
-  std::int64_t now_unix = 0;                          // what strftime_now() reads; UTC
+  std::int64_t now_unix = 0;  // what strftime_now() reads; UTC
 };
 
 /// A parsed template. Immutable and thread-safe.

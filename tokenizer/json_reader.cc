@@ -30,11 +30,14 @@ class Builder : public nlohmann::json_sax<Json> {
     const bool fits = value <= static_cast<number_unsigned_t>(INT64_MAX);
     return Number(fits ? static_cast<std::int64_t>(value) : -1, Json(value));
   }
-  bool number_float(number_float_t value, const string_t&) override { return Value(Json(value)); }
+  bool number_float(number_float_t value, const string_t&) override {
+    return mode_ == Mode::kPieces ? Score(value) : Value(Json(value));
+  }
   bool binary(binary_t&) override { return Fail("binary data"); }
 
   bool string(string_t& value) override {
     if (mode_ == Mode::kMerges) return Merge(std::move(value));
+    if (mode_ == Mode::kPieces) return PieceText(std::move(value));
     return Value(Json(std::move(value)));
   }
 
@@ -45,7 +48,6 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool start_object(std::size_t) override {
     if (!Enter()) return false;
-    if (mode_ == Mode::kSkip) return true;
     if (mode_ != Mode::kTree) return Fail("an object inside " + LargePart());
     if (large_ != nullptr && IsPath("vocab")) {
       mode_ = Mode::kVocab;
@@ -56,7 +58,11 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool start_array(std::size_t) override {
     if (!Enter()) return false;
-    if (mode_ == Mode::kSkip) return true;
+    if (mode_ == Mode::kPieces && !in_pair_) {
+      in_pair_ = true;
+      pieces_before_ = large_->vocab.size();
+      return true;
+    }
     if (mode_ == Mode::kMerges && pair_.empty() && !in_pair_) {
       in_pair_ = true;
       return true;
@@ -66,8 +72,8 @@ class Builder : public nlohmann::json_sax<Json> {
       mode_ = Mode::kMerges;
       return true;
     }
-    if (large_ != nullptr && IsPath("vocab")) {  // another kind of model, which is refused by its name later
-      mode_ = Mode::kSkip;
+    if (large_ != nullptr && IsPath("vocab")) {
+      mode_ = Mode::kPieces;
       return true;
     }
     return Open(Json::array());
@@ -76,6 +82,13 @@ class Builder : public nlohmann::json_sax<Json> {
   bool end_object() override { return Leave(); }
 
   bool end_array() override {
+    if (in_pair_ && mode_ == Mode::kPieces) {
+      const std::size_t pieces = large_->vocab.size();
+      if (pieces != pieces_before_ + 1 || large_->scores.size() != pieces) return FailPiece();
+      in_pair_ = false;
+      path_.pop_back();
+      return true;
+    }
     if (in_pair_) {
       if (pair_.size() != 2) return Fail(fmt::format("model.merges[{}]: not two strings", large_->merges.size()));
       in_pair_ = false;
@@ -91,9 +104,13 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
  private:
-  enum class Mode : std::uint8_t { kTree, kVocab, kMerges, kSkip };
+  enum class Mode : std::uint8_t { kTree, kVocab, kMerges, kPieces };
 
-  std::string LargePart() const { return mode_ == Mode::kVocab ? "model.vocab" : "model.merges"; }
+  std::string LargePart() const { return mode_ == Mode::kMerges ? "model.merges" : "model.vocab"; }
+  bool FailPiece() {
+    return Fail(
+        fmt::format("model.vocab[{}]: not a text and a score", in_pair_ ? pieces_before_ : large_->vocab.size()));
+  }
   bool Fail(std::string what) {
     error_ = std::move(what);
     return false;
@@ -135,17 +152,34 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
   bool Value(Json value) {
-    if (mode_ == Mode::kSkip) return true;
+    if (mode_ == Mode::kPieces) return FailPiece();
     if (mode_ != Mode::kTree) return Fail(fmt::format("{}: a value of the wrong type after \"{}\"", LargePart(), key_));
     Place(std::move(value));
     return true;
   }
 
   bool Number(std::int64_t value, Json json) {
+    if (mode_ == Mode::kPieces) return Score(json.get<double>());
     if (mode_ != Mode::kVocab) return Value(std::move(json));
     if (large_->vocab.size() >= static_cast<std::size_t>(kMaxVocabSize))
       return Fail("model.vocab has too many entries");
     large_->vocab.emplace_back(std::move(key_), value);
+    return true;
+  }
+
+  bool PieceText(std::string text) {
+    if (!in_pair_ || large_->vocab.size() != large_->scores.size()) return FailPiece();
+    if (large_->vocab.size() >= static_cast<std::size_t>(kMaxVocabSize)) {
+      return Fail("model.vocab has too many entries");
+    }
+    const auto place = static_cast<std::int64_t>(large_->vocab.size());
+    large_->vocab.emplace_back(std::move(text), place);
+    return true;
+  }
+
+  bool Score(double score) {
+    if (!in_pair_ || large_->vocab.size() != large_->scores.size() + 1) return FailPiece();
+    large_->scores.push_back(score);
     return true;
   }
 
@@ -177,6 +211,7 @@ class Builder : public nlohmann::json_sax<Json> {
   std::string key_;
   bool in_pair_ = false;
   std::vector<std::string> pair_;
+  std::size_t pieces_before_ = 0;  // entries before the open pair
   std::string error_;
 };
 
@@ -216,7 +251,9 @@ JsonView JsonView::operator[](const char* key) const {
 std::vector<std::pair<std::string, JsonView>> JsonView::Members() const {
   std::vector<std::pair<std::string, JsonView>> members;
   if (!value_->is_object()) return members;
-  for (const auto& [key, value] : value_->items()) members.emplace_back(key, JsonView(value, path_ + "." + key));
+  for (const auto& [key, value] : value_->items()) {
+    members.emplace_back(key, JsonView(value, path_.empty() ? key : path_ + "." + key));
+  }
   return members;
 }
 

@@ -20,6 +20,7 @@ struct TokenizerJson {
   Json tree;
   std::vector<std::pair<std::string, std::int64_t>> vocab;  // as in the file, ids unchecked
   std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<double> scores;  // Unigram: of the entries of `vocab`, whose ids are their places; else empty
 };
 
 /// Parses the bytes of a tokenizer.json. Never throws; nesting is limited.

@@ -1,6 +1,7 @@
 #include "tokenizer/json_steps.h"
 
 #include <array>
+#include <memory>
 #include <optional>
 
 #include <fmt/format.h>
@@ -122,6 +123,13 @@ Status AppendPattern(const JsonView& view, std::string_view type, std::vector<Sp
     pattern = kWordsAndSymbols;
     behavior = SplitBehavior::kRemoved;
     invert = true;
+  } else if (type == "CharDelimiterSplit") {
+    SplitStep step;
+    step.kind = SplitStep::Kind::kLiteral;
+    step.behavior = SplitBehavior::kRemoved;
+    QUORUM_ASSIGN(step.text, view["delimiter"].String());
+    steps.push_back(std::move(step));
+    return {};
   } else if (type == "WhitespaceSplit") {
     pattern = R"(\s)";
     behavior = SplitBehavior::kRemoved;
@@ -142,12 +150,41 @@ Status AppendPreTokenizer(const JsonView& view, ParsedPreTokenizer& out) {
     for (const JsonView& element : elements) QUORUM_TRY(AppendPreTokenizer(element, out));
     return {};
   }
-  // After ByteLevel the text is in another spelling, where patterns mean something else.
-  if (out.byte_level) return view.NotSupported("a step after ByteLevel");
+  if (out.byte_level) {
+    // After ByteLevel the text is in another spelling, where patterns mean something else.
+    if (*type == "ByteLevel" || *type == "Metaspace")
+      return view.NotSupported("a step after ByteLevel that changes text");
+    if (!out.spelled) {
+      SplitStep step;
+      step.kind = SplitStep::Kind::kSpellBytes;
+      out.steps.push_back(std::move(step));
+      out.spelled = true;
+    }
+  }
   if (*type == "ByteLevel") return AppendByteLevel(view, out);
   if (*type == "Split") return AppendSplit(view, out);
   if (*type == "Metaspace") return AppendMetaspace(view, out.steps);
   return AppendPattern(view, *type, out.steps);
+}
+
+std::optional<std::string> DecodeBase64(std::string_view text) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 3);
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const std::size_t digit = kDigits.find(c);
+    if (digit == std::string_view::npos) return std::nullopt;
+    bits = (bits << 6 | static_cast<std::uint32_t>(digit)) & 0xFFFFFU;
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      bytes.push_back(static_cast<char>(bits >> count & 0xFFU));
+    }
+  }
+  return bytes;
 }
 
 Status AppendNormalizer(const JsonView& view, std::vector<NormalizeStep>& steps) {
@@ -159,7 +196,7 @@ Status AppendNormalizer(const JsonView& view, std::vector<NormalizeStep>& steps)
     for (const JsonView& element : elements) QUORUM_TRY(AppendNormalizer(element, steps));
     return {};
   }
-  constexpr std::array<std::pair<std::string_view, Kind>, 9> kKinds = {{
+  constexpr std::array<std::pair<std::string_view, Kind>, 10> kKinds = {{
       {"NFC", Kind::kNfc},
       {"NFD", Kind::kNfd},
       {"NFKC", Kind::kNfkc},
@@ -169,6 +206,7 @@ Status AppendNormalizer(const JsonView& view, std::vector<NormalizeStep>& steps)
       {"Strip", Kind::kStrip},
       {"Prepend", Kind::kPrepend},
       {"Replace", Kind::kReplace},
+      {"Precompiled", Kind::kPrecompiled},
   }};
   NormalizeStep step;
   bool known = false;
@@ -189,6 +227,13 @@ Status AppendNormalizer(const JsonView& view, std::vector<NormalizeStep>& steps)
     step.pattern = std::move(pattern.literal);
     step.regex = std::move(pattern.regex);
     QUORUM_ASSIGN(step.content, view["content"].String());
+  } else if (step.kind == Kind::kPrecompiled) {
+    QUORUM_ASSIGN(const std::string base64, view["precompiled_charsmap"].String());
+    const std::optional<std::string> bytes = DecodeBase64(base64);
+    if (!bytes) return view["precompiled_charsmap"].Bad("is not base64");
+    const Result<CharsMap> map = CharsMap::Parse(*bytes);
+    if (!map.ok()) return view["precompiled_charsmap"].Bad(fmt::format("is broken: {}", map.error().message));
+    step.chars_map = std::make_shared<const CharsMap>(*map);
   }
   steps.push_back(std::move(step));
   return {};
@@ -215,6 +260,16 @@ Status AppendTemplate(const JsonView& view, ParsedTemplate& out) {
   return {};
 }
 
+/// A token as ["name", id].
+Status AppendPairToken(const JsonView& view, std::vector<TokenId>& ids) {
+  QUORUM_ASSIGN(const std::vector<JsonView> pair, view.Elements());
+  if (pair.size() != 2) return view.Bad("is not a name and an id");
+  QUORUM_ASSIGN(const std::int64_t id, pair[1].Integer());
+  if (id < 0 || id >= kMaxVocabSize) return view.Bad("is not a token id");
+  ids.push_back(static_cast<TokenId>(id));
+  return {};
+}
+
 Status AppendPostProcessor(const JsonView& view, ParsedTemplate& out) {
   if (view.IsNull()) return {};
   QUORUM_ASSIGN(const std::string type, view["type"].String());
@@ -223,6 +278,10 @@ Status AppendPostProcessor(const JsonView& view, ParsedTemplate& out) {
     QUORUM_ASSIGN(const std::vector<JsonView> elements, view["processors"].Elements());
     for (const JsonView& element : elements) QUORUM_TRY(AppendPostProcessor(element, out));
     return {};
+  }
+  if (type == "RobertaProcessing" || type == "BertProcessing") {
+    QUORUM_TRY(AppendPairToken(view["cls"], out.prefix));
+    return AppendPairToken(view["sep"], out.suffix);
   }
   if (type != "TemplateProcessing") return view.NotSupported(fmt::format("the post-processor \"{}\"", type));
   if (!out.prefix.empty() || !out.suffix.empty()) return view.NotSupported("a second template");
@@ -259,6 +318,11 @@ Result<std::vector<NormalizeStep>> ParseNormalizer(const JsonView& normalizer) {
 Result<ParsedPreTokenizer> ParsePreTokenizer(const JsonView& pre_tokenizer) {
   ParsedPreTokenizer out;
   QUORUM_TRY(AppendPreTokenizer(pre_tokenizer, out));
+  if (out.spelled) {
+    SplitStep step;
+    step.kind = SplitStep::Kind::kUnspellBytes;
+    out.steps.push_back(std::move(step));
+  }
   return out;
 }
 

@@ -15,17 +15,19 @@ namespace quorum::tok {
 
 // Errors of all: kUnsupported, naming what is not known; kInvalidArgument for values of the wrong type.
 
-/// "normalizer": NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, Sequence, or null.
+/// "normalizer": NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, Precompiled,
+/// Sequence, or null.
 Result<std::vector<NormalizeStep>> ParseNormalizer(const JsonView& normalizer);
 
 /// A pre-tokenizer, and whether it spells the text in bytes.
 struct ParsedPreTokenizer {
   std::vector<SplitStep> steps;
   bool byte_level = false;
+  bool spelled = false;  // steps after ByteLevel see its spelling
 };
 
-/// "pre_tokenizer": ByteLevel (only as the last), Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace,
-/// Sequence, or null.
+/// "pre_tokenizer": ByteLevel (once), Split, Digits, Punctuation, Whitespace, WhitespaceSplit,
+/// CharDelimiterSplit, Metaspace, Sequence, or null.
 Result<ParsedPreTokenizer> ParsePreTokenizer(const JsonView& pre_tokenizer);
 
 /// Ids around a single text.
@@ -34,7 +36,8 @@ struct ParsedTemplate {
   std::vector<TokenId> suffix;
 };
 
-/// "post_processor": TemplateProcessing, ByteLevel (which only moves offsets), Sequence, or null.
+/// "post_processor": TemplateProcessing, RobertaProcessing, BertProcessing, ByteLevel (which only moves offsets),
+/// Sequence, or null.
 Result<ParsedTemplate> ParsePostProcessor(const JsonView& post_processor);
 
 /// "decoder": the literal replacements that it makes in each token, in order. Steps that the caller covers otherwise

@@ -159,6 +159,7 @@ Result<std::string_view> Normalizer::Apply(std::string_view text, bool begins_se
         if (!begins_segment) continue;
         storage = step.content + std::string(text);
         break;
+      case Kind::kPrecompiled: storage = ApplyPrecompiled(*step.chars_map, text); break;
       case Kind::kReplace:
         if (step.regex) {
           QUORUM_ASSIGN(storage, ReplaceMatches(text, *step.regex, step.content, scratch));

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/base/result.h"
+#include "tokenizer/charsmap.h"
 #include "tokenizer/regex.h"
 
 namespace quorum::tok {
@@ -23,6 +25,7 @@ struct NormalizeStep {
     kStripAccents,  // removes marks (general category M)
     kStrip,         // white space at the ends chosen by `left` and `right`
     kPrepend,       // `content` before a text that is not empty and begins a segment
+    kPrecompiled,   // SentencePiece's `chars_map`, as Hugging Face applies it
     kReplace,       // every match of `regex`, or else of the literal `pattern`, by `content`
   };
   Kind kind = Kind::kNfc;
@@ -31,6 +34,7 @@ struct NormalizeStep {
   std::string pattern;
   std::optional<Regex> regex;
   std::string content;
+  std::shared_ptr<const CharsMap> chars_map;
 };
 
 /// Immutable and thread-safe.

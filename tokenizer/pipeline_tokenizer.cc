@@ -8,10 +8,22 @@ namespace quorum::tok {
 
 struct PipelineTokenizer::Scratch {
   PreTokenizeScratch pre;
-  BpeScratch bpe;
+  WordScratch words;
   std::string normalized;
   std::vector<TextPart> parts;
 };
+
+Status AddEndIds(const std::vector<TokenId>& ids, TokenizerParts& parts) {
+  for (const TokenId id : ids) {
+    if (!parts.vocab.Contains(id)) {
+      return InvalidArgument(
+          fmt::format("the end-of-generation id {} is outside the vocabulary of {}", id, parts.vocab.size()));
+    }
+    parts.ends_generation.push_back(id);
+  }
+  if (parts.eos) parts.ends_generation.push_back(*parts.eos);
+  return {};
+}
 
 PipelineTokenizer::PipelineTokenizer(TokenizerParts parts)
     : parts_(std::move(parts)), ends_generation_(FindEndOfGeneration(parts_.vocab, parts_.ends_generation)) {}
@@ -34,6 +46,7 @@ Result<std::vector<TokenId>> PipelineTokenizer::Encode(std::string_view text, co
       QUORUM_TRY(EncodeText(segment.text, at_start, options.parse_special, scratch, out));
     }
   }
+  if (options.bytes_without_token != nullptr) *options.bytes_without_token += scratch.words.bytes_without_token;
   if (options.add_special) out.insert(out.end(), parts_.suffix.begin(), parts_.suffix.end());
   return out;
 }
@@ -52,7 +65,7 @@ Status PipelineTokenizer::EncodeText(std::string_view text, bool at_start, bool 
       if (unit.valid) break;
       end += unit.length;
     }
-    QUORUM_TRY(parts_.model.Encode(text.substr(pos, end - pos), scratch.bpe, out));
+    QUORUM_TRY(parts_.model->Encode(text.substr(pos, end - pos), false, scratch.words, out));
     pos = end;
   }
   return {};
@@ -70,8 +83,10 @@ Status PipelineTokenizer::EncodeValidText(std::string_view text, bool at_start, 
       continue;
     }
     QUORUM_TRY(parts_.pre_tokenizer.Run(part.text, at_start && part.text.data() == normalized.data(), scratch.pre));
+    bool begins = begins_segment && (at_start || !parts_.prefix_only_first);
     for (const std::string_view word : scratch.pre.pieces) {
-      QUORUM_TRY(parts_.model.Encode(word, scratch.bpe, out));
+      QUORUM_TRY(parts_.model->Encode(word, begins, scratch.words, out));
+      begins = false;
     }
   }
   return {};

@@ -8,28 +8,32 @@
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
-#include "tokenizer/bpe.h"
 #include "tokenizer/normalize.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/vocab.h"
+#include "tokenizer/word_model.h"
 
 namespace quorum::tok {
 
 /// What a file's reader puts together.
 struct TokenizerParts {
-  Vocab vocab;                         // finished
-  BpeModel model;                      // its entries' bytes live in `vocab`
-  AddedTokenFinder raw_tokens;         // looked for in the text as it comes
-  AddedTokenFinder normalized_tokens;  // looked for after normalization
+  Vocab vocab;                             // finished
+  std::unique_ptr<const WordModel> model;  // may refer to bytes that live in `vocab`
+  AddedTokenFinder raw_tokens;             // looked for in the text as it comes
+  AddedTokenFinder normalized_tokens;      // looked for after normalization
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  std::vector<TokenId> prefix;  // with add_special
+  bool prefix_only_first = false;  // the model's own prefix comes before the whole text, not each between tokens
+  std::vector<TokenId> prefix;     // with add_special
   std::vector<TokenId> suffix;
   std::optional<TokenId> bos;
   std::optional<TokenId> eos;
   std::vector<TokenId> ends_generation;  // beside those known by name
 };
+
+/// Adds a configuration's further end-of-generation ids, and EOS. Errors: kInvalidArgument for one that is no id.
+Status AddEndIds(const std::vector<TokenId>& ids, TokenizerParts& parts);
 
 /// Immutable and thread-safe.
 class PipelineTokenizer final : public Tokenizer {

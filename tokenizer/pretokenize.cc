@@ -1,5 +1,6 @@
 #include "tokenizer/pretokenize.h"
 
+#include "tokenizer/byte_level.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/utf8.h"
 
@@ -168,6 +169,10 @@ Status PreTokenizer::Run(std::string_view text, bool at_start, PreTokenizeScratc
           } else {
             next.push_back(scratch.changed.emplace_back(" ").append(piece));
           }
+          break;
+        case SplitStep::Kind::kSpellBytes: next.push_back(scratch.changed.emplace_back(ByteLevelEncode(piece))); break;
+        case SplitStep::Kind::kUnspellBytes:
+          next.push_back(scratch.changed.emplace_back(ByteLevelDecode(piece).value_or(std::string(piece))));
           break;
         case SplitStep::Kind::kMetaspace:
           next.push_back(scratch.changed.emplace_back(Metaspace(step, piece, at_start && i == 0)));

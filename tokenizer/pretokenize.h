@@ -30,6 +30,8 @@ struct SplitStep {
     kGroupDigits,     // digit runs in threes from the right: 1|234|567
     kBeforeMarks,     // before each `text` that follows something else: a__b|__c for "_"
     kAddPrefixSpace,  // " " before a piece that does not start with one (ByteLevel)
+    kSpellBytes,      // bytes become GPT-2's printable characters, on which later steps (Falcon's) work
+    kUnspellBytes,    // and back
     kMetaspace,       // spaces become `text`; one more goes before a piece that does not start with it, see `prepend`
   };
   enum class Prepend : std::uint8_t { kNever, kFirst, kAlways };  // kFirst: only at the start of the whole input

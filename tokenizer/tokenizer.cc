@@ -1,45 +1,20 @@
 #include "tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "tokenizer/bpe.h"
 #include "tokenizer/byte_level.h"
+#include "tokenizer/entry_bytes.h"
 #include "tokenizer/pipeline_tokenizer.h"
 #include "tokenizer/pre_patterns.h"
-#include "tokenizer/spm.h"
+#include "tokenizer/sentencepiece_model.h"
 
 namespace quorum::tok {
 namespace {
-
-std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  std::size_t pos = 0;
-  for (std::size_t at; (at = text.find(from, pos)) != std::string_view::npos; pos = at + from.size()) {
-    out += text.substr(pos, at - pos);
-    out += to;
-  }
-  out += text.substr(pos);
-  return out;
-}
-
-/// The bytes that an entry stands for.
-std::string EntryBytes(std::string_view text, TokenType type, bool byte_level) {
-  switch (type) {
-    case TokenType::kControl:
-    case TokenType::kUnknown: return std::string(text);
-    case TokenType::kUserDefined: return byte_level ? std::string(text) : ReplaceAll(text, kSpmSpace, " ");
-    case TokenType::kByte:
-      if (const auto byte = ParseByteToken(text)) return std::string(1, static_cast<char>(*byte));
-      [[fallthrough]];
-    case TokenType::kNormal:
-    case TokenType::kUnused: break;
-  }
-  if (!byte_level) return ReplaceAll(text, kSpmSpace, " ");
-  std::optional<std::string> bytes = ByteLevelDecode(text);
-  return bytes ? *std::move(bytes) : std::string(text);
-}
 
 Status CheckVocabData(const VocabData& data) {
   if (data.tokens.empty()) return InvalidArgument("tokenizer.ggml.tokens is empty");
@@ -103,18 +78,42 @@ Result<BpeSpec> MakeByteLevelSpec(const Vocab& vocab, const std::vector<std::str
   return spec;
 }
 
-NormalizeStep Step(NormalizeStep::Kind kind, std::string_view pattern, std::string_view content) {
-  NormalizeStep step;
-  step.kind = kind;
-  step.pattern = pattern;
-  step.content = content;
-  return step;
+/// The SentencePiece model that the vocabulary was made from, as far as encoding goes. Added tokens are cut out before,
+/// as llama.cpp does (each text between them gets its own prefix space), so that the model need not know them.
+Result<ModelProto> MakeProto(const VocabData& data, const Vocab& vocab) {
+  if (data.scores.size() != data.tokens.size()) {
+    return InvalidArgument(fmt::format("tokenizer.ggml.scores has {} entries, tokenizer.ggml.tokens {}",
+                                       data.scores.size(), data.tokens.size()));
+  }
+  ModelProto proto;
+  proto.kind = data.model == "t5" ? ModelProto::Kind::kUnigram : ModelProto::Kind::kBpe;
+  proto.add_dummy_prefix = data.add_space_prefix;
+  proto.remove_extra_whitespaces = data.remove_extra_whitespaces;
+  proto.chars_map = data.chars_map;
+  for (TokenId id = 0; id < vocab.size(); ++id) {
+    const TokenType type = vocab.Type(id) == TokenType::kUserDefined ? TokenType::kControl : vocab.Type(id);
+    proto.pieces.push_back({std::string(vocab.Text(id)), data.scores[static_cast<std::size_t>(id)], type});
+  }
+  return proto;
 }
 
-SplitStep CutBeforeSpaces() {
-  SplitStep step;
-  step.kind = SplitStep::Kind::kBeforeMarks;
-  step.text = kSpmSpace;
+/// Phi-3's control tokens take the white space after them (their tokenizer.json says so, GGUF has no field for it, and
+/// llama.cpp goes by the model's name).
+bool IsPhi3(const VocabData& data) {
+  const auto has = [&](std::string_view name) {
+    return std::find(data.tokens.begin(), data.tokens.end(), name) != data.tokens.end();
+  };
+  return data.model == "llama" && has("<|placeholder1|>") && has("<|assistant|>") && has("<|end|>");
+}
+
+bool TakesSpaceAfter(const AddedToken& token) {
+  return token.content == "</s>" ||
+         (token.control && token.content != "<unk>" && token.content != "<s>" && token.content != "<|endoftext|>");
+}
+
+NormalizeStep NfcStep() {
+  NormalizeStep step;
+  step.kind = NormalizeStep::Kind::kNfc;
   return step;
 }
 
@@ -135,16 +134,16 @@ bool DefaultAddBos(std::string_view model, std::string_view pre) {
 }
 
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData data) {
-  const bool spm = data.model == "llama";
+  const bool spm = data.model == "llama" || data.model == "t5";
   if (!spm && data.model != "gpt2") {
-    return Unsupported(
-        fmt::format("the tokenizer model \"{}\" (tokenizer.ggml.model) is not known; \"gpt2\" and "
-                    "\"llama\" are",
-                    data.model));
+    return Unsupported(fmt::format(
+        "the tokenizer model \"{}\" (tokenizer.ggml.model) is not known; \"gpt2\", \"llama\" and \"t5\" are",
+        data.model));
   }
   QUORUM_TRY(CheckVocabData(data));
   TokenizerParts parts;
   std::vector<AddedToken> added;
+  const bool phi3 = IsPhi3(data);
   for (std::size_t i = 0; i < data.tokens.size(); ++i) {
     const std::string& text = data.tokens[i];
     TokenType type = data.types.empty() ? TokenType::kNormal : data.types[i];
@@ -156,6 +155,7 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData data) {
       token.content = text;
       token.id = static_cast<TokenId>(i);
       token.control = control;
+      token.right_strip = phi3 && TakesSpaceAfter(token);
       added.push_back(token);
       if (spm && !control && text.find(kSpmSpace) != std::string::npos) {
         token.content = ReplaceAll(text, kSpmSpace, " ");  // runs of spaces, for instance
@@ -166,19 +166,14 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizer(VocabData data) {
   parts.vocab.Finish();
   QUORUM_ASSIGN(parts.raw_tokens, AddedTokenFinder::Build(std::move(added)));
   if (spm) {
-    QUORUM_ASSIGN(const BpeSpec spec, MakeSpmSpec(parts.vocab, data.scores, data.unk.value_or(-1)));
-    parts.model = BpeModel(spec);
-    std::vector<NormalizeStep> steps;
-    if (data.add_space_prefix) steps.push_back(Step(NormalizeStep::Kind::kPrepend, "", kSpmSpace));
-    steps.push_back(Step(NormalizeStep::Kind::kReplace, " ", kSpmSpace));
-    parts.normalizer = Normalizer(std::move(steps));
-    if (MergesStopAtSpaces(spec, parts.vocab)) parts.pre_tokenizer = PreTokenizer({CutBeforeSpaces()});
+    QUORUM_ASSIGN(const ModelProto proto, MakeProto(data, parts.vocab));
+    QUORUM_ASSIGN(parts.model, SentencePieceModel::Make(proto, data.unk.value_or(-1)));
   } else {
     QUORUM_ASSIGN(PreTokenizerRecipe recipe, FindPreTokenizer(data.pre));
     QUORUM_ASSIGN(const BpeSpec spec, MakeByteLevelSpec(parts.vocab, data.merges, recipe.ignore_merges));
-    parts.model = BpeModel(spec);
+    parts.model = std::make_unique<BpeModel>(spec);
     parts.pre_tokenizer = PreTokenizer(std::move(recipe.steps));
-    if (recipe.nfc) parts.normalizer = Normalizer({Step(NormalizeStep::Kind::kNfc, "", "")});
+    if (recipe.nfc) parts.normalizer = Normalizer({NfcStep()});
   }
   parts.bos = data.bos;
   parts.eos = data.eos;

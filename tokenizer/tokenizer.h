@@ -27,7 +27,7 @@ enum class TokenType : std::int32_t {
 
 /// A vocabulary as a model file describes it (GGUF's `tokenizer.ggml.*` keys), free of any file format.
 struct VocabData {
-  std::string model;                // "gpt2": byte-level BPE; "llama": SentencePiece BPE
+  std::string model;                // "gpt2": byte-level BPE; "llama": SentencePiece BPE; "t5": SentencePiece unigram
   std::string pre;                  // name of the split pattern: "smollm", "llama-bpe", "qwen2", "gpt-4o", ...
   std::vector<std::string> tokens;  // as in the file: byte-level BPE spells bytes as GPT-2's printable characters
   std::vector<TokenType> types;     // empty: all kNormal
@@ -37,12 +37,18 @@ struct VocabData {
   std::vector<TokenId> more_end_of_generation;  // further ids that end a reply
   bool add_bos = false;
   bool add_eos = false;
-  bool add_space_prefix = false;  // SentencePiece only
+  // SentencePiece only:
+  bool add_space_prefix = false;
+  bool remove_extra_whitespaces = false;
+  std::string chars_map;  // its precompiled character map; empty: none
 };
 
 struct EncodeOptions {
   bool add_special = false;    // add BOS / EOS where the model asks for them
   bool parse_special = false;  // text such as "<|im_start|>" becomes the control token; never for user text
+  /// Where given: raised by the bytes of the text for which the vocabulary has no token, not even one for "unknown".
+  /// They are left out, as Hugging Face does; whoever has a user should say so.
+  std::int64_t* bytes_without_token = nullptr;
 };
 
 /// Immutable and thread-safe.
@@ -50,8 +56,8 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Ids of `text`. Bytes that are not UTF-8 are encoded as bytes, never dropped.
-  /// Errors: kInvalidArgument when the vocabulary cannot spell the text, kInternal when the splitter hits a limit.
+  /// Ids of `text`. Bytes that are not UTF-8 are encoded as bytes. Nothing is dropped but what `options` can count.
+  /// Errors: kTooLarge, kInternal when the splitter hits a limit.
   virtual Result<std::vector<TokenId>> Encode(std::string_view text, const EncodeOptions& options) const = 0;
 
   /// The raw bytes that `id` stands for; control tokens give their name (e.g. "<|im_end|>"). An id outside the
@@ -102,9 +108,11 @@ struct HfTokenizerConfig {
   std::int64_t embeddings = 0;  // the vocabulary is padded to so many entries, and refused with more; 0: as it is
 };
 
-/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`.
-/// Errors: kInvalidArgument or kUnsupported, naming the key.
+/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`, or of a SentencePiece `tokenizer.model`.
+/// Errors: kInvalidArgument or kUnsupported, naming the key, piece or offset.
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view tokenizer_json,
                                                                const HfTokenizerConfig& config = {});
+Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromSentencePiece(std::string_view tokenizer_model,
+                                                                        const HfTokenizerConfig& config = {});
 
 }  // namespace quorum::tok

@@ -1,4 +1,4 @@
-// MakeTokenizerFromJson: Hugging Face's tokenizer.json with a BPE model.
+// MakeTokenizerFromJson: Hugging Face's tokenizer.json.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -9,10 +9,12 @@
 #include <fmt/format.h>
 
 #include "tokenizer/byte_level.h"
+#include "tokenizer/entry_bytes.h"
+#include "tokenizer/json_model.h"
 #include "tokenizer/json_reader.h"
 #include "tokenizer/json_steps.h"
 #include "tokenizer/pipeline_tokenizer.h"
-#include "tokenizer/spm.h"
+#include "tokenizer/sentencepiece_model.h"
 
 namespace quorum::tok {
 namespace {
@@ -110,16 +112,14 @@ Result<std::vector<Slot>> CollectSlots(const TokenizerJson& json, const std::vec
 
 std::string Replaced(std::string text, const Replacements& replacements) {
   for (const auto& [from, to] : replacements) {
-    if (from.empty()) continue;
-    for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-      text.replace(at, from.size(), to);
-    }
+    if (!from.empty()) text = ReplaceAll(text, from, to);
   }
   return text;
 }
 
 /// Fills the vocabulary; entries that stand for bytes (`byte_fallback`) become kByte.
-Vocab MakeVocab(std::vector<Slot>& slots, bool byte_level, bool byte_fallback, const Replacements& replacements) {
+Result<Vocab> MakeVocab(std::vector<Slot>& slots, bool byte_level, bool byte_fallback, const Replacements& replacements,
+                        std::int64_t embeddings) {
   Vocab vocab;
   for (Slot& slot : slots) {
     std::string bytes = slot.text;
@@ -137,52 +137,9 @@ Vocab MakeVocab(std::vector<Slot>& slots, bool byte_level, bool byte_fallback, c
     }
     vocab.Add(slot.text, bytes, slot.type);
   }
+  QUORUM_TRY(PadVocab(embeddings, vocab));
   vocab.Finish();
   return vocab;
-}
-
-Result<BpeSpec> MakeSpec(const JsonView& model, const TokenizerJson& json, const Vocab& vocab, bool byte_level) {
-  for (const char* field : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    QUORUM_ASSIGN(const std::string affix, model[field].String(""));
-    if (!affix.empty()) return model[field].NotSupported(fmt::format("\"{}\"", affix));
-  }
-  if (!model["dropout"].IsNull()) return model["dropout"].NotSupported("random tokenization");
-  BpeSpec spec;
-  spec.characters = !byte_level;
-  spec.vocab_size = vocab.size();
-  QUORUM_ASSIGN(spec.ignore_merges, model["ignore_merges"].Bool(false));
-  QUORUM_ASSIGN(spec.fuse_unknown, model["fuse_unk"].Bool(false));
-  QUORUM_ASSIGN(const std::string unknown, model["unk_token"].String(""));
-  if (!unknown.empty()) {
-    spec.unknown = vocab.Find(unknown);
-    if (spec.unknown < 0) return model["unk_token"].Bad(fmt::format("\"{}\" is not in the vocabulary", unknown));
-  }
-  // All of model.vocab, also what is repeated among the added tokens: merges and words may reach it.
-  for (const auto& [text, id64] : json.vocab) {
-    const auto id = static_cast<TokenId>(id64);
-    const std::string_view spelled = vocab.Text(id);
-    if (spelled.empty()) continue;
-    if (vocab.Type(id) == TokenType::kByte) {
-      spec.byte_tokens[static_cast<std::uint8_t>(vocab.Bytes(id)[0])] = id;
-    }
-    if (!byte_level) {
-      spec.entries.push_back({spelled, id});
-    } else if (vocab.Type(id) == TokenType::kNormal && spelled == ByteLevelEncode(vocab.Bytes(id))) {
-      spec.entries.push_back({vocab.Bytes(id), id});
-    }
-  }
-  spec.merges.reserve(json.merges.size());
-  for (std::size_t i = 0; i < json.merges.size(); ++i) {
-    const auto& [left, right] = json.merges[i];
-    const BpeMerge merge = {vocab.Find(left), vocab.Find(right), vocab.Find(left + right),
-                            static_cast<std::uint32_t>(i)};
-    if (left.empty() || right.empty() || merge.left < 0 || merge.right < 0 || merge.merged < 0) {
-      return InvalidArgument(fmt::format(
-          "model.merges[{}] (\"{}\", \"{}\") is about parts that are not in the vocabulary", i, left, right));
-    }
-    spec.merges.push_back(merge);
-  }
-  return spec;
 }
 
 /// The added tokens that are looked for before and after normalization.
@@ -225,15 +182,7 @@ Status ApplyConfig(const HfTokenizerConfig& config, TokenizerParts& parts) {
     if (config.add_bos.value_or(false) && parts.bos) parts.prefix.push_back(*parts.bos);
     if (config.add_eos.value_or(false) && parts.eos) parts.suffix.push_back(*parts.eos);
   }
-  for (const TokenId id : config.end_of_generation) {
-    if (!parts.vocab.Contains(id)) {
-      return InvalidArgument(
-          fmt::format("the end-of-generation id {} is outside the vocabulary of {}", id, parts.vocab.size()));
-    }
-    parts.ends_generation.push_back(id);
-  }
-  if (parts.eos) parts.ends_generation.push_back(*parts.eos);
-  return {};
+  return AddEndIds(config.end_of_generation, parts);
 }
 
 }  // namespace
@@ -243,10 +192,6 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   QUORUM_ASSIGN(const TokenizerJson json, ReadTokenizerJson(tokenizer_json));
   const JsonView root(json.tree, "");
   const JsonView model = root["model"];
-  // Old files leave the type of a BPE model out.
-  QUORUM_ASSIGN(const std::string type, model["type"].String("BPE"));
-  if (type != "BPE") return model["type"].NotSupported(fmt::format("\"{}\"", type));
-
   TokenizerParts parts;
   QUORUM_ASSIGN(std::vector<NormalizeStep> normalizer, ParseNormalizer(root["normalizer"]));
   parts.normalizer = Normalizer(std::move(normalizer));
@@ -259,20 +204,10 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   QUORUM_ASSIGN(const bool byte_fallback, model["byte_fallback"].Bool(false));
 
   QUORUM_ASSIGN(std::vector<Slot> slots, CollectSlots(json, added));
-  if (config.embeddings > 0) {
-    if (std::ssize(slots) > config.embeddings) {
-      return InvalidArgument(fmt::format("the vocabulary has ids up to {}, but there are only {} embeddings",
-                                         slots.size() - 1, config.embeddings));
-    }
-    if (config.embeddings > kMaxVocabSize) {
-      return InvalidArgument(fmt::format("{} embeddings are more than a vocabulary may have", config.embeddings));
-    }
-    slots.resize(static_cast<std::size_t>(config.embeddings));
-  }
-  parts.vocab = MakeVocab(slots, pre.byte_level, byte_fallback, replacements);
-  QUORUM_ASSIGN(const BpeSpec spec, MakeSpec(model, json, parts.vocab, pre.byte_level));
-  parts.model = BpeModel(spec);
-  if (!pre.byte_level && MergesStopAtSpaces(spec, parts.vocab)) {
+  QUORUM_ASSIGN(parts.vocab, MakeVocab(slots, pre.byte_level, byte_fallback, replacements, config.embeddings));
+  QUORUM_ASSIGN(JsonModel made, MakeJsonModel(model, json, parts.vocab, pre.byte_level));
+  parts.model = std::move(made.model);
+  if (made.words_end_at_spaces) {
     SplitStep step;
     step.kind = SplitStep::Kind::kBeforeMarks;
     step.text = kSpmSpace;

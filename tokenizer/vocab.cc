@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include <fmt/format.h>
+
 #include "engine/base/check.h"
 
 namespace quorum::tok {
@@ -49,6 +51,19 @@ void Vocab::Finish() {
   for (TokenId id = 0; id < size(); ++id) {
     if (!Text(id).empty()) index_.Insert(Text(id), id);
   }
+}
+
+Status PadVocab(std::int64_t embeddings, Vocab& vocab) {
+  if (embeddings == 0) return {};
+  if (vocab.size() > embeddings) {
+    return InvalidArgument(
+        fmt::format("the vocabulary has {} entries, but there are only {} embeddings", vocab.size(), embeddings));
+  }
+  if (embeddings > kMaxVocabSize) {
+    return InvalidArgument(fmt::format("{} embeddings are more than a vocabulary may have", embeddings));
+  }
+  while (vocab.size() < embeddings) vocab.Add("", "", TokenType::kUnused);
+  return {};
 }
 
 bool IsEndName(std::string_view text) { return std::find(kEndNames.begin(), kEndNames.end(), text) != kEndNames.end(); }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/result.h"
 #include "tokenizer/string_index.h"
 #include "tokenizer/tokenizer.h"
 
@@ -44,6 +45,10 @@ std::vector<bool> FindEndOfGeneration(const Vocab& vocab, const std::vector<Toke
 /// Whether `text` is one of the names that always end a reply, like "<|im_end|>": such an entry is a control token
 /// whatever the file calls it.
 bool IsEndName(std::string_view text);
+
+/// Appends unused entries until there are as many as embeddings (0: as it is). `vocab` is not finished.
+/// Errors: kInvalidArgument when there are more entries than embeddings.
+Status PadVocab(std::int64_t embeddings, Vocab& vocab);
 
 /// Ids over this are refused: no vocabulary comes near it, and a hostile file must not make us reserve the memory.
 constexpr TokenId kMaxVocabSize = 1 << 23;

@@ -28,7 +28,7 @@ OWNED = {
     r"spdlog/.*": r"engine/base/log\.cc",
     r"pcre2\.h": r"tokenizer/.*\.cc",
     r"utf8proc\.h": r"tokenizer/.*\.cc",
-    r"sentencepiece.*": r"tokenizer/.*\.cc",
+    r"sentencepiece.*": r"tokenizer/sentencepiece_model\.cc",
     r"prometheus/.*": r"server/metrics\.(h|cc)",
     r"CLI/.*": r"cli/.*",
     r"nlohmann/json\.hpp": r".*\.cc|cli/.*|server/.*\.h|tokenizer/.*json.*\.h",

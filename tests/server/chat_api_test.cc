@@ -465,6 +465,22 @@ TEST_CASE("A template's own complaint is the client's error, and no template is 
   CHECK(bare.Post("/v1/completions", {{"prompt", "x"}}).status == 200);
 }
 
+TEST_CASE("Bytes of a prompt that the vocabulary has no token for are counted in the answer") {
+  TestService server;
+  const auto chat =
+      server.Post(kChat, TestService::ChatBody({{"messages", {{{"role", "user"}, {"content", "a\x01" "b\x01"}}}}}));
+  CHECK(chat.status == 200);
+  CHECK(chat.Header("x-quorum-ignored") == "prompt bytes without a token: 2");
+  const auto completion = server.Post("/v1/completions", {{"prompt", "\x01x"}, {"max_tokens", 1}});
+  CHECK(completion.status == 200);
+  CHECK(completion.Header("x-quorum-ignored") == "prompt bytes without a token: 1");
+  const auto tokens = server.Post("/tokenize", {{"content", "x\x01"}});
+  CHECK(tokens.Header("x-quorum-ignored") == "prompt bytes without a token: 1");
+  CHECK(json::parse(tokens.body)["count"] == 1);
+  CHECK(json::parse(tokens.body)["bytes_without_token"] == 1);
+  CHECK(json::parse(server.Post("/tokenize", {{"content", "x"}}).body)["bytes_without_token"] == 0);
+}
+
 TEST_CASE("Bodies that are no request are refused before anything is done with them") {
   TestService server;
   const auto text = GENERATE(values<std::string>({

@@ -51,6 +51,7 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer() {
     vocab.model = "gpt2";
     vocab.pre = "gpt-2";
     for (int byte = 0; byte < 256; ++byte) vocab.tokens.push_back(Spell(static_cast<unsigned char>(byte)));
+    vocab.tokens[1] = "(byte 1 has no token)";
     for (const char* word : {"He", "ll", "Hell", "Hello"}) vocab.tokens.emplace_back(word);
     vocab.merges = {"H e", "l l", "He ll", "Hell o"};
     vocab.types.resize(vocab.tokens.size(), tok::TokenType::kNormal);

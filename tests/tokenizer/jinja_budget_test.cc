@@ -1,6 +1,6 @@
 // Hostile templates end with an error that names the limit they met.
-#include "tokenizer/jinja/budget.h"
 #include "tests/tokenizer/template_fixture.h"
+#include "tokenizer/jinja/budget.h"
 #include "tokenizer/jinja/error.h"
 #include "tokenizer/jinja/objects.h"
 

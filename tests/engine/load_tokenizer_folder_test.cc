@@ -1,0 +1,159 @@
+// Tokenizers of Hugging Face folders, and of GGUF files with a unigram vocabulary.
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/load_tokenizer.h"
+#include "tests/support/catch.h"
+#include "tests/tokenizer/vocab_file.h"
+
+namespace quorum::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+/// A model folder that goes away with the object.
+class ModelFolder {
+ public:
+  ModelFolder() : path_(fs::temp_directory_path() / ("quorum-folder-" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~ModelFolder() { fs::remove_all(path_); }
+  ModelFolder(const ModelFolder&) = delete;
+  ModelFolder& operator=(const ModelFolder&) = delete;
+
+  void Write(const std::string& name, const std::string& text) const {
+    fs::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << text;
+  }
+  Result<LoadedTokenizer> Load(std::int64_t embeddings = 0) const {
+    return LoadTokenizerFromFolder(path_.string(), embeddings);
+  }
+  std::string Refused() const {
+    const auto loaded = Load();
+    REQUIRE(!loaded.ok());
+    CHECK(loaded.error().message.find(path_.string()) == 0);
+    return loaded.error().message.substr(path_.string().size());
+  }
+
+ private:
+  fs::path path_;
+};
+
+constexpr const char* kTokenizerJson = R"({
+  "added_tokens": [{"id": 4, "content": "<s>", "special": true}, {"id": 5, "content": "<|end|>", "special": true}],
+  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+  "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+      {"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"<s>": {"id": "<s>", "ids": [4]}}},
+  "decoder": {"type": "ByteLevel"},
+  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "\u0120": 2, "ab": 3}, "merges": ["a b"]}
+})";
+
+std::vector<tok::TokenId> Encode(const LoadedTokenizer& loaded, std::string_view text) {
+  const auto ids = loaded.tokenizer->Encode(text, {.add_special = true, .parse_special = true});
+  REQUIRE(ids.ok());
+  return *ids;
+}
+
+TEST_CASE("A folder's tokenizer.json alone is enough") {
+  const ModelFolder folder;
+  folder.Write("tokenizer.json", kTokenizerJson);
+  const auto loaded = folder.Load(8);
+  REQUIRE(loaded.ok());
+  CHECK(loaded->tokenizer->vocab_size() == 8);
+  CHECK(Encode(*loaded, "ab<|end|>") == std::vector<tok::TokenId>{4, 3, 5});
+  CHECK(loaded->tokenizer->TokenBytes(7).empty());
+  CHECK(loaded->tokenizer->IsEndOfGeneration(5));  // by its name
+  CHECK_FALSE(loaded->tokenizer->IsEndOfGeneration(3));
+  CHECK(loaded->chat_template.empty());
+  CHECK(loaded->bos_token.empty());
+  const auto tight = folder.Load(5);
+  REQUIRE(!tight.ok());
+  CHECK(tight.error().message.find("tokenizer.json: the vocabulary has 6 entries, but there are only 5") !=
+        std::string::npos);
+}
+
+TEST_CASE("The files beside it give names, ends of generation and templates") {
+  const ModelFolder folder;
+  folder.Write("tokenizer.json", kTokenizerJson);
+  folder.Write("tokenizer_config.json",
+               R"({"eos_token": {"content": "<|end|>", "lstrip": false}, "add_bos_token": false,
+                   "chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]})");
+  folder.Write("special_tokens_map.json", R"({"bos_token": "<s>", "eos_token": "ab"})");
+  folder.Write("generation_config.json", R"({"eos_token_id": [5, 1]})");
+  folder.Write("config.json", R"({"eos_token_id": 0, "model_type": "x"})");
+  auto loaded = folder.Load();
+  REQUIRE(loaded.ok());
+  CHECK(loaded->bos_token == "<s>");
+  CHECK(loaded->eos_token == "<|end|>");  // tokenizer_config.json wins
+  CHECK(Encode(*loaded, "a") == std::vector<tok::TokenId>{0});
+  for (const tok::TokenId id : {0, 1, 5}) CHECK(loaded->tokenizer->IsEndOfGeneration(id));
+  CHECK_FALSE(loaded->tokenizer->IsEndOfGeneration(3));
+  CHECK(loaded->chat_template == "D");
+  CHECK(loaded->tool_template == "T");
+
+  folder.Write("additional_chat_templates/tool_use.jinja", "file T");
+  folder.Write("chat_template.jinja", "file D");
+  loaded = folder.Load();
+  REQUIRE(loaded.ok());
+  CHECK(loaded->chat_template == "file D");
+  CHECK(loaded->tool_template == "file T");
+}
+
+TEST_CASE("A template in chat_template.json counts where there is no other") {
+  const ModelFolder folder;
+  folder.Write("tokenizer.json", kTokenizerJson);
+  folder.Write("chat_template.json", R"({"chat_template": "J"})");
+  CHECK(folder.Load()->chat_template == "J");
+  folder.Write("tokenizer_config.json", R"({"chat_template": "C"})");
+  CHECK(folder.Load()->chat_template == "C");
+}
+
+TEST_CASE("A folder with a SentencePiece model") {
+  const json fixture = json::parse(tok::ReadFile(std::string(QUORUM_FIXTURES) + "/tokenizer/spm_cases.json"));
+  const ModelFolder folder;
+  folder.Write("tokenizer.model", tok::FromBase64(fixture["cases"][0]["model"].get<std::string>()));
+  folder.Write("added_tokens.json", R"({"<|im_end|>": 680})");
+  folder.Write("tokenizer_config.json", R"({"add_bos_token": true, "legacy": true})");
+  const auto loaded = folder.Load(1000);
+  REQUIRE(loaded.ok());
+  CHECK(loaded->bos_token == "<s>");
+  CHECK(loaded->eos_token == "</s>");
+  CHECK(loaded->tokenizer->vocab_size() == 1000);
+  CHECK(loaded->tokenizer->IsEndOfGeneration(680));
+  const std::string text = fixture["texts"][0];
+  std::vector<tok::TokenId> expected = {1};
+  for (const auto& id : fixture["cases"][0]["ids"][0]) expected.push_back(id.get<tok::TokenId>());
+  CHECK(Encode(*loaded, text) == expected);
+}
+
+TEST_CASE("What is wrong in a folder is named with file and key") {
+  const ModelFolder folder;
+  CHECK(folder.Refused().find("no tokenizer.json, tokenizer.model or spiece.model") != std::string::npos);
+  folder.Write("tokenizer.json", "{\"model\": {\"vocab\": {\"a\": -1}}}");
+  CHECK(folder.Refused() == "/tokenizer.json: model.vocab[\"a\"] is -1, not a token id");
+  folder.Write("tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {"a": 0}}})");
+  CHECK(folder.Refused() == "/tokenizer.json: model.type: \"WordPiece\" is not supported");
+  folder.Write("tokenizer.json", kTokenizerJson);
+  folder.Write("generation_config.json", R"({"eos_token_id": [5, 99]})");
+  CHECK(folder.Refused() == "/tokenizer.json: the end-of-generation id 99 is outside the vocabulary of 6");
+  folder.Write("generation_config.json", R"({"eos_token_id": "x"})");
+  CHECK(folder.Refused() == "/generation_config.json: eos_token_id is not a whole number");
+  folder.Write("tokenizer_config.json", "[1]");
+  CHECK(folder.Refused() == "/tokenizer_config.json: is not a JSON object");
+  folder.Write("tokenizer_config.json", R"({"chat_template": [{"name": "default"}]})");
+  CHECK(folder.Refused().find("/generation_config.json") == 0);
+  folder.Write("generation_config.json", "{}");
+  CHECK(folder.Refused() == "/tokenizer_config.json: chat_template[0].template is not a string");
+  folder.Write("tokenizer_config.json", "{");
+  CHECK(folder.Refused().find("/tokenizer_config.json: at byte 2") == 0);
+}
+
+}  // namespace
+}  // namespace quorum::engine
