@@ -8,8 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/load_tokenizer.h"
+#include "quant/gguf.h"
+#include "quant/gguf_writer.h"
 #include "tests/support/catch.h"
 #include "tests/tokenizer/vocab_file.h"
+#include "tokenizer/model_proto.h"
 
 namespace quorum::engine {
 namespace {
@@ -131,6 +134,53 @@ TEST_CASE("A folder with a SentencePiece model") {
   std::vector<tok::TokenId> expected = {1};
   for (const auto& id : fixture["cases"][0]["ids"][0]) expected.push_back(id.get<tok::TokenId>());
   CHECK(Encode(*loaded, text) == expected);
+}
+
+TEST_CASE("A GGUF vocabulary of T5's kind: scores, types and a character map") {
+  const json fixture = json::parse(tok::ReadFile(std::string(QUORUM_FIXTURES) + "/tokenizer/spm_cases.json"));
+  const json& example = fixture["cases"][8];
+  REQUIRE(example["name"] == "unigram, mapped");
+  const auto proto = tok::ParseModelProto(tok::FromBase64(example["model"].get<std::string>()));
+  REQUIRE(proto.ok());
+  quant::GgufWriter writer;
+  writer.SetString("general.architecture", "t5");
+  writer.SetString("tokenizer.ggml.model", "t5");
+  std::vector<std::string> tokens;
+  std::vector<float> scores;
+  std::vector<std::int32_t> types;
+  for (const auto& piece : proto->pieces) {
+    tokens.push_back(piece.text);
+    scores.push_back(piece.score);
+    types.push_back(static_cast<std::int32_t>(piece.type));
+  }
+  writer.SetStrings("tokenizer.ggml.tokens", tokens);
+  writer.SetFloat32s("tokenizer.ggml.scores", scores);
+  writer.SetInt32s("tokenizer.ggml.token_type", types);
+  writer.SetInt32s("tokenizer.ggml.precompiled_charsmap",
+                   std::vector<std::int32_t>(proto->chars_map.begin(), proto->chars_map.end()));
+  writer.SetUint32("tokenizer.ggml.eos_token_id", 2);
+  writer.SetUint32("tokenizer.ggml.unknown_token_id", 0);
+  writer.SetString("tokenizer.chat_template", "D");
+  writer.SetString("tokenizer.chat_template.tool_use", "T");
+  const auto bytes = writer.ToBytes();
+  REQUIRE(bytes.ok());
+  const auto file = quant::GgufFile::Parse(*bytes, "t5.gguf");
+  REQUIRE(file.ok());
+  const auto loaded = LoadTokenizer(*file);
+  REQUIRE(loaded.ok());
+  CHECK(loaded->chat_template == "D");
+  CHECK(loaded->tool_template == "T");
+  // As T5's own files say where the GGUF does not: EOS at the end, extra spaces removed.
+  const auto ids = Encode(*loaded, "  \xEF\xBC\xA6\xEF\xBC\xB5  x ");
+  CHECK(ids.back() == 2);
+  CHECK(loaded->tokenizer->Decode(ids) == " FU x");
+
+  writer.SetInt32s("tokenizer.ggml.precompiled_charsmap", {1, 2, 3});
+  const auto short_map = writer.ToBytes();
+  REQUIRE(short_map.ok());
+  const auto refused = LoadTokenizer(*quant::GgufFile::Parse(*short_map, "t5.gguf"));
+  REQUIRE(!refused.ok());
+  CHECK(refused.error().message == "t5.gguf: the character map is shorter than its header");
 }
 
 TEST_CASE("What is wrong in a folder is named with file and key") {
