@@ -18,8 +18,7 @@ Json ModelEntry(const ServedModel& model) {
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "quorum"},
-          {"max_model_len", model.engine->context_length()},
-          {"bytes_without_token", lost}};
+          {"max_model_len", model.engine->context_length()}};
 }
 
 // A piece as text, or as a list of bytes where it is only a part of characters (llama.cpp's form).
@@ -69,7 +68,10 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
       tokens.push_back(id);
     }
   }
-  return Json{{"tokens", std::move(tokens)}, {"count", ids.size()}, {"max_model_len", model.engine->context_length()}};
+  return Json{{"tokens", std::move(tokens)},
+              {"count", ids.size()},
+              {"max_model_len", model.engine->context_length()},
+              {"bytes_without_token", lost}};
 }
 
 Result<Json> Detokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
