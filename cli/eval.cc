@@ -15,7 +15,6 @@
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
 #include "engine/load_tokenizer.h"
-#include "quant/gguf.h"
 
 namespace quorum::cli {
 namespace {
@@ -52,8 +51,7 @@ Status ScoreWindow(engine::Model& model, std::span<const tok::TokenId> tokens, s
 
 Status Eval(const EvalFlags& flags) {
   QUORUM_ASSIGN(const MappedFile text, MappedFile::Open(flags.text));
-  QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
-  QUORUM_ASSIGN(const engine::LoadedTokenizer loaded_tokenizer, engine::LoadTokenizer(file));
+  QUORUM_ASSIGN(const engine::LoadedTokenizer loaded_tokenizer, LoadModelTokenizer(flags.model.path, 0));
   const std::string_view bytes(reinterpret_cast<const char*>(text.bytes().data()), text.bytes().size());
   std::int64_t lost = 0;
   QUORUM_ASSIGN(const std::vector<tok::TokenId> tokens,

@@ -1,4 +1,4 @@
-// quorum inspect: what a GGUF file holds.
+// quorum inspect: what a model holds.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -10,6 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/inspect_folder.h"
+#include "cli/inspect_format.h"
+#include "engine/model_files.h"
 #include "quant/gguf.h"
 #include "quant/gguf_summary.h"
 
@@ -27,18 +30,6 @@ struct Flags {
   bool json = false;
 };
 
-// Text from a file, fit for a terminal: one line, no control characters, cut at `limit` bytes (a whole character).
-std::string Printable(std::string_view text, std::size_t limit = 72) {
-  std::size_t end = std::min(text.size(), limit);
-  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
-  std::string out;
-  for (const char c : text.substr(0, end)) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += byte < 32 || byte == 127 ? ' ' : c;
-  }
-  return end < text.size() ? out + "..." : out;
-}
-
 std::string FirstLine(std::string_view text) {
   const std::size_t start = text.find_first_not_of(" \t\r\n");
   if (start == std::string_view::npos) return "";
@@ -46,12 +37,19 @@ std::string FirstLine(std::string_view text) {
   return std::string(text.substr(0, text.find_first_of("\r\n")));
 }
 
-// "134.5 M", "66.4 MB": three or four digits.
-std::string Short(std::int64_t n, std::string_view unit) {
-  const double value = static_cast<double>(n);
-  if (n < 100000) return fmt::format("{} {}", n, unit);
-  if (n < 1000000000) return fmt::format("{:.1f} M{}", value * 1e-6, unit);
-  return fmt::format("{:.2f} {}{}", value * 1e-9, unit.empty() ? "B" : "G", unit);
+/// The family's name for people; empty for an architecture that Quorum does not run.
+std::string FamilyOf(const GgufSummary& s) {
+  if (s.architecture == "llama" && s.experts.value_or(0) > 0) return "Mixtral";
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"llama", "Llama"},           {"qwen2", "Qwen2"},         {"qwen2moe", "Qwen2-MoE"}, {"qwen3", "Qwen3"},
+      {"qwen3moe", "Qwen3-MoE"},    {"olmoe", "OLMoE"},         {"gpt-oss", "gpt-oss"},    {"granitemoe", "GraniteMoE"},
+      {"phimoe", "Phi-3.5-MoE"},    {"grok", "Grok-1"},         {"deepseek2", "DeepSeek-V2/V3"},
+      {"granite", "Granite"},
+  };
+  for (const auto& [architecture, name] : kNames) {
+    if (architecture == s.architecture) return std::string(name);
+  }
+  return "";
 }
 
 std::string Shape(const GgufTensor& tensor) {
@@ -65,12 +63,6 @@ std::string Range(const std::vector<std::int64_t>& values) {
   if (values.empty()) return "";
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   return *low == *high ? std::to_string(*low) : fmt::format("{} to {}", *low, *high);
-}
-
-void Section(const char* title) { fmt::print("\n{}\n", title); }
-
-void Line(const char* label, const std::string& value) {
-  if (!value.empty()) fmt::print("  {:<16}{}\n", label, value);
 }
 
 std::string Text(const std::optional<std::int64_t>& value) { return value ? std::to_string(*value) : ""; }
@@ -168,6 +160,7 @@ void PrintText(const GgufFile& file, const GgufSummary& s, bool tensors) {
              Short(static_cast<std::int64_t>(file.file_bytes()), "B"),
              file.paths().size() > 1 ? fmt::format(" in {} files", file.paths().size()) : "");
   Section("Model");
+  Line("family", FamilyOf(s));
   Line("architecture", s.architecture.empty() ? "not given" : Printable(s.architecture));
   Line("parameters", Short(s.parameters, ""));
   if (s.active_parameters != s.parameters) Line("active a token", Short(s.active_parameters, ""));
@@ -212,6 +205,7 @@ Json ToJson(const GgufFile& file, const GgufSummary& s, bool tensors) {
   json["bytes"] = file.file_bytes();
   json["gguf_version"] = file.version();
   Put(json, "name", s.name);
+  Put(json, "family", FamilyOf(s));
   Put(json, "architecture", s.architecture);
   Put(json, "size_label", s.size_label);
   json["parameters"] = s.parameters;
@@ -266,6 +260,7 @@ Json ToJson(const GgufFile& file, const GgufSummary& s, bool tensors) {
 }
 
 int Run(const Flags& flags) {
+  if (engine::IsFolder(flags.model)) return InspectFolder(flags.model, flags.tensors, flags.json);
   const auto file = GgufFile::Open(flags.model);
   if (!file.ok()) return Fail(file.error());
   const GgufSummary summary = quant::Summarize(*file);
@@ -283,7 +278,7 @@ int Run(const Flags& flags) {
 void AddInspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
-  command->add_option("MODEL", flags->model, "A GGUF file; of a split model the first part")->required();
+  command->add_option("MODEL", flags->model, "A GGUF file (of a split model the first part) or a Hugging Face folder")->required();
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });

@@ -4,13 +4,22 @@
 
 #include <cstdio>
 #include <map>
+#include <string>
 #include <utility>
+
+#include "engine/model_files.h"
 
 namespace quorum::cli {
 namespace {
 
 const std::map<std::string, engine::KvType> kKvTypes = {
     {"int8", engine::KvType::kInt8}, {"bf16", engine::KvType::kBf16}, {"f32", engine::KvType::kF32}};
+
+const std::map<std::string, engine::WeightChoice> kWeights = {{"auto", engine::WeightChoice::kAuto},
+                                                              {"f32", engine::WeightChoice::kF32},
+                                                              {"bf16", engine::WeightChoice::kBf16},
+                                                              {"q8", engine::WeightChoice::kQ8},
+                                                              {"q4", engine::WeightChoice::kQ4}};
 
 const std::map<std::string, engine::ActPrecision> kActivations = {{"int8", engine::ActPrecision::kInt8},
                                                                   {"int16", engine::ActPrecision::kInt16}};
@@ -23,16 +32,24 @@ std::string NameOf(const std::map<std::string, T>& names, T value) {
   return "unknown";
 }
 
+/// A bar on one line, drawn anew when a percent more is done.
 void ShowProgress(std::int64_t done, std::int64_t total) {
+  static std::int64_t shown = -1;
+  const std::int64_t percent = total > 0 ? done * 100 / total : 100;
+  if (percent == shown && done != total) return;
+  shown = percent;
   constexpr double kMebi = 1 << 20;
-  std::fprintf(stderr, "\rloading %5.0f of %.0f MiB%s", static_cast<double>(done) / kMebi,
-               static_cast<double>(total) / kMebi, done == total ? "\n" : "");
+  constexpr std::size_t kWidth = 30;
+  const std::size_t filled = static_cast<std::size_t>(percent) * kWidth / 100;
+  const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
+  std::fprintf(stderr, "\rloading [%s] %3d %%  %.0f of %.0f MiB%s", bar.c_str(), static_cast<int>(percent),
+               static_cast<double>(done) / kMebi, static_cast<double>(total) / kMebi, done == total ? "\n" : "");
 }
 
 }  // namespace
 
 void AddModelFlags(CLI::App& command, ModelFlags& flags) {
-  command.add_option("MODEL", flags.path, "A GGUF file; of a split model the first part")
+  command.add_option("MODEL", flags.path, "A GGUF file (of a split model the first part) or a Hugging Face folder")
       ->required()
       ->envname("QUORUM_MODEL");
   command.add_option("--threads", flags.threads, "Compute threads; 0: as many CPUs as cpuset and cgroup quota allow")
@@ -41,6 +58,18 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
   command.add_option("--ctx", flags.context, "Longest context of one sequence in tokens; 0: the model's own")
       ->envname("QUORUM_CTX")
       ->check(CLI::NonNegativeNumber);
+  command.add_option("--weights", flags.weights,
+                     "How matrices are kept: auto: as in the file (F8 as q8); f32 or bf16: all in floats; q8 or q4: unquantized "
+                     "ones are quantized while loading")
+      ->envname("QUORUM_WEIGHTS")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "q8", "q4"}))
+      ->capture_default_str();
+  command.add_option("--float-gemm", flags.float_gemm,
+                     "What multiplies with float matrices: own kernels, or onednn, whose bits may depend on the batch and the "
+                     "machine")
+      ->envname("QUORUM_FLOAT_GEMM")
+      ->check(CLI::IsMember({"own", "onednn"}))
+      ->capture_default_str();
   command.add_option("--kv", flags.kv, "How keys and values are stored: int8, bf16 or f32; auto: f32 for small models, else int8")
       ->envname("QUORUM_KV")
       ->check(CLI::IsMember({"auto", "int8", "bf16", "f32"}))
@@ -57,12 +86,20 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions optio
   LoadedModel loaded;
   loaded.pool = std::make_unique<engine::ThreadPool>(flags.threads > 0 ? flags.threads : engine::UsableCpus());
   options.pool = loaded.pool.get();
+  options.weights = kWeights.at(flags.weights);
+  options.one_dnn = flags.float_gemm == "onednn";
   if (flags.kv != "auto") options.kv_type = kKvTypes.at(flags.kv);
   if (flags.activations != "auto") options.activations = kActivations.at(flags.activations);
   if (flags.context > 0) options.context = flags.context;
   if (::isatty(STDERR_FILENO) == 1) options.progress = ShowProgress;
   QUORUM_ASSIGN(loaded.model, engine::Model::Load(flags.path, options));
   return loaded;
+}
+
+Result<engine::LoadedTokenizer> LoadModelTokenizer(const std::string& path, std::int64_t embeddings) {
+  if (engine::IsFolder(path)) return engine::LoadTokenizerFromFolder(path, embeddings);
+  QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(path));
+  return engine::LoadTokenizer(file);
 }
 
 std::string KvName(const engine::Model& model) { return NameOf(kKvTypes, model.kv_type()); }

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "engine/base/result.h"
+#include "engine/load_tokenizer.h"
 #include "engine/model.h"
 #include "engine/thread_pool.h"
 
@@ -17,11 +18,13 @@ struct ModelFlags {
   std::string path;
   int threads = 0;           // 0: as many as this process may use
   std::int32_t context = 0;  // 0: the model's own
+  std::string weights = "auto";
+  std::string float_gemm = "own";
   std::string kv = "auto";
   std::string activations = "auto";
 };
 
-/// Adds MODEL, --threads, --ctx, --kv and --act.
+/// Adds MODEL, --threads, --ctx, --weights, --float-gemm, --kv and --act.
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
 /// A model and the threads that it runs on.
@@ -32,6 +35,9 @@ struct LoadedModel {
 
 /// Loads the model of `flags`; what they do not say comes from `options`. Shows progress where stderr is a terminal.
 Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions options);
+
+/// The tokenizer of a GGUF file or a Hugging Face folder whose model has `embeddings` (0: not known).
+Result<engine::LoadedTokenizer> LoadModelTokenizer(const std::string& path, std::int64_t embeddings);
 
 /// How `model` stores keys and values and quantizes activations, as the flags spell it.
 std::string KvName(const engine::Model& model);

@@ -5,13 +5,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
 #include "engine/load_tokenizer.h"
+#include "engine/model_files.h"
 #include "quant/gguf.h"
 
 namespace quorum::cli {
@@ -23,24 +26,47 @@ constexpr const char* kChatMl =
     "'\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// FNV-1a over what changes the numbers: this program's version, the file's size and blocks spread over it, the KV
-/// type.
+/// The files that hold the numbers: of a folder its safetensors and its config, in the order of their names.
+Result<std::vector<std::string>> FilesOf(const std::string& path) {
+  if (!engine::IsFolder(path)) {
+    QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(path));
+    return file.paths();
+  }
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "config.json" || name.ends_with(".safetensors")) files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// FNV-1a over what changes the numbers: this program's version, the files' sizes and blocks spread over them, and how weights, keys,
+/// values and activations are kept.
 Result<std::string> Fingerprint(const ServingFlags& flags) {
-  QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(flags.model.path));
-  const auto bytes = file.bytes();
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   const auto add = [&hash](const void* data, std::size_t size) {
     for (std::size_t i = 0; i < size; ++i) {
       hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
     }
   };
-  const std::string text =
-      fmt::format("{} {} {} {}", QUORUM_VERSION, bytes.size(), flags.model.kv, flags.model.activations);
-  add(text.data(), text.size());
-  constexpr std::size_t kBlock = 4096, kBlocks = 256;
-  for (std::size_t i = 0; i < kBlocks; ++i) {
-    const std::size_t begin = bytes.size() / kBlocks * i;
-    add(bytes.data() + begin, std::min(kBlock, bytes.size() - begin));
+  const std::string how =
+      fmt::format("{} {} {} {} {}", QUORUM_VERSION, flags.model.weights, flags.model.float_gemm,
+                                      flags.model.kv, flags.model.activations);
+  add(how.data(), how.size());
+  QUORUM_ASSIGN(const std::vector<std::string> files, FilesOf(flags.model.path));
+  for (const std::string& path : files) {
+    QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(path));
+    const auto bytes = file.bytes();
+    const std::string size = std::to_string(bytes.size());
+    add(size.data(), size.size());
+    constexpr std::size_t kBlock = 4096, kBlocks = 256;
+    for (std::size_t i = 0; i < kBlocks; ++i) {
+      const std::size_t begin = bytes.size() / kBlocks * i;
+      add(bytes.data() + begin, std::min(kBlock, bytes.size() - begin));
+    }
+    QUORUM_TRY(file.CheckIntact());
   }
   return fmt::format("fp_{:012x}", hash >> 16);
 }
@@ -78,7 +104,9 @@ Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags
 }
 
 std::string DefaultName(const std::string& path) {
-  std::string name = std::filesystem::path(path).filename().string();
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error).lexically_normal();
+  std::string name = (whole.has_filename() ? whole : whole.parent_path()).filename().string();
   if (name.size() > 5 && name.substr(name.size() - 5) == ".gguf") name.resize(name.size() - 5);
   return name;
 }
@@ -103,8 +131,8 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   options.max_batch = flags.engine.max_batch;
   QUORUM_ASSIGN(serving.loaded, LoadModel(flags.model, std::move(options)));
   {
-    QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
-    QUORUM_ASSIGN(const engine::LoadedTokenizer loaded, engine::LoadTokenizer(file));
+    QUORUM_ASSIGN(const engine::LoadedTokenizer loaded,
+                  LoadModelTokenizer(flags.model.path, serving.loaded.model->vocab_size()));
     served->tokenizer = loaded.tokenizer;
     QUORUM_ASSIGN(served->chat_template, LoadTemplate(flags, loaded));
     if (!loaded.tool_template.empty() && flags.chat_template_file.empty()) {

@@ -6,6 +6,7 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_package(dnnl REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
@@ -13,4 +14,4 @@ pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 
 message(STATUS "cpp-httplib ${HTTPLIB_VERSION}, PCRE2 ${PCRE2_VERSION}, fmt ${fmt_VERSION}, "
-               "spdlog ${spdlog_VERSION}, nlohmann/json ${nlohmann_json_VERSION}")
+               "spdlog ${spdlog_VERSION}, nlohmann/json ${nlohmann_json_VERSION}, oneDNN ${dnnl_VERSION}")

@@ -8,8 +8,9 @@
 
 #include "engine/base/check.h"
 #include "engine/base/log.h"
+#include "engine/dnnl_gemm.h"
 #include "engine/kernels/dispatch.h"
-#include "engine/model_config.h"
+#include "engine/model_files.h"
 
 namespace quorum::engine {
 namespace {
@@ -122,28 +123,30 @@ bool FineByDefault(const ModelSpec& spec) {
 }
 
 Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOptions& options) {
-  QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(path));
-  QUORUM_ASSIGN(ModelSpec spec, SpecFromGguf(file));
-  QUORUM_ASSIGN(const ModelTensors tensors, TensorsFromGguf(file, spec));
+  QUORUM_ASSIGN(const std::unique_ptr<ModelFiles> files, ModelFiles::Open(path));
   Result<std::unique_ptr<Model>> model =
-      Create(std::move(spec), tensors, options, [&](std::span<const std::byte> bytes) {
-        quant::GgufTensor part;
-        part.data = bytes;
-        file.Release(part);
-      });
-  if (!model.ok()) return Error{model.error().code, path + ": " + model.error().message, {}, {}};
+      Create(files->spec(), files->tensors(), options,
+             [&](std::span<const std::byte> bytes) { return files->Release(bytes); });
+  if (!model.ok()) {
+    const bool named = model.error().message.starts_with(path);
+    return Error{model.error().code, named ? model.error().message : path + ": " + model.error().message, {}, {}};
+  }
   return model;
 }
 
-Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors& tensors, const LoadOptions& options,
-                                             const std::function<void(std::span<const std::byte>)>& release) {
+Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors& file_tensors,
+                                             const LoadOptions& options, const Weights::ReleaseFn& release) {
   QUORUM_CHECK(options.pool != nullptr);
   QUORUM_TRY(CheckOptions(options));
   QUORUM_TRY(CheckSpec(spec));
-  QUORUM_TRY(CheckTensors(spec, tensors));
+  QUORUM_TRY(CheckTensors(spec, file_tensors));
+  const ModelTensors tensors = ChooseWeights(file_tensors, options.weights);
   const KernelTable* kernels = options.kernels;
   if (kernels == nullptr) {
     QUORUM_ASSIGN(kernels, ChooseKernels());
+  }
+  if (options.one_dnn) {
+    QUORUM_ASSIGN(kernels, WithOneDnn(*kernels));
   }
   QUORUM_ASSIGN(const WeightPlan weight_plan, Weights::Plan(spec, tensors));
   // By what is asked for, not by what then fits into memory: answers must not depend on that.

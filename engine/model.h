@@ -18,8 +18,8 @@
 #include "engine/moe_router.h"
 #include "engine/step_model.h"
 #include "engine/thread_pool.h"
+#include "engine/weight_choice.h"
 #include "engine/weights.h"
-#include "quant/gguf.h"
 
 namespace quorum::engine {
 
@@ -35,6 +35,8 @@ struct LoadOptions {
   std::optional<ActPrecision> activations;
   std::int32_t max_step_tokens = 0;  // rows of a step; 0: 512 + max_batch
   std::int32_t max_step_logits = 0;  // rows of logits of a step; 0: max(max_batch, 64)
+  WeightChoice weights = WeightChoice::kAuto;
+  bool one_dnn = false;  // products with float matrices on oneDNN (dnnl_gemm.h): outside the promise of one answer
   MemoryLimit memory;                // available == 0: ask the system
   /// Called on the loading thread with the file bytes packed so far and in all. May be null.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
@@ -54,14 +56,14 @@ struct MemoryPlan {
 
 class Model final : public StepModel {
  public:
-  /// Loads a GGUF file. The plan is logged before anything is allocated.
-  /// Errors: those of GgufFile::Open, SpecFromGguf and TensorsFromGguf; kInvalidArgument when the options ask for what
-  /// the model cannot do or for more memory than there is (with the sum).
+  /// Loads a GGUF file or a Hugging Face folder. The plan is logged before anything is allocated.
+  /// Errors: those of ModelFiles::Open; kInvalidArgument when the options ask for what the model cannot do or for more
+  /// memory than there is (with the sum); kDataLoss when a file is cut short meanwhile.
   static Result<std::unique_ptr<Model>> Load(const std::string& path, const LoadOptions& options);
 
   /// The same from parts. `release` is told of file bytes that are not needed any more; may be null.
   static Result<std::unique_ptr<Model>> Create(ModelSpec spec, const ModelTensors& tensors, const LoadOptions& options,
-                                               const std::function<void(std::span<const std::byte>)>& release = {});
+                                               const Weights::ReleaseFn& release = {});
 
   std::int32_t vocab_size() const override { return spec_.vocab_size; }
   std::int32_t context_length() const override { return context_; }

@@ -20,13 +20,11 @@ Status CheckShape(const TensorRef& tensor, std::int64_t rows, std::int64_t cols)
                                        tensor.name, cols, info.name, info.block));
   }
   const auto bytes = static_cast<std::size_t>(rows * tensor.row_bytes());
-  if (tensor.data.size() != bytes) {
+  if (tensor.source == nullptr && tensor.data.size() != bytes) {
     return InvalidArgument(
         fmt::format("tensor '{}' has {} bytes, expected {}", tensor.name, tensor.data.size(), bytes));
   }
-  float probe[256];  // the longest block of any type
-  QUORUM_CHECK(info.block <= std::ssize(probe));
-  if (!quant::Dequantize(tensor.type, tensor.data.data(), probe, info.block)) {
+  if (!quant::Dequantize(tensor.type, nullptr, nullptr, 0)) {
     return Unsupported(fmt::format("tensor '{}' has type {}, which holds no weights", tensor.name, info.name));
   }
   return {};
@@ -131,15 +129,35 @@ Status CheckLayers(const ModelSpec& spec, const std::vector<LayerSpec>& shapes, 
 
 }  // namespace
 
+const std::byte* TensorRef::Rows(std::int64_t first, std::int64_t count, std::vector<std::byte>& room) const {
+  QUORUM_CHECK(first >= 0 && count >= 0 && first <= rows - count);
+  if (source == nullptr) return data.data() + first * row_bytes();
+  const auto bytes = static_cast<std::size_t>(count * row_bytes());
+  if (room.size() < bytes) room.resize(bytes);
+  source->Read(first, count, room.data());
+  return room.data();
+}
+
 void TensorRef::Row(std::int64_t i, float* dst) const {
-  QUORUM_CHECK(i >= 0 && i < rows);
-  QUORUM_CHECK(quant::Dequantize(type, data.data() + i * row_bytes(), dst, cols));
+  std::vector<std::byte> room;
+  QUORUM_CHECK(quant::Dequantize(type, Rows(i, 1, room), dst, cols));
 }
 
 std::vector<float> TensorRef::Floats() const {
   std::vector<float> values(static_cast<std::size_t>(rows * cols));
-  for (std::int64_t i = 0; i < rows; ++i) Row(i, values.data() + i * cols);
+  std::vector<std::byte> room;
+  QUORUM_CHECK(quant::Dequantize(type, Rows(0, rows, room), values.data(), rows * cols));
   return values;
+}
+
+std::vector<std::span<const std::byte>> TensorRef::FileParts() const {
+  return source == nullptr ? std::vector{data} : source->Bytes();
+}
+
+std::int64_t TensorRef::file_bytes() const {
+  std::int64_t bytes = 0;
+  for (const std::span<const std::byte> part : FileParts()) bytes += std::ssize(part);
+  return bytes;
 }
 
 Status CheckTensors(const ModelSpec& spec, const ModelTensors& tensors) {

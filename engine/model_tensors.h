@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,19 +16,43 @@
 
 namespace quorum::engine {
 
+/// Makes the rows of a matrix that its file stores in another way: transposed, fused with others, in another type, with scales
+/// apart (tensor_views.h, hf_*.h). Immutable and thread-safe; points into the file.
+class RowSource {
+ public:
+  RowSource() = default;
+  RowSource(const RowSource&) = delete;
+  RowSource& operator=(const RowSource&) = delete;
+  virtual ~RowSource() = default;
+
+  /// Writes rows [first, first + count) to `dst`, count * TensorRef::row_bytes() bytes of TensorRef::type.
+  virtual void Read(std::int64_t first, std::int64_t count, std::byte* dst) const = 0;
+  /// The file's bytes that Read reads, for progress and for giving pages back. Others may read them too.
+  virtual std::vector<std::span<const std::byte>> Bytes() const = 0;
+  /// Where TensorRef::type is only a way to get at the values, which are smaller in the file: the type to keep them in when nobody
+  /// asks for another.
+  virtual std::optional<quant::DType> Smaller() const { return {}; }
+};
+
 /// A (rows, cols) row-major matrix of y = W x, or a vector with rows == 1. Points into the file.
 struct TensorRef {
   std::string name;  // for messages
   quant::DType type = quant::DType::kF32;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
-  std::span<const std::byte> data;  // quant::BytesOf(type, rows * cols) bytes
+  std::span<const std::byte> data;          // quant::BytesOf(type, rows * cols) bytes; empty when there is a source
+  std::shared_ptr<const RowSource> source = nullptr;  // null: the rows are `data`
 
   std::int64_t row_bytes() const { return quant::BytesOf(type, cols); }
+  /// Rows [first, first + count) in `type`: a place in the file, or in `room`, which is made large enough.
+  const std::byte* Rows(std::int64_t first, std::int64_t count, std::vector<std::byte>& room) const;
   /// Dequantizes row `i` into `dst` (cols floats).
   void Row(std::int64_t i, float* dst) const;
   /// All values, row by row.
   std::vector<float> Floats() const;
+  /// The file's bytes behind the rows.
+  std::vector<std::span<const std::byte>> FileParts() const;
+  std::int64_t file_bytes() const;
 };
 
 /// One network: gate (empty where networks have none) and up (ff, d_model), down (d_model, ff).

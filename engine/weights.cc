@@ -32,38 +32,72 @@ std::int64_t RowsOfTask(const TensorRef& tensor) {
 }
 
 /// Rows [first, last) of a matrix with any type that holds weights, as float panels.
-Status PackAsFloats(const TensorRef& src, std::int64_t first, std::int64_t last, std::uint8_t* dst) {
-  std::vector<float> rows(static_cast<std::size_t>((last - first) * src.cols));
-  for (std::int64_t i = first; i < last; ++i) src.Row(i, rows.data() + (i - first) * src.cols);
-  return PackMatrix(quant::DType::kF32, rows.data(), last - first, src.cols, dst);
+Status PackAsFloats(const TensorRef& src, const std::byte* rows, std::int64_t count, std::uint8_t* dst) {
+  std::vector<float> floats(static_cast<std::size_t>(count * src.cols));
+  QUORUM_CHECK(quant::Dequantize(src.type, rows, floats.data(), count * src.cols));
+  return PackMatrix(quant::DType::kF32, floats.data(), count, src.cols, dst);
 }
 
+/// Packs rows [first, last) of a job.
 Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::uint8_t* arena) {
   const TensorRef& src = *job.src;
   std::uint8_t* dst = arena + job.offset;
   const std::int64_t panel = first / kPanelRows;
+  const std::int64_t count = last - first;
   const PackFormat format = PackFormatOf(src.type).value_or(PackFormat::kF32);  // the plan refused types without one
-  const std::byte* rows = src.data.data() + first * src.row_bytes();
+  std::vector<std::byte> room, second_room;
+  const std::byte* rows = src.Rows(first, count, room);
   switch (job.kind) {
     case PackKind::kMatrix:
-      return PackMatrix(src.type, rows, last - first, src.cols, dst + panel * PanelBytes(format, src.cols));
+      return PackMatrix(src.type, rows, count, src.cols, dst + panel * PanelBytes(format, src.cols));
     case PackKind::kGateUp:
-      return PackGateUp(src.type, rows, job.second->data.data() + first * src.row_bytes(), last - first, src.cols,
+      return PackGateUp(src.type, rows, job.second->Rows(first, count, second_room), count, src.cols,
                         dst + 2 * panel * PanelBytes(format, src.cols));
     case PackKind::kFloatMatrix:
-      return PackAsFloats(src, first, last, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
+      return PackAsFloats(src, rows, count, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
     case PackKind::kFloats:
-      for (std::int64_t i = first; i < last; ++i) src.Row(i, reinterpret_cast<float*>(dst) + i * src.cols);
+      QUORUM_CHECK(quant::Dequantize(src.type, rows, reinterpret_cast<float*>(dst) + first * src.cols, count * src.cols));
       return {};
     case PackKind::kCopy:
-      std::memcpy(dst + first * src.row_bytes(), rows, static_cast<std::size_t>((last - first) * src.row_bytes()));
+      std::memcpy(dst + first * src.row_bytes(), rows, static_cast<std::size_t>(count * src.row_bytes()));
       return {};
   }
   return {};
 }
 
-std::int64_t JobBytes(const PackJob& job) {
-  return static_cast<std::int64_t>(job.src->data.size() + (job.second != nullptr ? job.second->data.size() : 0));
+/// Rows [first, last) of a job: what one thread packs at a time.
+struct PackTask {
+  const PackJob* job;
+  std::int64_t first, last;
+};
+
+std::vector<PackTask> Split(const std::vector<PackJob>& jobs) {
+  std::vector<PackTask> tasks;
+  for (const PackJob& job : jobs) {
+    const std::int64_t step = RowsOfTask(*job.src);
+    for (std::int64_t first = 0; first < job.src->rows; first += step) {
+      tasks.push_back({&job, first, std::min(job.src->rows, first + step)});
+    }
+  }
+  return tasks;
+}
+
+/// Gives back what a task has read; returns how many bytes. Of a source's bytes nobody knows which rows they belong to, so
+/// they go with the last task.
+Result<std::int64_t> Release(const PackTask& task, const TensorRef& tensor, const Weights::ReleaseFn& release) {
+  std::vector<std::span<const std::byte>> parts;
+  if (tensor.source == nullptr) {
+    parts.push_back(tensor.data.subspan(static_cast<std::size_t>(task.first * tensor.row_bytes()),
+                                        static_cast<std::size_t>((task.last - task.first) * tensor.row_bytes())));
+  } else if (task.last == tensor.rows) {
+    parts = tensor.source->Bytes();
+  }
+  std::int64_t bytes = 0;
+  for (const std::span<const std::byte> part : parts) {
+    bytes += std::ssize(part);
+    if (release) QUORUM_TRY(release(part));
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -269,7 +303,7 @@ Result<WeightPlan> Weights::Plan(const ModelSpec& spec, const ModelTensors& tens
 }
 
 Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
-                              const std::function<void(std::span<const std::byte>)>& release,
+                              const ReleaseFn& release,
                               const std::function<void(std::int64_t, std::int64_t)>& progress) {
   QUORUM_ASSIGN(const WeightPlan plan, Plan(spec, tensors));
   Weights weights;
@@ -279,22 +313,30 @@ Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors
   QUORUM_TRY(packer.LayOut(weights));
 
   std::int64_t total = 0;
-  for (const PackJob& job : packer.jobs()) total += JobBytes(job);
-  std::int64_t done = 0;
   for (const PackJob& job : packer.jobs()) {
-    const std::int64_t rows = job.src->rows;
-    const std::int64_t step = RowsOfTask(*job.src);
-    std::atomic<bool> failed = false;
-    pool.ParallelFor((rows + step - 1) / step, [&](std::int64_t task, int) {
-      const Status status = RunTask(job, task * step, std::min(rows, (task + 1) * step), arena);
-      if (!status.ok()) failed.store(true, std::memory_order_relaxed);
+    total += job.src->file_bytes() + (job.second != nullptr ? job.second->file_bytes() : 0);
+  }
+  const std::vector<PackTask> tasks = Split(packer.jobs());
+  const std::size_t batch = static_cast<std::size_t>(std::max(32, 4 * pool.size()));
+  std::int64_t done = 0;
+  for (std::size_t begin = 0; begin < tasks.size(); begin += batch) {
+    const std::size_t end = std::min(tasks.size(), begin + batch);
+    std::atomic<std::size_t> failed = end;
+    pool.ParallelFor(static_cast<std::int64_t>(end - begin), [&](std::int64_t i, int) {
+      const PackTask& task = tasks[begin + static_cast<std::size_t>(i)];
+      const Status status = RunTask(*task.job, task.first, task.last, arena);
+      if (!status.ok()) failed.store(begin + static_cast<std::size_t>(i));
     });
-    if (failed.load()) return RunTask(job, 0, rows, arena).error();  // types and shapes alone decide: fails alike
-    if (release) {
-      release(job.src->data);
-      if (job.second != nullptr) release(job.second->data);
+    if (const std::size_t i = failed.load(); i < end) {  // types and shapes alone decide: it fails alike
+      return RunTask(*tasks[i].job, tasks[i].first, tasks[i].last, arena).error();
     }
-    done += JobBytes(job);
+    for (std::size_t i = begin; i < end; ++i) {
+      QUORUM_ASSIGN(const std::int64_t bytes, Release(tasks[i], *tasks[i].job->src, release));
+      done += bytes;
+      if (tasks[i].job->second == nullptr) continue;
+      QUORUM_ASSIGN(const std::int64_t more, Release(tasks[i], *tasks[i].job->second, release));
+      done += more;
+    }
     if (progress) progress(done, total);
   }
   return weights;

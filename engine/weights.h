@@ -91,11 +91,14 @@ struct LayerWeights {
 /// Immutable after loading; thread-safe.
 class Weights {
  public:
-  /// Packs `tensors` with all threads of `pool`. `release` is called, on this thread, for file bytes that are not
-  /// needed any more; `progress` after each tensor with the file bytes packed so far and in all. Both may be null.
-  /// Errors: kUnsupported (no packed form for a type), kInternal (no address space).
+  /// Told of file bytes that are not needed any more; its error ends the packing.
+  using ReleaseFn = std::function<Status(std::span<const std::byte>)>;
+
+  /// Packs `tensors` with all threads of `pool`. `release` and `progress` (the file bytes packed so far and in all) are
+  /// called on this thread every few MiB. Both may be null.
+  /// Errors: kUnsupported (no packed form for a type), kInternal (no address space), those of `release`.
   static Result<Weights> Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
-                              const std::function<void(std::span<const std::byte>)>& release,
+                              const ReleaseFn& release,
                               const std::function<void(std::int64_t, std::int64_t)>& progress);
 
   /// What Pack will need. Errors: kUnsupported as Pack.

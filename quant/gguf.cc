@@ -212,13 +212,17 @@ Result<std::vector<double>> GgufFile::GetFloats(std::string_view key) const {
   return std::vector<double>{one.value_or(0)};
 }
 
-void GgufFile::Release(const GgufTensor& tensor) const {
+void GgufFile::Release(std::span<const std::byte> part) const {
   for (const MappedFile& file : files_) {
     const auto bytes = file.bytes();
-    const bool inside =
-        tensor.data.data() >= bytes.data() && tensor.data.data() + tensor.data.size() <= bytes.data() + bytes.size();
-    if (inside) file.Advise(tensor.data, false);
+    const bool inside = part.data() >= bytes.data() && part.data() + part.size() <= bytes.data() + bytes.size();
+    if (inside) file.Advise(part, false);
   }
+}
+
+Status GgufFile::CheckIntact() const {
+  for (const MappedFile& file : files_) QUORUM_TRY(file.CheckIntact());
+  return {};
 }
 
 }  // namespace quorum::quant

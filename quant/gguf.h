@@ -97,7 +97,10 @@ class GgufFile {
   Result<std::vector<double>> GetFloats(std::string_view key) const;  // empty: absent; a scalar is one; integers widen
 
   /// Tells the kernel that a tensor's bytes are no longer needed.
-  void Release(const GgufTensor& tensor) const;
+  void Release(const GgufTensor& tensor) const { Release(tensor.data); }
+  void Release(std::span<const std::byte> part) const;
+  /// Error kDataLoss when bytes of a file could not be read since it was opened (MappedFile::CheckIntact).
+  Status CheckIntact() const;
 
  private:
   /// Takes over one parsed file: the first one's metadata, every one's tensors.

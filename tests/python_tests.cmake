@@ -8,6 +8,10 @@ add_test(NAME engine.kernel_symbols_can_fail
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/engine/kernel_symbols_test.py --self-test)
 set_tests_properties(engine.kernel_symbols engine.kernel_symbols_can_fail PROPERTIES LABELS unit)
 
+add_test(NAME cli.inspect COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/inspect_test.py
+                                  $<TARGET_FILE:quorum>)
+set_tests_properties(cli.inspect PROPERTIES LABELS unit)
+
 # The official SDKs against the real program and a tiny model.
 add_test(NAME e2e.sdk COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/run.py $<TARGET_FILE:quorum>
                               ${PROJECT_SOURCE_DIR}/build/e2e-venv)

@@ -1,0 +1,97 @@
+// The parts of a ModelSpec that families share.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "engine/hf_family.h"
+
+namespace quorum::engine {
+namespace {
+
+Status HeadSizes(const HfConfig& config, ModelSpec& spec) {
+  AttentionSpec& attention = spec.attention;
+  QUORUM_ASSIGN(attention.heads, config.RequiredInt("num_attention_heads", 1, 4096));
+  QUORUM_ASSIGN(attention.kv_heads, config.IntOr("num_key_value_heads", attention.heads, 1, attention.heads));
+  QUORUM_ASSIGN(attention.head_dim, config.IntOr("head_dim", 0, 1, 1024));
+  if (attention.head_dim == 0) {
+    if (spec.d_model % attention.heads != 0) {
+      return config.Fault("num_attention_heads",
+                          fmt::format("is {}, which does not divide 'hidden_size' {}, and there is "
+                                      "no 'head_dim'",
+                                      attention.heads, spec.d_model));
+    }
+    attention.head_dim = spec.d_model / attention.heads;
+  }
+  attention.scale = 1.0F / std::sqrt(static_cast<float>(attention.head_dim));
+  return {};
+}
+
+/// transformers ties where the config says so; older ones left the key out.
+Status Tying(const HfFolder& folder, ModelSpec& spec) {
+  const bool has_output =
+      folder.weights.Find("lm_head.weight") != nullptr || folder.weights.Find("lm_head.qweight") != nullptr;
+  QUORUM_ASSIGN(spec.tied_embeddings, folder.config.BoolOr("tie_word_embeddings", !has_output));
+  return {};
+}
+
+}  // namespace
+
+Status HfDecoderSpec(const HfFolder& folder, ModelSpec& spec) {
+  const HfConfig& config = folder.config;
+  QUORUM_TRY(config.OnlyBool("is_encoder_decoder", false));
+  QUORUM_ASSIGN(spec.vocab_size, config.RequiredInt("vocab_size", 1, 1 << 24));
+  QUORUM_ASSIGN(spec.d_model, config.RequiredInt("hidden_size", 1, 1 << 17));
+  QUORUM_ASSIGN(const std::int32_t layers, config.RequiredInt("num_hidden_layers", 1, 1024));
+  QUORUM_ASSIGN(spec.context_length, config.RequiredInt("max_position_embeddings", 1, 1 << 20));
+  QUORUM_ASSIGN(const std::int32_t ff, config.RequiredInt("intermediate_size", 1, 1 << 20));
+  QUORUM_ASSIGN(const double eps, config.FloatOr("rms_norm_eps", 1e-6));
+  if (!(eps > 0.0 && eps < 1.0)) {
+    return config.Fault("rms_norm_eps", fmt::format("is {}, expected a number between 0 and 1", eps));
+  }
+  spec.norm_eps = static_cast<float>(eps);
+  QUORUM_TRY(config.OnlyString("hidden_act", {"silu", "swish"}));
+  QUORUM_TRY(HeadSizes(config, spec));
+  QUORUM_TRY(HfRope(config, spec));
+  QUORUM_TRY(Tying(folder, spec));
+  LayerSpec layer;
+  layer.ff = ff;
+  spec.layers.assign(static_cast<std::size_t>(layers), layer);
+  return {};
+}
+
+Status HfWindows(const HfConfig& config, std::int32_t first, ModelSpec& spec) {
+  QUORUM_ASSIGN(const std::int32_t window, config.IntOr("sliding_window", 0));
+  QUORUM_ASSIGN(const std::vector<std::string> types, config.Strings("layer_types"));
+  if (!types.empty() && types.size() != spec.layers.size()) {
+    return config.Fault("layer_types", fmt::format("has {} entries, expected one for each of the {} layers",
+                                                   types.size(), spec.layers.size()));
+  }
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    bool sliding = static_cast<std::int32_t>(i) >= first;
+    if (!types.empty()) {
+      sliding = types[i] == "sliding_attention";
+      if (!sliding && types[i] != "full_attention") {
+        return Unsupported(
+            fmt::format("{}: key 'layer_types' has '{}'; Quorum has full_attention and sliding_attention",
+                        config.path(), types[i]));
+      }
+      if (sliding && window == 0)
+        return config.Fault("sliding_window", "is missing, expected the window of 'layer_types'");
+    }
+    if (sliding) spec.layers[i].window = window;
+  }
+  return {};
+}
+
+Status HfExperts(const HfConfig& config, std::string_view experts_key, std::int32_t ff, ModelSpec& spec) {
+  QUORUM_ASSIGN(const std::int32_t experts, config.RequiredInt(experts_key, 1, 4096));
+  QUORUM_ASSIGN(spec.router.top_k, config.RequiredInt("num_experts_per_tok", 1, experts));
+  for (LayerSpec& layer : spec.layers) {
+    layer.experts = experts;
+    layer.ff = ff;
+  }
+  return {};
+}
+
+}  // namespace quorum::engine

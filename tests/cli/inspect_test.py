@@ -1,0 +1,77 @@
+"""`quorum inspect` on every model of tests/fixtures/model: it names the family, all and active parameters, experts and top-k.
+    inspect_test.py QUORUM"""
+import json
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+
+FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "model"
+EXPERT = re.compile(r"layers\.(\d+)\..*\bexperts\.(\d+)\.")
+
+
+def inspect(quorum, path):
+    text = subprocess.run([quorum, "inspect", path], capture_output=True, text=True, check=True).stdout
+    data = json.loads(subprocess.run([quorum, "inspect", "--json", path], capture_output=True, text=True, check=True).stdout)
+    return text, data
+
+
+def elements(folder):
+    """Tensor name -> number of elements, from the headers."""
+    out = {}
+    for file in sorted(folder.glob("model*.safetensors")):
+        raw = file.read_bytes()
+        header = json.loads(raw[8:8 + struct.unpack("<Q", raw[:8])[0]])
+        for name, entry in header.items():
+            if name != "__metadata__":
+                count = 1
+                for axis in entry["shape"]:
+                    count *= axis
+                out[name] = count
+    return out
+
+
+def check_folder(quorum, folder):
+    config = json.loads((folder / "config.json").read_text())
+    text, data = inspect(quorum, folder)
+    assert data["family"] and data["family"] in text, data
+    assert data["architecture"] == config["model_type"], data
+    experts = next((config[key] for key in ("num_local_experts", "num_experts", "n_routed_experts") if config.get(key)), 0)
+    assert data["experts"] == experts, data
+    if experts:
+        assert data["experts_used"] == config["num_experts_per_tok"], data
+        assert f"{experts} a layer, {config['num_experts_per_tok']} used a token" in text, text
+    if "quantization_config" in config:
+        assert data["quantized"].startswith(config["quantization_config"]["quant_method"]), data
+        return
+    sizes = elements(folder)
+    names = [name for name in sizes if EXPERT.search(name)]
+    assert data["parameters"] == sum(sizes.values()), (data["parameters"], sum(sizes.values()))
+    if names:  # one tensor a matrix and expert: those of the experts that a token leaves out do not count
+        idle = sum(sizes[name] for name in names if int(EXPERT.search(name)[2]) >= config["num_experts_per_tok"])
+        assert data["active_parameters"] == sum(sizes.values()) - idle, data
+    elif not experts:
+        assert data["active_parameters"] == data["parameters"], data
+
+
+def main():
+    quorum = sys.argv[1]
+    seen = 0
+    for folder in sorted(FIXTURES.iterdir()):
+        if (folder / "config.json").exists():
+            try:
+                check_folder(quorum, folder)
+            except subprocess.CalledProcessError as error:
+                sys.exit(f"{folder.name}: {error.stderr}")
+            seen += 1
+            gguf = folder.with_suffix(".gguf")
+            if gguf.exists():
+                text, data = inspect(quorum, gguf)
+                assert data["family"] and data["family"] in text, (gguf, data)
+    assert seen >= 12, seen
+    print(f"{seen} folders")
+
+
+if __name__ == "__main__":
+    main()
