@@ -41,10 +41,10 @@ std::string FirstLine(std::string_view text) {
 std::string FamilyOf(const GgufSummary& s) {
   if (s.architecture == "llama" && s.experts.value_or(0) > 0) return "Mixtral";
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"llama", "Llama"},           {"qwen2", "Qwen2"},         {"qwen2moe", "Qwen2-MoE"}, {"qwen3", "Qwen3"},
-      {"qwen3moe", "Qwen3-MoE"},    {"olmoe", "OLMoE"},         {"gpt-oss", "gpt-oss"},    {"granitemoe", "GraniteMoE"},
-      {"phimoe", "Phi-3.5-MoE"},    {"grok", "Grok-1"},         {"deepseek2", "DeepSeek-V2/V3"},
-      {"granite", "Granite"},
+      {"llama", "Llama"},        {"qwen2", "Qwen2"}, {"qwen2moe", "Qwen2-MoE"},       {"qwen3", "Qwen3"},
+      {"qwen3moe", "Qwen3-MoE"}, {"olmoe", "OLMoE"}, {"gpt-oss", "gpt-oss"},          {"granitemoe", "GraniteMoE"},
+      {"phimoe", "Phi-3.5-MoE"}, {"grok", "Grok-1"}, {"deepseek2", "DeepSeek-V2/V3"}, {"granite", "Granite"},
+      {"smollm3", "SmolLM3"},    {"phi3", "Phi-3"},
   };
   for (const auto& [architecture, name] : kNames) {
     if (architecture == s.architecture) return std::string(name);
@@ -278,7 +278,8 @@ int Run(const Flags& flags) {
 void AddInspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
-  command->add_option("MODEL", flags->model, "A GGUF file (of a split model the first part) or a Hugging Face folder")->required();
+  command->add_option("MODEL", flags->model, "A GGUF file (of a split model the first part) or a Hugging Face folder")
+      ->required();
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });

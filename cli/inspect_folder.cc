@@ -70,6 +70,9 @@ Result<Summary> Summarize(const std::string& path) {
     const engine::NetworkTensors& one = tensors.layers[i].networks.front();
     for (const engine::TensorRef* matrix : {&one.gate, &one.up, &one.down})
       s.active -= idle * matrix->rows * matrix->cols;
+    for (const auto* bias : {&one.gate_bias, &one.up_bias, &one.down_bias}) {
+      if (*bias) s.active -= idle * (*bias)->cols;
+    }
   }
   QUORUM_ASSIGN(const std::optional<engine::HfConfig> section, s.folder.config.Section("quantization_config"));
   if (section) {

@@ -19,6 +19,15 @@ constexpr HfFamily kFamilies[] = {
     {"qwen3", "Qwen3", HfQwen3Spec, HfLlamaTensors},
     {"qwen3_moe", "Qwen3-MoE", HfQwen3MoeSpec, HfLlamaTensors},
     {"olmoe", "OLMoE", HfOlmoeSpec, HfLlamaTensors},
+    {"smollm3", "SmolLM3", HfSmolLm3Spec, HfLlamaTensors},
+    {"iquestcoder", "IQuest-Coder", HfIquestSpec, HfLlamaTensors},
+    {"granite", "Granite", HfGraniteSpec, HfLlamaTensors},
+    {"granitemoe", "GraniteMoE", HfGraniteMoeSpec, HfGraniteMoeTensors},
+    {"granitemoeshared", "GraniteMoE with a shared expert", HfGraniteMoeSpec, HfGraniteMoeTensors},
+    {"gpt_oss", "gpt-oss", HfGptOssSpec, HfGptOssTensors},
+    {"phi3", "Phi-3", HfPhi3Spec, HfPhi3Tensors},
+    {"phimoe", "Phi-3.5-MoE", HfPhimoeSpec, HfMixtralTensors},
+    {"grok-1", "Grok-1", HfGrokSpec, HfGrokTensors},
 };
 
 Result<const HfFamily*> FindFamily(const HfFolder& folder) {

@@ -65,8 +65,8 @@ Result<ModelTensors> TensorsFromHf(const HfFolder& folder, const ModelSpec& spec
 /// NeoX pairs, and `layers` dense layers of width `intermediate_size`.
 Status HfDecoderSpec(const HfFolder& folder, ModelSpec& spec);
 
-/// `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before): default, linear, yarn, llama3. Part
-/// of HfDecoderSpec. REQUIRES: head_dim and context_length are set.
+/// `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before): default, linear, yarn, llama3,
+/// longrope. Part of HfDecoderSpec. REQUIRES: head_dim and context_length are set.
 Status HfRope(const HfConfig& config, ModelSpec& spec);
 
 /// `sliding_window` for the layers that `layer_types` calls "sliding_attention"; without such a list for those from
@@ -80,6 +80,8 @@ Status HfExperts(const HfConfig& config, std::string_view experts_key, std::int3
 // ---------------------------------------------------------------- families (hf_<family>.cc)
 
 Status HfLlamaSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfSmolLm3Spec(const HfFolder& folder, ModelSpec& spec);
+Status HfIquestSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfMistralSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfMixtralSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfMixtralTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
@@ -88,5 +90,15 @@ Status HfQwen3Spec(const HfFolder& folder, ModelSpec& spec);
 Status HfQwen2MoeSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfQwen3MoeSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfOlmoeSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfGptOssSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfGptOssTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
+Status HfGraniteSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfGraniteMoeSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfGraniteMoeTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
+Status HfPhi3Spec(const HfFolder& folder, ModelSpec& spec);
+Status HfPhi3Tensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
+Status HfPhimoeSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfGrokSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfGrokTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
 
 }  // namespace quorum::engine

@@ -1,4 +1,6 @@
-// Dense decoders: Llama (also SmolLM and IQuest-Coder) and Mistral; and Mixtral, which is Mistral with experts.
+// Dense decoders: Llama (also SmolLM), SmolLM3, IQuest-Coder and Mistral; and Mixtral, which is Mistral with experts.
+#include <fmt/format.h>
+
 #include "engine/hf_family.h"
 
 namespace quorum::engine {
@@ -7,7 +9,40 @@ Status HfLlamaSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(HfDecoderSpec(folder, spec));
   QUORUM_ASSIGN(spec.attention.qkv_bias, folder.config.BoolOr("attention_bias", false));
   spec.attention.output_bias = spec.attention.qkv_bias;
-  return folder.config.OnlyBool("mlp_bias", false);
+  QUORUM_ASSIGN(spec.ffn_bias, folder.config.BoolOr("mlp_bias", false));
+  return {};
+}
+
+/// Layers without rotation: `no_rope_layers` has 0 for them, else each `no_rope_layer_interval`th is one.
+Status HfSmolLm3Spec(const HfFolder& folder, ModelSpec& spec) {
+  QUORUM_TRY(HfLlamaSpec(folder, spec));
+  const HfConfig& config = folder.config;
+  QUORUM_ASSIGN(const std::int32_t interval, config.IntOr("no_rope_layer_interval", 4, 1));
+  QUORUM_ASSIGN(const std::vector<std::int64_t> rotated, config.Ints("no_rope_layers"));
+  if (!rotated.empty() && rotated.size() < spec.layers.size()) {
+    return config.Fault("no_rope_layers", fmt::format("has {} entries, expected one for each of the {} layers",
+                                                      rotated.size(), spec.layers.size()));
+  }
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    spec.layers[i].rope = rotated.empty() ? (i + 1) % static_cast<std::size_t>(interval) != 0 : rotated[i] != 0;
+  }
+  QUORUM_ASSIGN(const bool windows, config.BoolOr("use_sliding_window", false));
+  if (windows && config.Has("layer_types")) return HfWindows(config, 0, spec);
+  if (windows) return config.Lacks("use_sliding_window");
+  config.Ignore({"sliding_window", "layer_types"});
+  return {};
+}
+
+/// Llama with keys of its own. The looped variant has another model_type.
+Status HfIquestSpec(const HfFolder& folder, ModelSpec& spec) {
+  QUORUM_TRY(HfLlamaSpec(folder, spec));
+  const HfConfig& config = folder.config;
+  if (config.Has("clip_qkv")) return config.Lacks("clip_qkv");
+  QUORUM_ASSIGN(const bool windows, config.BoolOr("use_sliding_window", false));
+  QUORUM_ASSIGN(const std::int32_t first, config.IntOr("max_window_layers", 0));
+  if (windows) return HfWindows(config, first, spec);
+  config.Ignore({"sliding_window", "layer_types"});
+  return {};
 }
 
 Status HfMistralSpec(const HfFolder& folder, ModelSpec& spec) {

@@ -61,13 +61,43 @@ Status Yarn(const HfConfig& keys, ModelSpec& spec) {
   return {};
 }
 
+Result<std::vector<float>> Factors(const HfConfig& keys, std::string_view key, std::int32_t dims) {
+  QUORUM_ASSIGN(const std::vector<double> values, keys.Floats(key));
+  if (std::ssize(values) != dims / 2) {
+    return keys.Fault(key, fmt::format("has {} entries, expected {}", values.size(), dims / 2));
+  }
+  return std::vector<float>(values.begin(), values.end());
+}
+
+/// LongRoPE: how the second set of factors is chosen, see RopeSpec.
+Status LongRope(const HfConfig& config, const HfConfig& keys, ModelSpec& spec) {
+  RopeSpec& rope = spec.rope;
+  rope.scaling = RopeScaling::kLongRope;
+  QUORUM_ASSIGN(const std::int32_t outside,
+                config.IntOr("original_max_position_embeddings", spec.context_length, 2, 1 << 20));
+  QUORUM_ASSIGN(rope.original_context, keys.IntOr("original_max_position_embeddings", outside, 2, 1 << 20));
+  QUORUM_ASSIGN(rope.factors, Factors(keys, "short_factor", rope.dims));
+  QUORUM_ASSIGN(rope.long_factors, Factors(keys, "long_factor", rope.dims));
+  const double implied = static_cast<double>(spec.context_length) / static_cast<double>(rope.original_context);
+  QUORUM_ASSIGN(const double factor, keys.FloatOr("factor", implied));
+  if (!(factor >= 0.01 && factor <= 1e6))
+    return keys.Fault("factor", fmt::format("is {}, expected 0.01 to 1e6", factor));
+  const double own =
+      factor > 1.0 ? std::sqrt(1.0 + ExactLog(factor) / ExactLog(static_cast<double>(rope.original_context))) : 1.0;
+  QUORUM_ASSIGN(const double magnitude, keys.FloatOr("attention_factor", own));
+  QUORUM_ASSIGN(rope.magnitude, keys.FloatOr("short_mscale", magnitude));
+  QUORUM_ASSIGN(rope.long_magnitude, keys.FloatOr("long_mscale", magnitude));
+  rope.long_context = spec.context_length > rope.original_context;
+  return {};
+}
+
 Status Linear(const HfConfig& keys, ModelSpec& spec) {
   spec.rope.scaling = RopeScaling::kLinear;
   QUORUM_ASSIGN(spec.rope.factor, keys.FloatOr("factor", 1.0));
   return {};
 }
 
-Status Scaling(const HfConfig& keys, ModelSpec& spec) {
+Status Scaling(const HfConfig& config, const HfConfig& keys, ModelSpec& spec) {
   QUORUM_ASSIGN(const std::string old_type, keys.StringOr("type", "default"));
   QUORUM_ASSIGN(const std::string type, keys.StringOr("rope_type", old_type));
   keys.Ignore({"finetuned", "original_max_position_embeddings"});
@@ -76,10 +106,11 @@ Status Scaling(const HfConfig& keys, ModelSpec& spec) {
   if (type == "linear") return Linear(keys, spec);
   if (type == "llama3") return Llama3(keys, spec);
   if (type == "yarn") return Yarn(keys, spec);
+  if (type == "longrope" || type == "su") return LongRope(config, keys, spec);  // "su": Phi-3 before it had a name
   if (type == "default" || type == "dynamic") return {};
   return Unsupported(
       keys.Fault("rope_type", fmt::format("is '{}'; for this family Quorum has default, linear, dynamic, "
-                                          "llama3, yarn",
+                                          "llama3, yarn, longrope",
                                           type))
           .message);
 }
@@ -113,7 +144,7 @@ Status HfRope(const HfConfig& config, ModelSpec& spec) {
   }
   rope.dims = static_cast<std::int32_t>(static_cast<double>(spec.attention.head_dim) * part);
   if (!section) return {};
-  QUORUM_TRY(Scaling(*section, spec));
+  QUORUM_TRY(Scaling(config, *section, spec));
   if (const std::vector<std::string> unread = section->Unread(); !unread.empty()) {
     return Unsupported(
         fmt::format("{}: key '{}' describes a feature that Quorum does not have", config.path(), unread.front()));

@@ -121,6 +121,8 @@ Status HfTensors::AllUsed() const {
 Status HfEnds(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors) {
   QUORUM_ASSIGN(tensors.embedding, from.Required("model.embed_tokens.weight"));
   QUORUM_ASSIGN(tensors.final_norm, from.Required("model.norm.weight"));
+  QUORUM_ASSIGN(tensors.final_norm_bias, from.Bias("model.norm"));
+  QUORUM_ASSIGN(tensors.logit_bias, from.Bias("lm_head"));
   if (spec.tied_embeddings) {
     from.Ignore("lm_head.weight");  // some savers write the same matrix twice
   } else {
@@ -132,6 +134,7 @@ Status HfEnds(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors) {
 Status HfAttention(HfTensors& from, const std::string& prefix, LayerTensors& layer) {
   const std::string attention = prefix + "self_attn.";
   QUORUM_ASSIGN(layer.attention_norm, from.Required(prefix + "input_layernorm.weight"));
+  QUORUM_ASSIGN(layer.attention_norm_bias, from.Bias(prefix + "input_layernorm"));
   QUORUM_ASSIGN(layer.q, from.Linear(attention + "q_proj"));
   QUORUM_ASSIGN(layer.k, from.Linear(attention + "k_proj"));
   QUORUM_ASSIGN(layer.v, from.Linear(attention + "v_proj"));
@@ -144,6 +147,7 @@ Status HfAttention(HfTensors& from, const std::string& prefix, LayerTensors& lay
   QUORUM_ASSIGN(layer.k_norm, from.Optional(attention + "k_norm.weight"));
   from.Ignore(attention + "rotary_emb.inv_freq");  // old files: what the config says once more
   QUORUM_ASSIGN(layer.ffn_norm, from.Required(prefix + "post_attention_layernorm.weight"));
+  QUORUM_ASSIGN(layer.ffn_norm_bias, from.Bias(prefix + "post_attention_layernorm"));
   return {};
 }
 
@@ -152,6 +156,9 @@ Result<NetworkTensors> HfNetwork(HfTensors& from, const std::string& prefix, con
   QUORUM_ASSIGN(network.gate, from.Linear(prefix + std::string(names.gate)));
   QUORUM_ASSIGN(network.up, from.Linear(prefix + std::string(names.up)));
   QUORUM_ASSIGN(network.down, from.Linear(prefix + std::string(names.down)));
+  QUORUM_ASSIGN(network.gate_bias, from.Bias(prefix + std::string(names.gate)));
+  QUORUM_ASSIGN(network.up_bias, from.Bias(prefix + std::string(names.up)));
+  QUORUM_ASSIGN(network.down_bias, from.Bias(prefix + std::string(names.down)));
   return network;
 }
 

@@ -49,6 +49,26 @@ class StridedRows final : public RowSource {
   std::int64_t first_, count_, step_;
 };
 
+class StridedEntries final : public RowSource {
+ public:
+  StridedEntries(const TensorRef& vector, std::int64_t first, std::int64_t count, std::int64_t step)
+      : vector_(Share(vector)), first_(first), count_(count), step_(step), size_(quant::Info(vector.type).bytes) {}
+
+  void Read(std::int64_t, std::int64_t, std::byte* dst) const override {
+    std::vector<std::byte> room;
+    const std::byte* src = vector_->Rows(0, 1, room) + first_ * size_;
+    for (std::int64_t i = 0; i < count_; ++i) {
+      std::memcpy(dst + i * size_, src + i * step_ * size_, static_cast<std::size_t>(size_));
+    }
+  }
+
+  std::vector<std::span<const std::byte>> Bytes() const override { return vector_->FileParts(); }
+
+ private:
+  std::shared_ptr<const TensorRef> vector_;
+  std::int64_t first_, count_, step_, size_;
+};
+
 /// Row r of the transpose is column r: read in strips, so that a line of the file is used whole.
 class TransposedRows final : public RowSource {
  public:
@@ -106,6 +126,13 @@ TensorRef RowsOf(const TensorRef& matrix, std::string name, std::int64_t first, 
     view.source = std::make_shared<StridedRows>(matrix, first, count, step);
   }
   return view;
+}
+
+TensorRef EntriesOf(const TensorRef& vector, std::string name, std::int64_t first, std::int64_t count,
+                    std::int64_t step) {
+  QUORUM_CHECK(IsUnquantized(vector.type) && vector.rows == 1);
+  QUORUM_CHECK(first >= 0 && count >= 1 && step >= 1 && first + (count - 1) * step < vector.cols);
+  return {std::move(name), vector.type, 1, count, {}, std::make_shared<StridedEntries>(vector, first, count, step)};
 }
 
 TensorRef Transposed(const TensorRef& matrix) {

@@ -14,6 +14,10 @@ namespace quorum::engine {
 TensorRef RowsOf(const TensorRef& matrix, std::string name, std::int64_t first, std::int64_t count,
                  std::int64_t step = 1);
 
+/// Entries first, first + step, ... (`count` of them) of a vector of an unquantized type. REQUIRES: they are there.
+TensorRef EntriesOf(const TensorRef& vector, std::string name, std::int64_t first, std::int64_t count,
+                    std::int64_t step);
+
 /// The transpose (cols, rows) of a matrix of an unquantized type. REQUIRES: IsUnquantized(matrix.type).
 TensorRef Transposed(const TensorRef& matrix);
 

@@ -155,6 +155,61 @@ TEST_CASE("What the forward pass does not do is refused, never ignored") {
   CHECK(none.message.empty());
 }
 
+TEST_CASE("What layers have by turns: windows and rotation") {
+  TinyShape shape{.architecture = "gpt-oss", .layers = 3, .experts = 4, .window = 20, .tied = false};
+  const auto windows = [&] {
+    std::vector<std::int32_t> found;
+    const auto tiny = testing::MakeTinyModel(shape);
+    for (const LayerSpec& layer : tiny->spec.layers) found.push_back(layer.window);
+    return found;
+  };
+  CHECK(windows() == std::vector<std::int32_t>{20, 0, 20});
+  shape.edit = [](GgufWriter& file) { file.SetUint32("gpt-oss.attention.sliding_window_pattern", 3); };
+  CHECK(windows() == std::vector<std::int32_t>{20, 20, 0});
+  shape.edit = [](GgufWriter& file) { file.SetInt32s("gpt-oss.attention.sliding_window_pattern", {0, 1, 1}); };
+  CHECK(windows() == std::vector<std::int32_t>{0, 20, 20});
+  const auto three = testing::MakeTinyModel({.architecture = "smollm3", .layers = 5});
+  CHECK((three->spec.layers[2].rope && !three->spec.layers[3].rope && three->spec.layers[4].rope));
+  TinyShape granite{.architecture = "granite"};
+  CHECK(testing::MakeTinyModel(granite)->spec.rope.dims == 16);
+  granite.edit = [](GgufWriter& file) { file.SetBool("granite.rope.scaling.finetuned", false); };
+  CHECK(testing::MakeTinyModel(granite)->spec.rope.dims == 0);
+}
+
+TEST_CASE("Settings of single families out of range are named") {
+  constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
+  const TinyShape oss{.architecture = "gpt-oss", .experts = 4, .window = 20, .tied = false};
+  CHECK(Says(ReadError([](auto& file) { file.SetInt32s("gpt-oss.attention.sliding_window_pattern", {1, 0, 1}); }, oss),
+             kBad, {"'gpt-oss.attention.sliding_window_pattern' has 3 entries, expected 1 or 2"}));
+  CHECK(Says(ReadError([](auto& file) { file.SetFloat32("granite.logit_scale", 0.0F); }, {.architecture = "granite"}),
+             kBad, {"'granite.logit_scale' is 0, expected a positive number"}));
+  const TinyShape grok{.architecture = "grok", .experts = 4};
+  CHECK(Says(ReadError([](auto& file) { file.SetFloat32("grok.router_logit_softcapping", -1.0F); }, grok), kBad,
+             {"router soft-cap is -1"}));
+  CHECK(Says(ReadError([](auto& file) { file.SetUint32("grok.attention.temperature_length", 9); }, grok),
+             ErrorCode::kUnsupported, {"'grok.attention.temperature_length'"}));
+  CHECK(testing::MakeTinyModel(grok)->spec.attention.softcap == 30.0F);
+  // A dense Llama by its shape has none of these tensors.
+  const auto as = [](const std::string& architecture) {
+    return [=](GgufWriter& file) {
+      file.SetString("general.architecture", architecture);
+      constexpr std::pair<const char*, std::uint32_t> kKeys[] = {
+          {"context_length", 64},      {"embedding_length", 64},       {"block_count", 2},  {"feed_forward_length", 96},
+          {"attention.head_count", 4}, {"attention.head_count_kv", 2}, {"expert_count", 4}, {"expert_used_count", 2}};
+      for (const auto& [key, value] : kKeys) file.SetUint32(architecture + "." + key, value);
+      file.SetFloat32(architecture + ".attention.layer_norm_rms_epsilon", 1e-5F);
+    };
+  };
+  CHECK(Says(ReadError(as("gpt-oss"), {.experts = 4}), kBad, {"attention sinks", "missing"}));
+  CHECK(Says(ReadError(as("phimoe"), {.experts = 4}), kBad, {"norm bias", "missing"}));
+  CHECK(Says(ReadError(as("grok"), {.experts = 4}), kBad, {"norm after attention", "missing"}));
+  static const std::vector<float> factors(8, 2.0F);
+  CHECK(Says(ReadError([](auto& file) {
+               file.AddTensor("rope_factors_long.weight", quant::DType::kF32, {8}, std::as_bytes(std::span(factors)));
+             }),
+             kBad, {"0 frequency factors", "8"}));
+}
+
 TEST_CASE("Tensors of a wrong shape or type name tensor, found and expected") {
   static const std::vector<float> values(64, 1.0F);
   const auto bytes = std::as_bytes(std::span(values));

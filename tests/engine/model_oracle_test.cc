@@ -145,17 +145,21 @@ TEST_CASE("Models compute what transformers computes") {
       CAPTURE(path);
       ++run;
       bool quantized = false;
+      double bound = 1e-4;
       {
         const auto files = ModelFiles::Open(path);
         if (!files.ok()) FAIL(files.error().message);
-        quantized = IsQuantized((*files)->tensors().layers.front().q);
+        const LayerTensors& layer = (*files)->tensors().layers.front();
+        quantized = IsQuantized(layer.q);
+        // gpt-oss as it is published: floats but for the experts, whose inputs are rounded to int16.
+        if (!quantized && IsQuantized(layer.networks.front().gate)) bound = 1e-3;
         const Reference reference((*files)->spec(), (*files)->tensors());
         CHECK(ErrorOf(reference.Logits(oracle.tokens), oracle.logits) < 1e-4);
       }
       ThreadPool pool(2);
       const std::unique_ptr<Model> model = Load(path, quantized, pool);
       const std::vector<float> logits = testing::RunSequence(*model, oracle.tokens, 48);
-      CHECK(ErrorOf(logits, oracle.logits) < 1e-4);
+      CHECK(ErrorOf(logits, oracle.logits) < bound);
       for (const std::int64_t chunk : {1, 7}) {
         CHECK(testing::SameBits(testing::RunSequence(*model, oracle.tokens, chunk), logits));
       }

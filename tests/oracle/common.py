@@ -35,6 +35,8 @@ class Case:
     # quantize(tensors): given the file's tensors, what they become when quantized and back, what the file shall hold instead,
     # and the config's "quantization_config".
     quantize: typing.Callable | None = None
+    # more(model, tokens): further answers for oracle.safetensors.
+    more: typing.Callable = lambda model, tokens: {}
 
 
 def usual(name, parameter, noise):
@@ -121,6 +123,7 @@ def make(case, out):
             model = case.model.from_pretrained(temp, dtype=torch.float32, attn_implementation="eager").eval()
     tokens = torch.randint(3, case.config.vocab_size, (PROMPT,), generator=generator)
     result = oracle(case, model, tokens)
+    result.update(case.more(model, tokens))
     folder = out / case.name
     if folder.exists():
         for file in folder.iterdir():

@@ -6,6 +6,8 @@ import torch
 NAMES = {
     "input_layernorm.weight": "attn_norm.weight",
     "post_attention_layernorm.weight": "ffn_norm.weight",
+    "input_layernorm.bias": "attn_norm.bias",
+    "post_attention_layernorm.bias": "ffn_norm.bias",
     "self_attn.o_proj.weight": "attn_output.weight",
     "self_attn.o_proj.bias": "attn_output.bias",
     "self_attn.v_proj.weight": "attn_v.weight",
@@ -50,7 +52,7 @@ def write_keys(writer, arch, config):
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     write_rope(writer, config.rope_parameters, head_dim)
-    if getattr(config, "sliding_window", None) and arch == "llama":
+    if getattr(config, "sliding_window", None) and arch in ("llama", "gpt-oss", "phi3", "phimoe"):
         writer.add_sliding_window(config.sliding_window)
     if experts_of(config):
         writer.add_expert_count(experts_of(config))
@@ -92,7 +94,7 @@ def llama3_factors(rope, head_dim):
 def add(writer, name, values, dtype=torch.float32):
     """Matrices in `dtype`, vectors and routers in F32 as converters do it."""
     values = np.ascontiguousarray(values, dtype=np.float32)
-    if values.ndim < 2 or "_inp" in name or dtype == torch.float32:
+    if values.ndim < 2 or "_inp" in name or name.endswith("bias") or dtype == torch.float32:
         writer.add_tensor(name, values)
     elif dtype == torch.float16:
         writer.add_tensor(name, values.astype(np.float16))
@@ -101,7 +103,11 @@ def add(writer, name, values, dtype=torch.float32):
         writer.add_tensor(name, bits.view(np.uint8), raw_dtype=gguf.GGMLQuantizationType.BF16)
 
 
-def write_tensors(writer, arch, case, state):
+# Architectures whose converters permute Q and K.
+PERMUTED = ("llama", "granite", "granitemoe", "smollm3")
+
+
+def write_tensors(writer, arch, case, state, own):
     config = case.config
     for name, tensor in state.items():
         w = tensor.numpy().astype(np.float32)
@@ -112,13 +118,22 @@ def write_tensors(writer, arch, case, state):
         elif name == "lm_head.weight":
             if not config.tie_word_embeddings:
                 add(writer, "output.weight", w, case.dtype)
+        elif not name.startswith("model.layers."):
+            add(writer, {"model.norm.bias": "output_norm.bias", "lm_head.bias": "output.bias"}[name], w)
         else:
             layer, part = name.removeprefix("model.layers.").split(".", 1)
             block = f"blk.{layer}."
-            if part.startswith(("self_attn.q_proj", "self_attn.k_proj")):
+            mine = own(part, w)
+            if mine is not None:
+                for of, values in mine.items():
+                    if isinstance(values, tuple):  # bytes of a block format, and which
+                        writer.add_tensor(block + of, values[0], raw_dtype=values[1])
+                    else:
+                        add(writer, block + of, values, case.dtype)
+            elif part.startswith(("self_attn.q_proj", "self_attn.k_proj")):
                 letter = part[len("self_attn.")]
                 heads = config.num_attention_heads if letter == "q" else config.num_key_value_heads
-                if arch == "llama":
+                if arch in PERMUTED:
                     w = permute(w, heads)
                 add(writer, f"{block}attn_{letter}.{part.rsplit('.', 1)[1]}", w, case.dtype)
             elif part == "mlp.experts.gate_up_proj":
@@ -131,14 +146,22 @@ def write_tensors(writer, arch, case, state):
                 add(writer, block + NAMES[part], w, case.dtype)
 
 
-def writer(arch):
-    """A Case.gguf for a decoder that GGUF calls `arch`."""
+def halves(stem, w):
+    """Gate and up from a tensor that holds the one after the other."""
+    half = w.shape[-2] // 2
+    return {f"ffn_gate{stem}.weight": w[..., :half, :], f"ffn_up{stem}.weight": w[..., half:, :]}
+
+
+def writer(arch, keys=lambda out, config: None, own=lambda part, w: None):
+    """A Case.gguf for a decoder that GGUF calls `arch`. `keys` adds what write_keys does not know; `own` gives the tensors
+    that become of the tensor `part` of a layer, by name below "blk.N.", or None for the usual."""
 
     def write(case, model, path, _oracle):
         out = gguf.GGUFWriter(path, arch)
         out.add_name(f"tiny random {case.name}")
         write_keys(out, arch, case.config)
-        write_tensors(out, arch, case, model.state_dict())
+        keys(out, case.config)
+        write_tensors(out, arch, case, model.state_dict(), own)
         rope = case.config.rope_parameters
         if rope["rope_type"] == "llama3":
             add(out, "rope_freqs.weight", llama3_factors(rope, head_dim_of(case.config)))
