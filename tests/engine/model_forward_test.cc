@@ -260,14 +260,15 @@ TEST_CASE("Same bits on every kernel table and number of threads") {
     for (const KvType kv : {KvType::kInt8, KvType::kBf16, KvType::kF32}) {
       CAPTURE(shape.architecture, shape.experts, static_cast<int>(kv));
       const LoadedTiny golden = LoadTiny(shape, kv, 1, &ScalarKernels());
-      const std::vector<tok::TokenId> tokens = RandomTokens(150, golden.model->vocab_size(), 11);
+      const std::vector<tok::TokenId> tokens = RandomTokens(90, golden.model->vocab_size(), 11);  // two pages
       const std::vector<float> expected = RunSequence(*golden.model, tokens, 64);
       for (const KernelTable* table : AllTables()) {
         for (const int threads : {1, 3}) {
+          if (kv != KvType::kInt8 && threads == 1) continue;
           CAPTURE(table->name, threads);
           const LoadedTiny loaded = LoadTiny(shape, kv, threads, table);
           CHECK(std::string(loaded.model->kernels().name) == table->name);
-          CHECK(SameBits(RunSequence(*loaded.model, tokens, 150), expected));
+          CHECK(SameBits(RunSequence(*loaded.model, tokens, 90), expected));
         }
       }
     }
@@ -277,14 +278,16 @@ TEST_CASE("Same bits on every kernel table and number of threads") {
 TEST_CASE("int16 activations: same bits on every kernel table, number of threads and chunking") {
   for (const TinyShape& shape : BitShapes()) {
     const LoadedTiny golden = LoadTiny(shape, KvType::kInt8, 1, &ScalarKernels(), ActPrecision::kInt16);
-    const std::vector<tok::TokenId> tokens = RandomTokens(150, golden.model->vocab_size(), 17);
+    const std::vector<tok::TokenId> tokens = RandomTokens(90, golden.model->vocab_size(), 17);
     const std::vector<float> expected = RunSequence(*golden.model, tokens, 64);
     for (const KernelTable* table : AllTables()) {
       for (const int threads : {1, 3}) {
         CAPTURE(shape.architecture, shape.experts, table->name, threads);
         const LoadedTiny loaded = LoadTiny(shape, KvType::kInt8, threads, table, ActPrecision::kInt16);
-        for (const std::int64_t chunk : {1, 7, 150})
+        for (const std::int64_t chunk :
+             threads == 1 ? std::vector<std::int64_t>{90} : std::vector<std::int64_t>{1, 7}) {
           CHECK(SameBits(RunSequence(*loaded.model, tokens, chunk), expected));
+        }
       }
     }
   }
