@@ -31,6 +31,9 @@ constexpr HfFamily kFamilies[] = {
     {"deepseek_v3", "DeepSeek-V3", HfDeepseekV3Spec, HfDeepseekTensors},
     {"kimi_k2", "Kimi-K2", HfDeepseekV3Spec, HfDeepseekTensors},
     {"grok-1", "Grok-1", HfGrokSpec, HfGrokTensors},
+    {"t5", "T5", HfT5Spec, HfT5Tensors},
+    {"mt5", "mT5", HfT5Spec, HfT5Tensors},
+    {"switch_transformers", "Switch Transformers", HfSwitchSpec, HfT5Tensors},
 };
 
 Result<const HfFamily*> FindFamily(const HfFolder& folder) {

@@ -103,5 +103,8 @@ Status HfGrokTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tenso
 Status HfDeepseekV2Spec(const HfFolder& folder, ModelSpec& spec);
 Status HfDeepseekV3Spec(const HfFolder& folder, ModelSpec& spec);
 Status HfDeepseekTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
+Status HfT5Spec(const HfFolder& folder, ModelSpec& spec);
+Status HfSwitchSpec(const HfFolder& folder, ModelSpec& spec);
+Status HfT5Tensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
 
 }  // namespace quorum::engine

@@ -31,6 +31,11 @@ class Case:
     randomize: typing.Callable = lambda name, parameter, noise: None
     # edit(config): changes the saved config.json's dict, e.g. to an older spelling.
     edit: typing.Callable = lambda config: None
+    # oracle(case, model, generator): tensors of another oracle than the usual one, and the file's name.
+    oracle: typing.Callable | None = None
+    oracle_file: str = "oracle.safetensors"
+    # finish(folder): writes further files.
+    finish: typing.Callable = lambda folder: None
     max_shard_size: str = "5GB"
     # quantize(tensors): given the file's tensors, what they become when quantized and back, what the file shall hold instead,
     # and the config's "quantization_config".
@@ -121,9 +126,12 @@ def make(case, out):
             rounded, packed, how = case.quantize(load_file(f"{temp}/model.safetensors"))
             save_file(rounded, f"{temp}/model.safetensors", metadata={"format": "pt"})
             model = case.model.from_pretrained(temp, dtype=torch.float32, attn_implementation="eager").eval()
-    tokens = torch.randint(3, case.config.vocab_size, (PROMPT,), generator=generator)
-    result = oracle(case, model, tokens)
-    result.update(case.more(model, tokens))
+    if case.oracle:
+        result = case.oracle(case, model, generator)
+    else:
+        tokens = torch.randint(3, case.config.vocab_size, (PROMPT,), generator=generator)
+        result = oracle(case, model, tokens)
+        result.update(case.more(model, tokens))
     folder = out / case.name
     if folder.exists():
         for file in folder.iterdir():
@@ -135,7 +143,8 @@ def make(case, out):
         config["quantization_config"] = how
     case.edit(config)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file(result, folder / "oracle.safetensors", metadata={"made_with": versions()})
+    save_file(result, folder / case.oracle_file, metadata={"made_with": versions()})
+    case.finish(folder)
     model.float()
     if case.gguf:
         case.gguf(case, model, out / f"{case.name}.gguf", result)
