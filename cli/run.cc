@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/command.h"
@@ -141,12 +142,26 @@ int Repl(Conversation& conversation, const server::ServedModel& model) {
   return 0;
 }
 
+/// All of standard input, without the line breaks at its end.
+std::string ReadInput() {
+  std::string text((std::istreambuf_iterator<char>(std::cin)), std::istreambuf_iterator<char>());
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+/// Whether standard input is a pipe or a file, which somebody meant to be read.
+bool HasPipedInput() {
+  struct stat status{};
+  return ::fstat(STDIN_FILENO, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISREG(status.st_mode));
+}
+
 Result<int> Run(RunFlags flags) {
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   if (flags.prompt == "-" || (!flags.prompt.has_value() && !terminal)) {
-    flags.prompt = std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
-    while (!flags.prompt->empty() && flags.prompt->back() == '\n') flags.prompt->pop_back();
+    flags.prompt = ReadInput();
     if (flags.prompt->empty()) return InvalidArgument("there is nothing to answer: standard input is empty");
+  } else if (flags.prompt.has_value() && HasPipedInput()) {
+    if (const std::string input = ReadInput(); !input.empty()) *flags.prompt += "\n\n" + input;
   }
   QUORUM_ASSIGN(const ServingModel serving, LoadServingModel(flags.serving));
   Conversation conversation(flags, *serving.served);
@@ -163,7 +178,9 @@ void AddRun(CLI::App& app, Action& action) {
   flags->serving.engine.max_batch = 1;
   CLI::App* command = app.add_subcommand("run", "Chat with a model in the terminal");
   command->footer(
-      "Without -p and with input from a file or pipe, the whole input is the message and one answer is printed.");
+      "With input from a file or pipe, the whole input is the message (with -p: it follows the prompt) and one answer "
+      "is "
+      "printed.");
   AddServingFlags(*command, flags->serving);
   command->remove_option(command->get_option("--max-batch"));
   command->add_option("-p,--prompt", flags->prompt, "Answer this message and leave; - reads it from standard input");

@@ -28,6 +28,11 @@ struct ServeFlags {
   int port = 8080;
   std::string api_key_file;
   std::string cors_origin;
+  std::string tls_certificate;
+  std::string tls_key;
+  bool strict = false;
+  bool log_prompts = false;
+  std::string pooling = "mean";
   std::int64_t max_body_mb = 32;
   int drain_seconds = 30;
 };
@@ -46,6 +51,8 @@ Status Serve(const ServeFlags& flags) {
   server::ShutdownSignals signals;
   server::ServiceOptions service_options;
   service_options.cors_origin = flags.cors_origin;
+  service_options.strict = flags.strict;
+  service_options.log_prompts = flags.log_prompts;
   if (!flags.api_key_file.empty()) {
     QUORUM_ASSIGN(service_options.keys, server::ApiKeys::FromFile(flags.api_key_file));
   }
@@ -54,6 +61,12 @@ Status Serve(const ServeFlags& flags) {
   server::HttpServerOptions http;
   http.host = flags.host;
   http.port = flags.port;
+  if (flags.tls_certificate.empty() != flags.tls_key.empty()) {
+    return InvalidArgument("--tls-cert and --tls-key belong together");
+  }
+  if (!flags.tls_certificate.empty()) {
+    QUORUM_ASSIGN(http.poller.tls, server::TlsContext::FromFiles(flags.tls_certificate, flags.tls_key));
+  }
   http.body.max_bytes = static_cast<std::uint64_t>(flags.max_body_mb) << 20;
   // Every request that the engine lets in or lets wait holds a worker.
   http.max_workers = static_cast<std::size_t>(flags.serving.engine.max_batch + flags.serving.engine.max_queue + 16);
@@ -65,6 +78,7 @@ Status Serve(const ServeFlags& flags) {
       server::HttpServer::Start(http, [&service](server::HttpRequest& request) { return service.Handle(request); }));
   Log(LogLevel::kInfo, "listening on {}; loading {}", server->url(), flags.serving.model.path);
   QUORUM_ASSIGN(serving, LoadServingModel(flags.serving));
+  serving.served->pooling = flags.pooling == "last" ? engine::Pooling::kLast : engine::Pooling::kMean;
   service.SetModel(serving.served);
   signals.HandleOrderly();
   Announce(server->url(), *serving.served, needs_key);
@@ -106,8 +120,24 @@ void AddServe(CLI::App& app, Action& action) {
       ->envname("QUORUM_MAX_QUEUE")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
-  command->add_option("--api-key-file", flags->api_key_file, "Accept only these keys: one a line, # begins a comment")
+  command
+      ->add_option(
+          "--api-key-file", flags->api_key_file,
+          "Accept only these keys: one a line, or sha256:HEX; behind it name=WORD concurrent=N tokens-per-minute=N")
       ->envname("QUORUM_API_KEY_FILE");
+  command->add_option("--tls-cert", flags->tls_certificate, "Serve HTTPS: a certificate and its chain (PEM)")
+      ->envname("QUORUM_TLS_CERT");
+  command->add_option("--tls-key", flags->tls_key, "The certificate's private key (PEM)")->envname("QUORUM_TLS_KEY");
+  command->add_flag("--strict", flags->strict, "Refuse requests with fields that would be ignored or lowered (400)")
+      ->envname("QUORUM_STRICT");
+  command->add_flag("--log-prompts", flags->log_prompts, "Log what requests say; never done otherwise")
+      ->envname("QUORUM_LOG_PROMPTS");
+  command
+      ->add_option("--pooling", flags->pooling,
+                   "Embeddings of requests that do not say: mean of all tokens, or the last")
+      ->envname("QUORUM_POOLING")
+      ->check(CLI::IsMember({"mean", "last"}))
+      ->capture_default_str();
   command->add_option("--cors-origin", flags->cors_origin, "Let web pages of this origin use the API (* for all)")
       ->envname("QUORUM_CORS_ORIGIN");
   command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in MiB")

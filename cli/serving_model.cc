@@ -122,6 +122,14 @@ void AddServingFlags(CLI::App& command, ServingFlags& flags) {
   command.add_option("--chat-template", flags.chat_template_file, "A Jinja chat template instead of the model's own")
       ->envname("QUORUM_CHAT_TEMPLATE")
       ->check(CLI::ExistingFile);
+  std::vector<std::string> parsers = server::ToolFormatNames();
+  parsers.insert(parsers.begin(), "auto");
+  command
+      .add_option("--tool-parser", flags.tool_parser,
+                  "How the model writes calls of tools; auto: as its chat template shows")
+      ->envname("QUORUM_TOOL_PARSER")
+      ->check(CLI::IsMember(parsers))
+      ->capture_default_str();
 }
 
 Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
@@ -143,6 +151,16 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   served->id = flags.name.empty() ? DefaultName(flags.model.path) : flags.name;
   struct stat status{};
   if (::stat(flags.model.path.c_str(), &status) == 0) served->created = status.st_mtime;
+  if (const auto named = server::ToolFormatNamed(flags.tool_parser); named.has_value()) {
+    served->tool_format = *named;
+  } else if (served->chat_template != nullptr) {
+    const auto& with_tools = served->tool_template != nullptr ? served->tool_template : served->chat_template;
+    served->tool_format = server::DetectToolFormat(with_tools->source());
+  }
+  if (serving.loaded.model->spec().has_experts()) {
+    served->expert_stats = [model = serving.loaded.model.get()] { return model->expert_stats(); };
+    served->experts_per_token = serving.loaded.model->spec().router.top_k;
+  }
   served->IndexTokenizer();
   served->engine = engine::MakeEngine(*serving.loaded.model, *served->tokenizer, flags.engine);
   serving.served = std::move(served);

@@ -16,9 +16,10 @@ struct ServingFlags {
   engine::EngineOptions engine;
   std::string name;                // as the API calls it; empty: the file's name without ".gguf"
   std::string chat_template_file;  // instead of the model's own
+  std::string tool_parser = "auto";
 };
 
-/// Adds AddModelFlags' flags, --max-batch and --chat-template.
+/// Adds AddModelFlags' flags, --max-batch, --chat-template and --tool-parser.
 void AddServingFlags(CLI::App& command, ServingFlags& flags);
 
 /// Destroyed in the right order: the engine before what it runs on.

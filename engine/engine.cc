@@ -88,6 +88,7 @@ class ThreadedEngine : public Engine {
         vocab_(model.vocab_size()),
         decoder_start_(model.decoder_start()),
         context_(ContextLength(model)),
+        has_hidden_(model.hidden_size() > 0),
         shared_(std::make_shared<Shared>()),
         core_(model, tokenizer, SomeKernels(), options, RandomSeed()) {
     shared_->stats = core_.stats();
@@ -122,6 +123,7 @@ class ThreadedEngine : public Engine {
   const std::int32_t vocab_;
   const std::optional<tok::TokenId> decoder_start_;
   const std::int32_t context_;
+  const bool has_hidden_;
   const std::shared_ptr<Shared> shared_;
   EngineCore core_;  // the engine thread's, from the start of Loop
   std::thread thread_;
@@ -129,6 +131,9 @@ class ThreadedEngine : public Engine {
 
 Result<std::shared_ptr<Generation>> ThreadedEngine::Submit(GenerationRequest asked) {
   QUORUM_TRY(CheckRequest(asked, vocab_, context_, decoder_start_.has_value()));
+  if (asked.pooling != Pooling::kNone && !has_hidden_) {
+    return Error{ErrorCode::kUnsupported, "This model does not give its hidden states.", "input", "unsupported_model"};
+  }
   auto events = std::make_shared<EventQueue>();
   auto request = std::make_unique<Request>(std::move(asked), events, context_, decoder_start_);
   {

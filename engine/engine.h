@@ -35,6 +35,9 @@ struct TokenLogprob {
   float logprob = 0;
 };
 
+/// What becomes of the prompt's last hidden states (after the final norm): nothing, their mean, or the last token's.
+enum class Pooling { kNone, kMean, kLast };
+
 struct GenerationRequest {
   std::vector<tok::TokenId> prompt;    // not empty
   SamplingParams sampling;
@@ -47,6 +50,8 @@ struct GenerationRequest {
   std::int32_t top_logprobs = 0;       // and the best few
   bool prompt_logprobs = false;        // score the prompt's tokens too (echo)
   bool include_control_text = false;   // control tokens become text (skip_special_tokens = false)
+  Pooling pooling = Pooling::kNone;    // else max_tokens is 0 and n 1: the answer is the kPrompt event's `pooled`
+  std::vector<tok::TokenId> shown_controls;  // these control tokens become text in any case: marks of tool calls
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
@@ -61,6 +66,7 @@ struct Event {
   std::vector<TokenLogprob> prompt_logprobs;                   // [i] scores prompt[i + 1]
   std::vector<std::vector<TokenLogprob>> prompt_top_logprobs;  // parallel to it
   std::int32_t cached_tokens = 0;                              // prompt tokens whose KV came from the cache
+  std::vector<float> pooled;                                   // the pooled hidden state, if asked for; not normalised
 
   // kToken: one token was generated.
   tok::TokenId token = 0;

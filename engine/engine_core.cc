@@ -13,6 +13,12 @@ std::int32_t ContextLength(const StepModel& model) {
   return static_cast<std::int32_t>(std::min<std::int64_t>(model.context_length(), kv));
 }
 
+namespace {
+
+Pooling PoolingOf(const Sequence& sequence) { return static_cast<const Choice&>(sequence).request.params.pooling; }
+
+}  // namespace
+
 EngineCore::EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const KernelTable& kernels,
                        const EngineOptions& options, std::uint64_t hash_seed)
     : model_(model),
@@ -58,8 +64,12 @@ void EngineCore::Compute() {
   std::size_t rows = 0;
   for (Sequence* sequence : planned_) {
     slices_.push_back(SliceOf(*sequence));
-    rows += static_cast<std::size_t>(sequence->step_tokens - sequence->step_first_logits);
+    // Where hidden states are wanted, logits are not.
+    StepSlice& slice = slices_.back();
+    if (PoolingOf(*sequence) != Pooling::kNone) slice.first_logits = sequence->step_tokens;
+    rows += slice.tokens.size() - static_cast<std::size_t>(slice.first_logits);
   }
+  PlaceHidden();
   if (logits_.size() < rows * vocab_) logits_.resize(rows * vocab_);
   ++stats_.steps;
   const Status computed = model_.Step(slices_, std::span(logits_).first(rows * vocab_));
@@ -71,6 +81,7 @@ void EngineCore::Compute() {
   std::span<const float> left = std::span(logits_).first(rows * vocab_);
   for (std::size_t i = 0; i < planned_.size(); ++i) {
     const std::size_t wanted = slices_[i].tokens.size() - static_cast<std::size_t>(slices_[i].first_logits);
+    if (slices_[i].hidden != nullptr) Pool(static_cast<Choice&>(*planned_[i]).request, slices_[i]);
     ReadLogits(static_cast<Choice&>(*planned_[i]), left.first(wanted * vocab_));
     left = left.subspan(wanted * vocab_);
   }
@@ -94,6 +105,37 @@ StepSlice EngineCore::SliceOf(const Sequence& sequence) const {
   slice.source_pages = pages.first(source_pages);
   slice.source_tokens = sequence.source;
   return slice;
+}
+
+/// Gives the slices that are pooled room for their hidden states.
+void EngineCore::PlaceHidden() {
+  const auto width = static_cast<std::size_t>(model_.hidden_size());
+  std::size_t tokens = 0;
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (PoolingOf(*planned_[i]) != Pooling::kNone) tokens += slices_[i].tokens.size();
+  }
+  if (hidden_.size() < tokens * width) hidden_.resize(tokens * width);
+  float* next = hidden_.data();
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    if (PoolingOf(*planned_[i]) == Pooling::kNone) continue;
+    slices_[i].hidden = next;
+    next += slices_[i].tokens.size() * width;
+  }
+}
+
+/// Adds a slice's hidden states, token by token in ascending order: the sum does not depend on the chunks.
+void EngineCore::Pool(Request& request, const StepSlice& slice) {
+  const auto width = static_cast<std::size_t>(model_.hidden_size());
+  if (slice.pos == 0 || request.pooled.size() != width) request.pooled.assign(width, 0.0);
+  const bool mean = request.params.pooling == Pooling::kMean;
+  for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
+    const float* row = slice.hidden + i * width;
+    for (std::size_t d = 0; d < width; ++d) request.pooled[d] = mean ? request.pooled[d] + row[d] : row[d];
+  }
+  const double count = mean ? static_cast<double>(request.prompt_size()) : 1.0;
+  if (slice.pos + static_cast<std::int32_t>(slice.tokens.size()) < request.prompt_size()) return;
+  request.prompt_event.pooled.resize(width);
+  for (std::size_t d = 0; d < width; ++d) request.prompt_event.pooled[d] = static_cast<float>(request.pooled[d] / count);
 }
 
 /// Takes the rows of the step that was just computed.
@@ -173,7 +215,9 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
 
   const bool ends = (!params.ignore_eos && tokenizer_.IsEndOfGeneration(*token)) ||
                     std::binary_search(params.stop_ids.begin(), params.stop_ids.end(), *token);
-  if (!ends && (params.include_control_text || !tokenizer_.IsControl(*token))) {
+  const bool shown = params.include_control_text || !tokenizer_.IsControl(*token) ||
+                     std::binary_search(params.shown_controls.begin(), params.shown_controls.end(), *token);
+  if (!ends && shown) {
     event.text = choice.stop.Push(choice.utf8.Push(tokenizer_.TokenBytes(*token)));
   }
   event.ends_text = ends || choice.stop.matched();

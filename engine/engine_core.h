@@ -55,6 +55,8 @@ class EngineCore {
  private:
   StepSlice SliceOf(const Sequence& sequence) const;
   void ReadLogits(Choice& choice, std::span<const float> rows);
+  void PlaceHidden();
+  void Pool(Request& request, const StepSlice& slice);
   void ScorePrompt(Choice& choice, std::span<const float>& rows);
   void FinishPrompt(Choice& first, std::span<const float> row);
   void Generate(Choice& choice, std::span<const float> row);
@@ -77,6 +79,7 @@ class EngineCore {
   std::span<Sequence* const> planned_;
   std::vector<StepSlice> slices_;
   std::vector<float> logits_;
+  std::vector<float> hidden_;  // of this step's slices that are pooled
   EngineStats stats_;
 };
 

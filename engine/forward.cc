@@ -96,6 +96,7 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
     buffers_.ffn.Run(team_, index, spec_.layers[i], layer, buffers_.model, rows, buffers_.block, counters);
   }
   if (!wanted_.empty()) Logits(logits);
+  Hidden(slices);
 }
 
 /// Runs the encoder on the slices that are for it; returns the others.
@@ -150,6 +151,22 @@ void Forward::Start() {
     Scale(spec_.embedding_scale, spec_.d_model, x);
     RopeAngles(rope_, at.position, buffers_.cos + row * pairs, buffers_.sin + row * pairs);
   });
+}
+
+/// Final hidden states of the slices that want them. After Logits, whose rows in the normed input are done with.
+void Forward::Hidden(std::span<const StepSlice> slices) {
+  std::int64_t first = 0;
+  for (const StepSlice& slice : slices) {
+    const std::int64_t count = std::ssize(slice.tokens);
+    if (slice.hidden != nullptr) {
+      team_.ForRows(count, [&](std::int64_t i) {
+        residual_.Add(weights_.layers().back().ffn_post_norm, first + i);
+        residual_.Norm(weights_.final_norm(), weights_.output_input(), first + i, first + i);
+        std::copy_n(buffers_.model.Floats(first + i), spec_.d_model, slice.hidden + i * spec_.d_model);
+      });
+    }
+    first += count;
+  }
 }
 
 void Forward::Logits(float* logits) {

@@ -66,6 +66,7 @@ class Forward {
   std::span<const StepSlice> Encode(std::span<const StepSlice> slices, ExpertCounters* counters);
   void CrossAttention(const CrossWeights& cross, std::int32_t index, std::span<const StepSlice> slices);
   void Logits(float* logits);
+  void Hidden(std::span<const StepSlice> slices);
 
   const ModelSpec& spec_;
   const Weights& weights_;

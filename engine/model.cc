@@ -230,6 +230,9 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
         return InvalidArgument(fmt::format("token {} is outside the vocabulary of {}", token, spec_.vocab_size));
       }
     }
+    if (slice.hidden != nullptr && slice.first_logits != n) {
+      return InvalidArgument("a slice wants hidden states and logits at once");
+    }
     if (slice.first_logits < 0 || slice.first_logits > n) {
       return InvalidArgument(fmt::format("logits are asked for from token {} of {}", slice.first_logits, n));
     }

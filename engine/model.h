@@ -71,6 +71,9 @@ class Model final : public StepModel {
   std::int32_t max_step_tokens() const override { return static_cast<std::int32_t>(limits_.rows); }
   std::int32_t max_step_logits() const override { return static_cast<std::int32_t>(limits_.logits); }
   std::optional<tok::TokenId> decoder_start() const override;
+  std::int32_t hidden_size() const override {
+    return spec_.encoder.empty() ? static_cast<std::int32_t>(spec_.d_model) : 0;
+  }
 
   /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed.
   Status Step(std::span<const StepSlice> slices, std::span<float> logits) override;

@@ -11,6 +11,7 @@ Request::Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std
                  std::optional<tok::TokenId> decoder_start)
     : params(std::move(asked)), events(std::move(queue)), open_choices(params.n) {
   std::sort(params.stop_ids.begin(), params.stop_ids.end());
+  std::sort(params.shown_controls.begin(), params.shown_controls.end());
   for (std::int32_t c = 0; c < params.n; ++c) choices.push_back(std::make_unique<Choice>(*this, c));
   prompt_event.kind = Event::Kind::kPrompt;
   // Choice 0 computes the prompt; the others join when it is done.
@@ -22,6 +23,7 @@ Request::Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std
   }
   token_limit = std::min(params.max_tokens, context - (first.length() - first.source));
   if (params.prompt_logprobs) first.score_end = prompt_size() - 1;
+  first.compute_all = params.pooling == Pooling::kMean;
 }
 
 void Request::SetOrdinal(std::int64_t ordinal) {
@@ -41,6 +43,9 @@ Status CheckRequest(const GenerationRequest& request, std::int32_t vocab, std::i
   if (request.max_tokens < 0) return InvalidArgument("max_tokens must not be negative.", "max_tokens");
   if (request.n < 1 || request.n > kMaxChoices) {
     return InvalidArgument("n must be between 1 and " + std::to_string(kMaxChoices) + ".", "n");
+  }
+  if (request.pooling != Pooling::kNone && (request.max_tokens != 0 || request.n != 1 || request.prompt_logprobs)) {
+    return InvalidArgument("Hidden states are pooled only without generating or scoring.", "max_tokens");
   }
   if (request.top_logprobs < 0) return InvalidArgument("top_logprobs must not be negative.", "top_logprobs");
   std::size_t stop_bytes = 0;

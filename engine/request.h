@@ -53,6 +53,7 @@ struct Request {
   bool started = false;       // has been in a step
   bool prompt_done = false;
   Event prompt_event;  // collects the prompt's scores
+  std::vector<double> pooled;  // sum of hidden states so far, or the last one
 };
 
 /// Errors: kInvalidArgument with the field at fault; see Engine::Submit.

@@ -149,6 +149,7 @@ bool Scheduler::TryAdmit(Sequence& sequence) {
 }
 
 bool Scheduler::MayAdopt(const Sequence& sequence) const {
+  if (sequence.compute_all) return false;
   if (sequence.encodes() || sequence.PageBegin(sequence.indexed) != sequence.computed) return false;
   const std::int32_t end = sequence.computed + kPageTokens;
   // The last token is always computed, for its logits; so are tokens that wait for their score.

@@ -28,6 +28,7 @@ struct Sequence {
   // as it reads them. The prefix cache does not skip such positions.
   std::int32_t scored = 0;
   std::int32_t score_end = 0;
+  bool compute_all = false;  // every token is computed, whatever the prefix cache has: its hidden state is wanted
 
   // The scheduler's.
   State state = State::kIdle;

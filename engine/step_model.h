@@ -27,6 +27,9 @@ struct StepSlice {
   bool encode = false;                              // `tokens` are a whole source: pos is 0, and there are no logits
   std::span<const std::int32_t> source_pages = {};  // of the decoder's slices: what an encoding slice has filled
   std::int32_t source_tokens = 0;                   // positions in these
+  /// Not null: (tokens.size(), hidden_size()) gets the last hidden state of every token, after the final norm; no logits
+  /// are wanted then.
+  float* hidden = nullptr;
 };
 
 /// A decoder with its weights and KV cache, perhaps behind an encoder. One caller at a time.
@@ -38,6 +41,7 @@ class StepModel {
   virtual std::int32_t num_pages() const = 0;        // KV pages in the cache
   virtual std::int32_t max_step_tokens() const = 0;  // rows of one step; encoding slices apart
   virtual std::int32_t max_step_logits() const = 0;  // rows of logits of one step
+  virtual std::int32_t hidden_size() const { return 0; }  // floats of a hidden state; 0: the model gives none
 
   /// Encoder-decoder models: what stands before the first token of every reply. Nothing: a decoder alone.
   virtual std::optional<tok::TokenId> decoder_start() const { return {}; }

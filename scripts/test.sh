@@ -16,8 +16,8 @@ python_env "$ROOT/build/e2e-venv" $(package_list "$ROOT/tests/e2e/requirements.t
 node_env() {
   local dir=$ROOT/build/e2e-node
   mkdir -p "$dir"
-  cmp -s "$ROOT/tests/e2e/package.json" "$dir/package.json" && [ -d "$dir/node_modules/openai" ] && return
-  say "installing the Node SDK into ${dir#"$PWD"/}"
+  cmp -s "$ROOT/tests/e2e/package.json" "$dir/package.json" && [ -d "$dir/node_modules/ai" ] && return
+  say "installing the Node SDKs into ${dir#"$PWD"/}"
   cp "$ROOT/tests/e2e/package.json" "$dir/"
   (cd "$dir" && npm install --silent --no-audit --no-fund)
 }

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <string_view>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "server/error_body.h"
 
@@ -34,17 +37,38 @@ HttpResponse ApiError(const ApiContext& context, const Error& error) {
   return response;
 }
 
+Json ErrorJson(const Error& error) {
+  return Json::parse(ErrorBody(HttpStatus(error.code), error.message, error.param, error.reason));
+}
+
 HttpResponse JsonResponse(const Json& value) {
   HttpResponse response;
   response.body = DumpJson(value);
   return response;
 }
 
-void SetIgnored(HttpResponse& response, const std::vector<std::string>& ignored) {
+Status CheckStrict(const ApiContext& context, const std::vector<std::string>& ignored) {
+  if (!context.strict || ignored.empty()) return {};
+  std::string first = ignored.front();
+  if (first.starts_with(kClamped)) {
+    first.erase(0, kClamped.size());
+    return InvalidArgument(
+        fmt::format("'{}' is more than the context leaves room for, and the server is strict", first), first,
+        "field_not_honoured");
+  }
+  return InvalidArgument(fmt::format("'{}' is not honoured, and the server is strict: {} field(s) would be ignored",
+                                     first, std::set<std::string>(ignored.begin(), ignored.end()).size()),
+                         first, "field_not_honoured");
+}
+
+namespace {
+
+// Field names are the client's: only harmless characters come back.
+void NameFields(HttpResponse& response, const char* header, const std::set<std::string>& names) {
   constexpr std::size_t kMaxLength = 1000;
   std::string list;
-  for (const std::string& name : std::set<std::string>(ignored.begin(), ignored.end())) {
-    std::string safe = name.substr(0, 80);  // field names are the client's: only harmless characters come back
+  for (const std::string& name : names) {
+    std::string safe = name.substr(0, 80);
     std::replace_if(
         safe.begin(), safe.end(),
         [](char c) {
@@ -58,7 +82,22 @@ void SetIgnored(HttpResponse& response, const std::vector<std::string>& ignored)
     }
     list += list.empty() ? safe : ", " + safe;
   }
-  if (!list.empty()) response.headers.push_back({"x-quorum-ignored", std::move(list)});
+  if (!list.empty()) response.headers.push_back({header, std::move(list)});
+}
+
+}  // namespace
+
+void SetIgnored(HttpResponse& response, const std::vector<std::string>& ignored) {
+  std::set<std::string> names, clamped;
+  for (const std::string& name : ignored) {
+    if (name.starts_with(kClamped)) {
+      clamped.insert(name.substr(kClamped.size()));
+    } else {
+      names.insert(name);
+    }
+  }
+  NameFields(response, "x-quorum-ignored", names);
+  NameFields(response, "x-quorum-clamped", clamped);
 }
 
 }  // namespace quorum::server

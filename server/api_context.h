@@ -11,6 +11,7 @@
 #include "server/http_message.h"
 #include "server/json_input.h"
 #include "server/metrics.h"
+#include "server/request_scope.h"
 #include "server/served_model.h"
 
 namespace quorum::server {
@@ -20,6 +21,8 @@ struct ApiContext {
   Metrics& metrics;
   std::chrono::milliseconds heartbeat{5'000};  // longest silence of a stream
   std::int64_t now_unix = 0;
+  bool strict = false;                  // fields that are not honoured are refused
+  std::shared_ptr<RequestScope> scope;  // never null in a handler
 };
 
 /// The fields that all chunks, or the whole answer, of one request share.
@@ -45,8 +48,17 @@ struct UsageCount {
 /// The error of an engine or a parser as an answer, with `retry-after` where trying again makes sense.
 HttpResponse ApiError(const ApiContext& context, const Error& error);
 
+/// The same as a JSON document, for a stream whose head is out already.
+Json ErrorJson(const Error& error);
+
 /// An answer of one JSON document.
 HttpResponse JsonResponse(const Json& value);
+
+/// How `ignored` spells a limit that was lowered to what is possible: it is named in `x-quorum-clamped`.
+inline constexpr std::string_view kClamped = "clamped ";
+
+/// In strict mode, refuses a request of which something is not honoured. Before anything is submitted.
+Status CheckStrict(const ApiContext& context, const std::vector<std::string>& ignored);
 
 /// Names the fields that were sent and not honoured in `x-quorum-ignored` (nothing silent; DESIGN 1.4), safely and in
 /// bounded length.

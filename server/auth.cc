@@ -1,8 +1,10 @@
 #include "server/auth.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <iterator>
+#include <optional>
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
@@ -11,11 +13,38 @@
 namespace quorum::server {
 namespace {
 
+constexpr std::string_view kHashed = "sha256:";
+
+bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
 std::string_view Trim(std::string_view text) {
-  const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
+  while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);
   return text;
+}
+
+std::string_view NextWord(std::string_view& text) {
+  text = Trim(text);
+  const auto end = static_cast<std::size_t>(std::find_if(text.begin(), text.end(), IsSpace) - text.begin());
+  const std::string_view word = text.substr(0, end);
+  text.remove_prefix(end);
+  return word;
+}
+
+std::optional<std::int64_t> Number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+  return whole && value >= 1 && value <= 1'000'000'000 ? std::optional(value) : std::nullopt;
+}
+
+bool FromHex(std::string_view hex, std::array<std::uint8_t, 32>& out) {
+  if (hex.size() != 64) return false;
+  for (std::size_t i = 0; i < 32; ++i) {
+    const auto parsed = std::from_chars(hex.data() + 2 * i, hex.data() + 2 * i + 2, out[i], 16);
+    if (parsed.ec != std::errc() || parsed.ptr != hex.data() + 2 * i + 2) return false;
+  }
+  return true;
 }
 
 Error Unauthenticated(std::string message) {
@@ -23,6 +52,32 @@ Error Unauthenticated(std::string message) {
 }
 
 }  // namespace
+
+std::optional<double> KeyAccount::Enter(Clock::time_point now) {
+  const std::lock_guard lock(mutex_);
+  if (limits_.tokens_per_minute > 0) {
+    const double rate = static_cast<double>(limits_.tokens_per_minute) / 60.0;
+    if (filled_ != Clock::time_point{}) {
+      const double seconds = std::chrono::duration<double>(now - filled_).count();
+      tokens_ = std::min(tokens_ + seconds * rate, static_cast<double>(limits_.tokens_per_minute));
+    }
+    filled_ = now;
+    if (tokens_ <= 0) return std::min(120.0, (1.0 - tokens_) / rate);
+  }
+  if (limits_.concurrent > 0 && running_ >= limits_.concurrent) return 1.0;
+  ++running_;
+  return std::nullopt;
+}
+
+void KeyAccount::Leave() {
+  const std::lock_guard lock(mutex_);
+  --running_;
+}
+
+void KeyAccount::Charge(std::int64_t tokens) {
+  const std::lock_guard lock(mutex_);
+  if (limits_.tokens_per_minute > 0) tokens_ -= static_cast<double>(tokens);
+}
 
 ApiKeys::Digest ApiKeys::DigestOf(std::string_view key) {
   Digest digest{};
@@ -46,33 +101,72 @@ Result<ApiKeys> ApiKeys::FromText(std::string_view text, const std::string& name
     const std::string_view line = Trim(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.front() == '#') continue;
-    if (std::any_of(line.begin(), line.end(), [](char c) { return c <= 0x20 || c >= 0x7F; })) {
-      return InvalidArgument(fmt::format("{}:{}: an API key is one word of printable ASCII", name, number));
-    }
-    keys.digests_.push_back(DigestOf(line));
+    QUORUM_ASSIGN(Key key, ReadLine(line, fmt::format("{}:{}", name, number)));
+    keys.keys_.push_back(std::move(key));
   }
-  if (keys.digests_.empty()) return InvalidArgument(fmt::format("{} holds no API key", name));
+  if (keys.keys_.empty()) return InvalidArgument(fmt::format("{} holds no API key", name));
   return keys;
 }
 
-Status ApiKeys::Check(const HttpRequest& request) const {
-  if (!required()) return {};
-  const std::string* header = request.FindHeader("Authorization");
-  if (header == nullptr) {
-    return Unauthenticated("an API key is needed: send the header 'Authorization: Bearer KEY'");
+Result<ApiKeys::Key> ApiKeys::ReadLine(std::string_view line, const std::string& where) {
+  const std::string_view word = NextWord(line);
+  if (std::any_of(word.begin(), word.end(), [](char c) { return c <= 0x20 || c >= 0x7F; })) {
+    return InvalidArgument(fmt::format("{}: an API key is one word of printable ASCII", where));
   }
-  constexpr std::string_view kScheme = "Bearer ";
-  const std::string_view value = *header;
-  if (!EqualsIgnoreCase(value.substr(0, kScheme.size()), kScheme)) {
-    return Unauthenticated("the Authorization header must be 'Bearer KEY'");
+  Key key;
+  if (word.starts_with(kHashed)) {
+    if (!FromHex(word.substr(kHashed.size()), key.digest)) {
+      return InvalidArgument(fmt::format("{}: 'sha256:' must be followed by 64 hexadecimal digits", where));
+    }
+  } else {
+    key.digest = DigestOf(word);
+  }
+  std::string name = where.substr(where.rfind(':') + 1);  // the line's number: a name that tells nothing of the key
+  name.insert(0, "key-");
+  KeyLimits limits;
+  for (std::string_view option = NextWord(line); !option.empty(); option = NextWord(line)) {
+    const std::size_t equals = std::min(option.find('='), option.size());
+    const std::string_view left = option.substr(0, equals);
+    const std::string_view right = option.substr(std::min(equals + 1, option.size()));
+    const auto value = Number(right);
+    if (left == "name" && !right.empty()) {
+      name = right;
+    } else if (left == "concurrent" && value.has_value()) {
+      limits.concurrent = static_cast<int>(*value);
+    } else if (left == "tokens-per-minute" && value.has_value()) {
+      limits.tokens_per_minute = *value;
+    } else {
+      return InvalidArgument(
+          fmt::format("{}: '{}' is none of name=WORD, concurrent=N and tokens-per-minute=N (N from 1)", where, option));
+    }
+  }
+  key.account = std::make_shared<KeyAccount>(std::move(name), limits);
+  return key;
+}
+
+Result<std::shared_ptr<KeyAccount>> ApiKeys::Check(const HttpRequest& request) const {
+  if (!required()) return std::shared_ptr<KeyAccount>();
+  std::string_view given;
+  if (const std::string* header = request.FindHeader("Authorization"); header != nullptr) {
+    constexpr std::string_view kScheme = "Bearer ";
+    const std::string_view value = *header;
+    if (!EqualsIgnoreCase(value.substr(0, kScheme.size()), kScheme)) {
+      return Unauthenticated("the Authorization header must be 'Bearer KEY'");
+    }
+    given = Trim(value.substr(kScheme.size()));
+  } else if (const std::string* plain = request.FindHeader("x-api-key"); plain != nullptr) {
+    given = Trim(*plain);
+  } else {
+    return Unauthenticated("an API key is needed: send the header 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
   }
   // Digests are compared, so that neither a key's length nor its beginning shows in the time.
-  const Digest given = DigestOf(Trim(value.substr(kScheme.size())));
-  int matches = 0;
-  for (const Digest& digest : digests_)
-    matches |= ::CRYPTO_memcmp(given.data(), digest.data(), digest.size()) == 0 ? 1 : 0;
-  if (matches == 0) return Unauthenticated("the API key is not valid");
-  return {};
+  const Digest digest = DigestOf(given);
+  std::shared_ptr<KeyAccount> account;
+  for (const Key& key : keys_) {
+    if (::CRYPTO_memcmp(digest.data(), key.digest.data(), digest.size()) == 0) account = key.account;
+  }
+  if (account == nullptr) return Unauthenticated("the API key is not valid");
+  return account;
 }
 
 }  // namespace quorum::server

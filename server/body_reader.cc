@@ -77,7 +77,8 @@ bool BodyReader::NextChunk() {
   const std::string_view digits = line.substr(0, line.find(';'));
   const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), left_, 16);
   // A line feed alone inside the line would end it for some proxies, so it ends the request here.
-  if (digits.empty() || digits.size() > 15 || line.find_first_of("\r\n") != std::string_view::npos || parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) {
+  if (digits.empty() || digits.size() > 15 || line.find_first_of("\r\n") != std::string_view::npos ||
+      parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size()) {
     state_ = State::kMalformed;
     return false;
   }

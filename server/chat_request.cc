@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kRoles = {"system", "developer", "user", "assistant", "tool", "function"};
 
-Result<std::string> ReadContent(const Json& content, const std::string& param) {
+// Parts are joined without anything between them. A refusal is what an assistant said, too.
+Result<std::string> ReadContent(const Json& content, const std::string& param, bool assistant) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) {
     return InvalidArgument(fmt::format("'{}' must be a string or an array of parts, but is {}", param, KindOf(content)),
@@ -24,15 +25,17 @@ Result<std::string> ReadContent(const Json& content, const std::string& param) {
     if (!part.is_object() || type == part.end() || !type->is_string()) {
       return InvalidArgument(fmt::format("'{}' must be an object with a 'type'", at), at);
     }
-    if (*type != "text") {
+    const bool refusal = assistant && *type == "refusal";
+    if (*type != "text" && !refusal) {
       return Error{ErrorCode::kUnsupported,
                    fmt::format("'{}' is a part of type '{}'; this model reads only 'text'", at,
                                type->get_ref<const std::string&>()),
                    at, "unsupported_content_part"};
     }
-    const auto words = part.find("text");
+    const char* name = refusal ? "refusal" : "text";
+    const auto words = part.find(name);
     if (words == part.end() || !words->is_string()) {
-      return InvalidArgument(fmt::format("'{}.text' must be a string", at), at + ".text");
+      return InvalidArgument(fmt::format("'{}.{}' must be a string", at, name), fmt::format("{}.{}", at, name));
     }
     text += words->get_ref<const std::string&>();
   }
@@ -81,7 +84,9 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std
   Json read = {{"role", *role == "function" ? "tool" : *role}, {"content", ""}};
   const Json* calls = fields.Find("tool_calls");
   if (const Json* content = fields.Find("content")) {
-    QUORUM_ASSIGN(read["content"], ReadContent(*content, path + ".content"));
+    QUORUM_ASSIGN(read["content"], ReadContent(*content, path + ".content", *role == "assistant"));
+  } else if (const Json* refusal = fields.Find("refusal"); refusal != nullptr && refusal->is_string()) {
+    read["content"] = *refusal;  // it was said instead of a content
   } else if (*role != "assistant") {
     return InvalidArgument(fmt::format("'{}.content' is missing", path), path + ".content");
   }
@@ -98,7 +103,8 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std
   }
   for (const char* name : {"refusal", "annotations", "audio", "function_call"}) {  // what our own kind of reply carries
     const Json* value = fields.Find(name);
-    if (value != nullptr && !value->empty()) ignored.push_back(fmt::format("messages[].{}", name));
+    if (value != nullptr && !value->empty() && *value != "" && *value != read["content"])
+      ignored.push_back(fmt::format("messages[].{}", name));
   }
   for (const std::string& unread : fields.Unread()) {
     ignored.push_back("messages[]" + unread.substr(path.size()));
@@ -106,36 +112,10 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std
   return read;
 }
 
-Status ReadTools(JsonFields& fields, ChatRequest& out) {
-  const Json* tools = fields.Find("tools");
-  if (tools != nullptr) {
-    if (!tools->is_array()) return fields.Wrong("tools", "an array");
-    for (std::size_t i = 0; i < tools->size(); ++i) {
-      const Json& tool = (*tools)[i];
-      const std::string at = fmt::format("tools[{}]", i);
-      const bool shaped = tool.is_object() && tool.value("type", Json()) == "function" && tool.contains("function") &&
-                          tool["function"].is_object() && tool["function"].contains("name") &&
-                          tool["function"]["name"].is_string();
-      if (!shaped) {
-        return InvalidArgument(
-            fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at), at);
-      }
-    }
-    out.tools = *tools;
-  }
-  const Json* choice = fields.Find("tool_choice");
-  if (choice != nullptr && *choice != "none" && *choice != "auto") {
-    if (*choice == "required" || choice->is_object()) {
-      return Error{ErrorCode::kUnsupported, "tool_choice 'required' or a named tool is not supported yet",
-                   "tool_choice", "unsupported_parameter"};
-    }
-    return InvalidArgument("'tool_choice' must be \"none\", \"auto\", \"required\" or a named tool", "tool_choice");
-  }
-  if (const Json* modalities = fields.Find("modalities");
-      modalities != nullptr && *modalities != Json::array({"text"})) {
-    return Error{ErrorCode::kUnsupported, "the only modality is \"text\"", "modalities", "unsupported_parameter"};
-  }
-  return {};
+Status ReadModalities(JsonFields& fields) {
+  const Json* modalities = fields.Find("modalities");
+  if (modalities == nullptr || *modalities == Json::array({"text"})) return {};
+  return Error{ErrorCode::kUnsupported, "the only modality is \"text\"", "modalities", "unsupported_parameter"};
 }
 
 Status ReadTemplateVariables(JsonFields& fields, ChatRequest& out) {
@@ -150,8 +130,14 @@ Status ReadTemplateVariables(JsonFields& fields, ChatRequest& out) {
   }
   QUORUM_ASSIGN(const auto effort, fields.String("reasoning_effort"));
   if (effort.has_value()) out.template_variables["reasoning_effort"] = *effort;
+  QUORUM_ASSIGN(const auto proceed, fields.Bool("continue_final_message"));
+  out.continue_final_message = proceed.value_or(false);
   QUORUM_ASSIGN(const auto add, fields.Bool("add_generation_prompt"));
-  out.add_generation_prompt = add.value_or(true);
+  out.add_generation_prompt = add.value_or(!out.continue_final_message);
+  if (out.continue_final_message && out.add_generation_prompt) {
+    return InvalidArgument("'continue_final_message' and 'add_generation_prompt' exclude each other",
+                           "continue_final_message");
+  }
   return {};
 }
 
@@ -178,7 +164,8 @@ Result<ChatRequest> ReadChatRequest(const Json& body) {
   const Json* messages = fields.Find("messages");
   if (messages == nullptr) return InvalidArgument("'messages' is missing", "messages");
   QUORUM_ASSIGN(out.messages, ReadMessages(*messages, out.generation.ignored));
-  QUORUM_TRY(ReadTools(fields, out));
+  QUORUM_TRY(ReadTools(fields, out.tools, out.tool_use, out.generation.ignored));
+  QUORUM_TRY(ReadModalities(fields));
   QUORUM_TRY(ReadTemplateVariables(fields, out));
 
   QUORUM_ASSIGN(const auto max_completion, fields.Int("max_completion_tokens", 1, INT32_MAX));

@@ -16,6 +16,7 @@ ChoiceDelta ChoiceOutput::Apply(engine::Event event) {
     finished_ = delta.finished = true;
     finish_ = event.finish;
     completion_tokens_ = event.completion_tokens;
+    stop_text_ = event.stop_text;
   }
   if (scored_) {
     delta.scores = delta.finished ? scores_.Rest(text_bytes_, !event.stop_text.empty()) : scores_.Released(text_bytes_);

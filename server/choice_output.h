@@ -23,12 +23,14 @@ class ChoiceOutput {
  public:
   /// `scored`: the request asked for log-probabilities.
   ChoiceOutput(const tok::Tokenizer& tokenizer, const engine::GenerationRequest& request, bool scored, bool every_token)
-      : scores_(tokenizer, request.include_control_text, every_token), scored_(scored) {}
+      : scores_(tokenizer, request, every_token), scored_(scored) {}
 
   /// Takes a kToken or kFinish event of this choice.
   ChoiceDelta Apply(engine::Event event);
 
   bool finished() const { return finished_; }
+  bool cut() const { return finish_ == engine::FinishReason::kLength; }
+  const std::string& stop_text() const { return stop_text_; }  // the stop string that matched, if one did
   /// "stop" or "length"; REQUIRES finished().
   const char* finish_reason() const { return finish_ == engine::FinishReason::kLength ? "length" : "stop"; }
   /// Ended by the engine and not by the model: it is shutting down.
@@ -43,6 +45,7 @@ class ChoiceOutput {
   std::size_t text_bytes_ = 0;
   bool finished_ = false;
   engine::FinishReason finish_ = engine::FinishReason::kStop;
+  std::string stop_text_;
   std::int32_t completion_tokens_ = 0;
   double logprob_sum_ = 0;
   int tokens_ = 0;

@@ -78,6 +78,7 @@ struct Completion {
     if (item.event.kind == Kind::kError) return item.event.error;
     if (item.event.kind == Kind::kPrompt) {
       usage.cached += item.event.cached_tokens;
+      context.scope->CountPrompt(static_cast<std::int64_t>(prompts[item.generation].size()), item.event.cached_tokens);
       if (request.echo && scored()) {
         echoes[item.generation].scores =
             PromptScores(tokenizer(), prompts[item.generation], item.event, engine_request().include_control_text);
@@ -89,7 +90,10 @@ struct Completion {
     if (delta.finished && choice.cancelled()) {
       return Error{ErrorCode::kUnavailable, "the server is shutting down", {}, {}};
     }
-    if (delta.finished) usage.completion += choice.completion_tokens();
+    if (delta.finished) {
+      usage.completion += choice.completion_tokens();
+      context.scope->CountGenerated(choice.completion_tokens());
+    }
     return delta;
   }
 
@@ -184,8 +188,7 @@ void Stream(Completion& run, StreamWriter& out) {
     const bool prompt_done = item.event.kind == engine::Event::Kind::kPrompt;
     auto delta = run.Apply(std::move(item));
     if (!delta.ok()) {
-      events.Send(Json::parse(
-          ErrorBody(HttpStatus(delta.error().code), delta.error().message, delta.error().param, delta.error().reason)));
+      events.Send(ErrorJson(delta.error()));
       return;
     }
     if (prompt_done && run.request.echo && !SendEcho(run, p, events)) return;
@@ -213,8 +216,17 @@ Result<std::shared_ptr<Completion>> Begin(const ApiContext& context, HttpRequest
   std::vector<Ids> prompts;
   for (const Prompt& prompt : request.prompts) {
     QUORUM_ASSIGN(Ids ids, BuildPrompt(*context.model, prompt, ignored));
+    const std::int64_t limit = request.generation.request.max_tokens;
+    if (request.limit_given &&
+        static_cast<std::int64_t>(ids.size()) + limit > context.model->engine->context_length()) {
+      ignored.push_back(std::string(kClamped) + "max_tokens");
+    }
     prompts.push_back(std::move(ids));
   }
+  ignored.insert(ignored.end(), request.generation.ignored.begin(), request.generation.ignored.end());
+  const std::string& asked = request.generation.model;
+  if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
+  QUORUM_TRY(CheckStrict(context, ignored));
   const auto started = std::chrono::steady_clock::now();
   std::vector<std::shared_ptr<engine::Generation>> generations;
   for (const Ids& ids : prompts) {  // dropping the handles cancels those that were queued before one was refused
@@ -235,10 +247,6 @@ HttpResponse HandleCompletion(const ApiContext& context, HttpRequest& http) {
   auto begun = Begin(context, http, ignored);
   if (!begun.ok()) return ApiError(context, begun.error());
   const std::shared_ptr<Completion> run = *begun;
-  const std::vector<std::string>& unread = run->request.generation.ignored;
-  ignored.insert(ignored.end(), unread.begin(), unread.end());
-  const std::string& asked = run->request.generation.model;
-  if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
   HttpResponse response = run->request.generation.stream ? SseResponse([run](StreamWriter& out) { Stream(*run, out); })
                                                          : Collect(*run, http.client_gone);
   SetIgnored(response, ignored);

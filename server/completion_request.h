@@ -18,7 +18,11 @@ struct CompletionRequest {
   std::vector<Prompt> prompts;
   std::int32_t best_of = 1;  // choices that are generated for each prompt; >= n
   bool echo = false;
+  bool limit_given = false;  // max_tokens was
 };
+
+/// Texts or token ids, in each form that OpenAI's API has for `field`.
+Status ReadPrompts(JsonFields& fields, const char* field, std::size_t max, std::vector<Prompt>& out);
 
 /// Checks and reads a body. Errors: kInvalidArgument or kUnsupported with the field as param.
 Result<CompletionRequest> ParseCompletionRequest(std::string_view body);

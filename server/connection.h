@@ -1,4 +1,5 @@
-// One accepted TCP connection: a non-blocking socket, the bytes received from it, and waiting with limits.
+// One accepted TCP connection, plain or under TLS: a non-blocking socket, the bytes received from it, and waiting with
+// limits.
 #pragma once
 
 #include <chrono>
@@ -6,13 +7,16 @@
 #include <string>
 #include <string_view>
 
+struct ssl_st;
+
 namespace quorum::server {
 
 /// Owned by one thread at a time; ShutDown() may be called from any.
 class Connection {
  public:
-  /// Takes over `fd`, which must be non-blocking.
-  Connection(int fd, std::string remote_addr);
+  /// Takes over `fd`, which must be non-blocking. `tls` is the session over it, taken over too; null: plain TCP. Its
+  /// handshake happens inside FillNow and Write.
+  Connection(int fd, std::string remote_addr, ssl_st* tls = nullptr);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -47,8 +51,14 @@ class Connection {
   void ShutDown();
 
  private:
+  /// Bytes received or sent; 0: the peer ended its side; -1: none now; -2: failed.
+  long ReceiveSome(char* into, std::size_t max);
+  long SendSome(std::string_view bytes);
+  long TlsResult(int result) const;
+
   const int fd_;
   const std::string remote_addr_;
+  ssl_st* const tls_;
   std::string buffer_;
   std::size_t consumed_ = 0;
   bool write_failed_ = false;

@@ -125,7 +125,9 @@ void ConnectionPoller::Accept() {
     }
     const int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    auto connection = std::make_shared<Connection>(fd, NumericAddress(address));
+    ssl_st* session = options_.tls == nullptr ? nullptr : options_.tls->Open(fd);
+    auto connection = std::make_shared<Connection>(fd, NumericAddress(address), session);
+    if (options_.tls != nullptr && session == nullptr) continue;  // no memory: closed
     ++open_;
     if (open_.load() > options_.max_connections && !MakeRoom()) {
       connection->WriteNow(refusal_({503, "the server has too many connections"}));

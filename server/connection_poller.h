@@ -16,11 +16,13 @@
 
 #include "server/connection.h"
 #include "server/request_head.h"
+#include "server/tls_context.h"
 
 namespace quorum::server {
 
 struct PollerOptions {
   HeadLimits head;
+  std::shared_ptr<const TlsContext> tls;  // null: plain TCP
   std::size_t max_connections = 2048;
   std::size_t body_ahead = 65536;                  // a body up to this size is collected here, not in a worker
   std::chrono::milliseconds head_timeout{10'000};  // from a head's first byte to its last

@@ -9,34 +9,18 @@
 namespace quorum::server {
 namespace {
 
-// Fields that ask for another answer than the one we would give. Off values (false, 0, "", [], {}) are as good as
-// absent.
+// Fields that ask for another answer than the one we would give. Off values (false, 0, "", []) are as good as absent;
+// an empty object is not one of them: `web_search_options: {}` turns a search on.
 constexpr const char* kNotYet[] = {
-    "moe",
-    "grammar",
-    "json_schema",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "structured_outputs",
-    "audio",
-    "web_search_options",
-    "functions",
-    "use_beam_search",
-    "min_tokens",
-    "prompt_logprobs",
-    "continue_final_message",
-    "chat_template",
-    "lora",
-    "bad_words",
-    "allowed_token_ids",
+    "moe",           "grammar",         "json_schema",        "guided_json",     "guided_regex",
+    "guided_choice", "guided_grammar",  "structured_outputs", "audio",           "web_search_options",
+    "functions",     "use_beam_search", "min_tokens",         "prompt_logprobs", "chat_template",
+    "lora",          "bad_words",       "allowed_token_ids",
 };
 
 bool IsOff(const Json& value) {
   return (value.is_boolean() && !value.get<bool>()) || (value.is_number() && value.get<double>() == 0) ||
-         ((value.is_string() || value.is_array() || value.is_object()) && value.empty()) ||
-         (value.is_string() && value.get_ref<const std::string&>().empty());
+         (value.is_array() && value.empty()) || (value.is_string() && value.get_ref<const std::string&>().empty());
 }
 
 Status RefuseUnsupported(JsonFields& fields) {

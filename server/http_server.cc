@@ -166,7 +166,8 @@ class HttpServerImpl final : public HttpServer {
   std::string url() const override {
     const bool v6 = options_.host.find(':') != std::string::npos;
     const std::string host = options_.host == "0.0.0.0" ? "127.0.0.1" : options_.host == "::" ? "::1" : options_.host;
-    return fmt::format("http://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", port_);
+    return fmt::format("{}://{}{}{}:{}", options_.poller.tls == nullptr ? "http" : "https", v6 ? "[" : "", host,
+                       v6 ? "]" : "", port_);
   }
 
   void Stop(std::chrono::milliseconds grace) override {

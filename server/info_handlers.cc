@@ -60,6 +60,7 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
                                                 .bytes_without_token = &lost}));
     NoteLostBytes(lost, ignored);
   }
+  QUORUM_TRY(CheckStrict(context, ignored));
   Json tokens = Json::array();
   for (const tok::TokenId id : ids) {
     if (pieces.value_or(false)) {
@@ -72,6 +73,15 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
               {"count", ids.size()},
               {"max_model_len", model.engine->context_length()},
               {"bytes_without_token", lost}};
+}
+
+Result<Json> ApplyTemplate(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
+  QUORUM_ASSIGN(const std::string text, http.read_body());
+  QUORUM_ASSIGN(const ChatRequest chat, ParseChatRequest(text));
+  ignored = chat.generation.ignored;
+  QUORUM_ASSIGN(const std::string prompt, RenderChatPrompt(*context.model, chat, context.now_unix, ignored));
+  QUORUM_TRY(CheckStrict(context, ignored));
+  return Json{{"prompt", prompt}};
 }
 
 Result<Json> Detokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
@@ -120,6 +130,12 @@ HttpResponse HandleModel(const ApiContext& context, std::string_view id) {
 HttpResponse HandleTokenize(const ApiContext& context, HttpRequest& http) {
   std::vector<std::string> ignored;
   const auto result = Tokenize(context, http, ignored);
+  return Answer(context, result, ignored);
+}
+
+HttpResponse HandleApplyTemplate(const ApiContext& context, HttpRequest& http) {
+  std::vector<std::string> ignored;
+  const auto result = ApplyTemplate(context, http, ignored);
   return Answer(context, result, ignored);
 }
 

@@ -16,6 +16,8 @@ HttpResponse HandleModel(const ApiContext& context, std::string_view id);
 /// parse_special is false, with_pieces), or {"prompt"} / {"messages"} as vLLM has it (BOS unless add_special_tokens is
 /// false). Answers {"tokens", "count", "max_model_len"}.
 HttpResponse HandleTokenize(const ApiContext& context, HttpRequest& http);
+/// POST /apply-template: a chat request to {"prompt"}, the text that the model would read (llama.cpp's form).
+HttpResponse HandleApplyTemplate(const ApiContext& context, HttpRequest& http);
 /// POST /detokenize: {"tokens"} to {"content", "prompt"}; control tokens are spelled out.
 HttpResponse HandleDetokenize(const ApiContext& context, HttpRequest& http);
 

@@ -48,14 +48,14 @@ Result<std::optional<std::int64_t>> JsonFields::Int(std::string_view name, std::
   if (value->is_number_unsigned()) {
     const auto wide = value->get<std::uint64_t>();
     in_range = wide <= static_cast<std::uint64_t>(INT64_MAX);
-    number = static_cast<std::int64_t>(wide);
+    number = in_range ? static_cast<std::int64_t>(wide) : INT64_MAX;
   } else if (value->is_number_integer()) {
     number = value->get<std::int64_t>();
   } else if (value->is_number_float()) {
     const double d = value->get<double>();  // 16.0 is an integer to JSON, and some clients write it so
     if (std::abs(d) >= 9e15 || d == std::floor(d)) {
       in_range = std::abs(d) < 9e15;
-      number = in_range ? static_cast<std::int64_t>(d) : 0;
+      number = in_range ? static_cast<std::int64_t>(d) : d < 0 ? INT64_MIN : INT64_MAX;
     }
   }
   if (!number.has_value()) {
@@ -65,8 +65,10 @@ Result<std::optional<std::int64_t>> JsonFields::Int(std::string_view name, std::
                : Wrong(name, "an integer");
   }
   if (!in_range || *number < min || *number > max) {
-    const std::string range =
-        max >= INT32_MAX ? fmt::format("at least {}", min) : fmt::format("from {} to {}", min, max);
+    const bool only_one_end_matters = max >= INT32_MAX;
+    const std::string range = !only_one_end_matters ? fmt::format("from {} to {}", min, max)
+                              : *number < min       ? fmt::format("at least {}", min)
+                                                    : fmt::format("at most {}", max);
     return InvalidArgument(fmt::format("'{}' must be {}, but is {}", Param(name), range, value->dump()), Param(name));
   }
   return number;

@@ -12,6 +12,8 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include "server/expert_handler.h"
+
 namespace quorum::server {
 namespace {
 
@@ -32,6 +34,45 @@ prometheus::MetricFamily Single(const char* name, const char* help, prometheus::
   metric.gauge.value = value;
   family.metric.push_back(std::move(metric));
   return family;
+}
+
+prometheus::ClientMetric Labelled(double value, std::vector<prometheus::ClientMetric::Label> labels) {
+  prometheus::ClientMetric metric;
+  metric.counter.value = value;
+  metric.gauge.value = value;
+  metric.label = std::move(labels);
+  return metric;
+}
+
+void AddExperts(const engine::ExpertStats& stats, std::vector<prometheus::MetricFamily>& families) {
+  using prometheus::MetricType;
+  const auto family = [](const char* name, const char* help, MetricType type) {
+    prometheus::MetricFamily made = Single(name, help, type, 0);
+    made.metric.clear();
+    return made;
+  };
+  auto tokens = family("quorum_expert_tokens_total", "Tokens that the router sent to an expert", MetricType::Counter);
+  auto mass =
+      family("quorum_expert_gate_mass_total", "Sum of the weights with which they were sent", MetricType::Counter);
+  auto entropy =
+      family("quorum_expert_entropy_bits", "Entropy of a layer's choices since the start", MetricType::Gauge);
+  auto balance =
+      family("quorum_expert_balance", "The busiest expert's load in a layer; 1 is an even spread", MetricType::Gauge);
+  for (std::int32_t layer = 0; layer < stats.layers; ++layer) {
+    const LayerSpread spread = SpreadOf(stats, layer);
+    if (!spread.any) continue;
+    const std::string at = std::to_string(layer);
+    entropy.metric.push_back(Labelled(spread.entropy, {{"layer", at}}));
+    balance.metric.push_back(Labelled(spread.balance, {{"layer", at}}));
+    for (std::int32_t expert = 0; expert < stats.experts; ++expert) {
+      const auto cell =
+          static_cast<std::size_t>(layer) * static_cast<std::size_t>(stats.experts) + static_cast<std::size_t>(expert);
+      const std::string name = std::to_string(expert);
+      tokens.metric.push_back(Labelled(static_cast<double>(stats.tokens[cell]), {{"expert", name}, {"layer", at}}));
+      mass.metric.push_back(Labelled(stats.gate_mass[cell], {{"expert", name}, {"layer", at}}));
+    }
+  }
+  for (auto* one : {&tokens, &mass, &entropy, &balance}) families.push_back(std::move(*one));
 }
 
 }  // namespace
@@ -81,8 +122,9 @@ double Metrics::RetryAfter(const engine::EngineStats& stats) const {
   return std::clamp(rounds * impl_->typical_seconds.load(), 0.1, 120.0);
 }
 
-std::string Metrics::Text(const engine::EngineStats* stats) const {
+std::string Metrics::Text(const engine::EngineStats* stats, const engine::ExpertStats* experts) const {
   std::vector<prometheus::MetricFamily> families = impl_->registry.Collect();
+  if (experts != nullptr) AddExperts(*experts, families);
   if (stats != nullptr) {
     const auto counter = [&](const char* name, const char* help, std::int64_t value) {
       families.push_back(Single(name, help, prometheus::MetricType::Counter, static_cast<double>(value)));

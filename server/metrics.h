@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/engine.h"
+#include "engine/moe_router.h"
 
 namespace quorum::server {
 
@@ -27,8 +28,8 @@ class Metrics {
   /// Seconds until a place should be free, from how long recent generations took. 0.1 to 120.
   double RetryAfter(const engine::EngineStats& stats) const;
 
-  /// The text exposition format. `stats` may be null (no model yet).
-  std::string Text(const engine::EngineStats* stats) const;
+  /// The text exposition format. `stats` may be null (no model yet), and so may `experts` (a dense model).
+  std::string Text(const engine::EngineStats* stats, const engine::ExpertStats* experts) const;
 
  private:
   struct Impl;

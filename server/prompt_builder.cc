@@ -80,9 +80,109 @@ Json WithArgumentStrings(Json messages) {
   return messages;
 }
 
+bool AnyHas(const Json& messages, const char* field) {
+  return std::any_of(messages.begin(), messages.end(), [&](const Json& message) { return message.contains(field); });
+}
+
+Json Without(Json messages, const char* field) {
+  for (Json& message : messages) message.erase(field);
+  return messages;
+}
+
+Json WithoutRole(const Json& messages, const char* role) {
+  Json kept = Json::array();
+  for (const Json& message : messages) {
+    if (message["role"] != role) kept.push_back(message);
+  }
+  return kept;
+}
+
+// Parts of messages that do not show in `rendered`. `render` renders other messages in the same way.
+template <typename Render>
+void NoteUnshown(const std::string& source, const Json& messages, const std::string& rendered, const Render& render,
+                 std::vector<std::string>& ignored) {
+  const auto mentions = [&source](std::initializer_list<const char*> words) {
+    return std::any_of(words.begin(), words.end(),
+                       [&](const char* word) { return source.find(word) != std::string::npos; });
+  };
+  const auto shown_by = [&](const Json& others) {
+    const auto text = render(others);
+    return !text.ok() || *text != rendered;
+  };
+  if (AnyHas(messages, "tool_calls") && !mentions({"tool_calls"})) ignored.push_back("messages[].tool_calls");
+  if (AnyHas(messages, "reasoning_content") && !mentions({"reasoning", "thinking"})) {
+    ignored.push_back("messages[].reasoning_content");
+  }
+  // Tools have names too, so the word alone says little: what matters is whether the prompt changes.
+  if (AnyHas(messages, "name") && (!mentions({"name"}) || !shown_by(Without(messages, "name")))) {
+    ignored.push_back("messages[].name");
+  }
+  const bool has_results =
+      std::any_of(messages.begin(), messages.end(), [](const Json& message) { return message["role"] == "tool"; });
+  if (has_results && !mentions({"'tool'", "\"tool\""}) && !shown_by(WithoutRole(messages, "tool"))) {
+    ignored.push_back("messages[].role.tool");
+  }
+}
+
+// Results of tools stand in the order of the calls that they answer: templates name neither.
+void OrderToolResults(Json& messages) {
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const auto calls = messages[i].find("tool_calls");
+    if (calls == messages[i].end()) continue;
+    const auto rank = [&](const Json& result) {
+      const auto id = result.find("tool_call_id");
+      std::size_t at = 0;
+      while (at < calls->size() && (id == result.end() || (*calls)[at].value("id", Json()) != *id)) ++at;
+      return at;
+    };
+    std::size_t end = i + 1;
+    while (end < messages.size() && messages[end]["role"] == "tool") ++end;
+    std::stable_sort(messages.begin() + static_cast<std::ptrdiff_t>(i + 1),
+                     messages.begin() + static_cast<std::ptrdiff_t>(end),
+                     [&](const Json& a, const Json& b) { return rank(a) < rank(b); });
+  }
+}
+
+// What a template puts behind the last message is taken away, so that the reply goes on inside it.
+Status CutBehindLastMessage(const Json& messages, std::string& rendered) {
+  std::string text = messages.back()["content"].get<std::string>();
+  std::size_t at = rendered.rfind(text);
+  if (at == std::string::npos) {  // templates trim
+    text = text.substr(0, text.find_last_not_of(" \n\t\r") + 1);
+    text.erase(0, std::min(text.find_first_not_of(" \n\t\r"), text.size()));
+    at = rendered.rfind(text);
+  }
+  if (at == std::string::npos || text.empty()) {
+    return InvalidArgument("the last message does not show in the prompt, so it cannot be continued",
+                           "continue_final_message");
+  }
+  rendered.resize(at + text.size());
+  return {};
+}
+
+// A template may say much; an error says enough.
+std::string Bounded(std::string text) {
+  constexpr std::size_t kMax = 500;
+  if (text.size() <= kMax) return text;
+  std::size_t end = kMax;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
+  return text.substr(0, end) + " ...";
+}
+
+// The request's variables for the template, and what it asks for in other words.
+Json VariablesOf(const std::string& source, const ChatRequest& request) {
+  Json variables = request.template_variables;
+  if (!request.thinking.has_value()) return variables;
+  for (const char* name : {"enable_thinking", "thinking"}) {
+    if (source.find(name) != std::string::npos && !variables.contains(name)) variables[name] = *request.thinking;
+  }
+  return variables;
+}
+
 // What the template never mentions, it cannot honour.
 void NoteUnread(const std::string& source, const ChatRequest& request, std::vector<std::string>& ignored) {
   if (!request.tools.empty() && source.find("tools") == std::string::npos) ignored.push_back("tools");
+  if (request.thinking.value_or(false) && source.find("thinking") == std::string::npos) ignored.push_back("thinking");
   for (const auto& [name, value] : request.template_variables.items()) {
     if (source.find(name) == std::string::npos) {
       ignored.push_back(name == "reasoning_effort" ? name : "chat_template_kwargs." + name);
@@ -101,8 +201,15 @@ Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* pa
                          param, "context_length_exceeded");
 }
 
-Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
-                            std::vector<std::string>& ignored, std::int64_t* bytes_without_token) {
+namespace {
+
+struct Rendered {
+  std::string text;
+  std::string mark;  // breaks the names of control tokens that users wrote; empty: there are none
+};
+
+Result<Rendered> Render(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
+                        std::vector<std::string>& ignored) {
   if (model.engine->encodes_prompt()) {
     return InvalidArgument(
         "this model is an encoder-decoder: it answers a text, not a conversation; use /v1/completions, whose prompt is "
@@ -126,6 +233,7 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
   for (Json& message : messages) {
     if (message["role"] == "developer" && !knows_developer) message["role"] = "system";
   }
+  OrderToolResults(messages);
 
   const auto mark = UnusedMark(messages, tools);
   if (!mark.has_value()) {
@@ -142,31 +250,48 @@ Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request
   VisitStrings(tools, break_names);
 
   tok::TemplateInput input;
-  input.messages = &messages;
   input.tools = tools.empty() ? nullptr : &tools;
-  input.extra = request.template_variables.empty() ? nullptr : &request.template_variables;
+  const Json variables = VariablesOf(source, request);
+  input.extra = variables.empty() ? nullptr : &variables;
   input.bos_token = NameOf(*model.tokenizer, model.tokenizer->bos());
   input.eos_token = NameOf(*model.tokenizer, model.tokenizer->eos());
   input.add_generation_prompt = request.add_generation_prompt;
   input.now_unix = now_unix;
-  auto rendered = chat_template.Render(input);
+  const auto render = [&](const Json& what) {
+    input.messages = &what;
+    return chat_template.Render(input);
+  };
+  auto rendered = render(messages);
   if (!rendered.ok()) {
-    const Json strings = WithArgumentStrings(messages);
+    Json strings = WithArgumentStrings(messages);
     if (strings != messages) {
-      input.messages = &strings;
-      auto again = chat_template.Render(input);
-      if (again.ok()) rendered = std::move(again);
+      auto again = render(strings);
+      if (again.ok()) {
+        rendered = std::move(again);
+        messages = std::move(strings);
+      }
     }
   }
   if (!rendered.ok()) {
     return InvalidArgument(
-        fmt::format("the model's chat template refuses these messages: {}", rendered.error().message), "messages",
-        "chat_template_error");
+        fmt::format("the model's chat template refuses these messages: {}", Bounded(rendered.error().message)),
+        "messages", "chat_template_error");
   }
-  QUORUM_TRY(CheckTextFits(model, rendered->size(), "messages"));
+  NoteUnshown(source, messages, *rendered, render, ignored);
+  if (request.continue_final_message) QUORUM_TRY(CutBehindLastMessage(messages, *rendered));
+  return Rendered{std::move(*rendered), marked ? *mark : std::string()};
+}
+
+}  // namespace
+
+Result<Ids> BuildChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
+                            std::vector<std::string>& ignored, std::int64_t* bytes_without_token) {
+  QUORUM_ASSIGN(const Rendered rendered, Render(model, request, now_unix, ignored));
+  QUORUM_TRY(CheckTextFits(model, rendered.text.size(), "messages"));
   std::int64_t lost = 0;
-  auto ids = marked ? EncodeMarked(model, *rendered, *mark, lost)
-                    : model.tokenizer->Encode(*rendered, {.parse_special = true, .bytes_without_token = &lost});
+  auto ids = rendered.mark.empty()
+                 ? model.tokenizer->Encode(rendered.text, {.parse_special = true, .bytes_without_token = &lost})
+                 : EncodeMarked(model, rendered.text, rendered.mark, lost);
   NoteLostBytes(lost, ignored);
   if (bytes_without_token != nullptr) *bytes_without_token = lost;
   return ids;
@@ -176,15 +301,31 @@ void NoteLostBytes(std::int64_t bytes, std::vector<std::string>& ignored) {
   if (bytes > 0) ignored.push_back(fmt::format("prompt bytes without a token: {}", bytes));
 }
 
-Result<Ids> BuildPrompt(const ServedModel& model, const Prompt& prompt, std::vector<std::string>& ignored) {
+Result<std::string> RenderChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
+                                     std::vector<std::string>& ignored) {
+  QUORUM_ASSIGN(Rendered rendered, Render(model, request, now_unix, ignored));
+  if (!rendered.mark.empty()) EraseAll(rendered.text, rendered.mark);
+  return std::move(rendered.text);
+}
+
+Result<Ids> BuildPrompt(const ServedModel& model, const Prompt& prompt, std::vector<std::string>& ignored,
+                        const char* param, bool parse_special) {
   if (const auto* ids = std::get_if<Ids>(&prompt)) return *ids;
   const auto& text = std::get<std::string>(prompt);
-  QUORUM_TRY(CheckTextFits(model, text.size(), "prompt"));
+  QUORUM_TRY(CheckTextFits(model, text.size(), param));
   std::int64_t lost = 0;
-  auto encoded =
-      model.tokenizer->Encode(text, {.add_special = true, .parse_special = true, .bytes_without_token = &lost});
+  QUORUM_ASSIGN(Ids ids,
+                model.tokenizer->Encode(
+                    text, {.add_special = true, .parse_special = parse_special, .bytes_without_token = &lost}));
   NoteLostBytes(lost, ignored);
-  return encoded;
+  if (ids.empty()) {  // the start of a document: what stands before one in training
+    const tok::Tokenizer& tokenizer = *model.tokenizer;
+    std::optional<tok::TokenId> start = tokenizer.bos();
+    if (!start.has_value()) start = tokenizer.FindToken("<|endoftext|>");
+    if (!start.has_value()) start = tokenizer.eos();
+    if (start.has_value()) ids.push_back(*start);
+  }
+  return ids;
 }
 
 }  // namespace quorum::server

@@ -19,10 +19,17 @@ Result<std::vector<tok::TokenId>> BuildChatPrompt(const ServedModel& model, cons
                                                   std::int64_t now_unix, std::vector<std::string>& ignored,
                                                   std::int64_t* bytes_without_token = nullptr);
 
+/// The text of the same prompt, names of control tokens as they stand.
+Result<std::string> RenderChatPrompt(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
+                                     std::vector<std::string>& ignored);
+
 /// The ids of a completion prompt. Text may hold control tokens: whoever asks for a raw completion writes the whole
-/// prompt. BOS is added where the model wants it.
+/// prompt. BOS is added where the model wants it; an empty text is the start of a document (BOS, or the token that ends
+/// one).
+/// `param` is the request field; `parse_special` false: names of control tokens stay text.
 Result<std::vector<tok::TokenId>> BuildPrompt(const ServedModel& model, const Prompt& prompt,
-                                              std::vector<std::string>& ignored);
+                                              std::vector<std::string>& ignored, const char* param = "prompt",
+                                              bool parse_special = true);
 
 /// Names in `ignored` how many bytes of a prompt the vocabulary has no token for; such bytes are left out.
 void NoteLostBytes(std::int64_t bytes, std::vector<std::string>& ignored);

@@ -9,6 +9,11 @@ void ServedModel::IndexTokenizer() {
   for (tok::TokenId token = 0; token < tokenizer->vocab_size(); ++token) {
     longest_token = std::max(longest_token, tokenizer->TokenBytes(token).size());
   }
+  tool_controls.clear();
+  for (const std::string& name : ControlNames(tool_format)) {
+    const auto token = tokenizer->FindToken(name);
+    if (token.has_value() && tokenizer->IsControl(*token)) tool_controls.push_back(*token);
+  }
 }
 
 }  // namespace quorum::server

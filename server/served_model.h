@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/engine.h"
+#include "engine/moe_router.h"
 #include "server/control_tokens.h"
+#include "server/tools/dialect.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -22,13 +26,18 @@ struct ServedModel {
   std::shared_ptr<const tok::ChatTemplate> chat_template;  // null: the model has none
   std::shared_ptr<const tok::ChatTemplate> tool_template;  // for requests with tools; null: the same
   std::shared_ptr<engine::Engine> engine;
+  std::function<engine::ExpertStats()> expert_stats;  // null: a dense model
+  std::int32_t experts_per_token = 0;
   ControlTokens control_tokens;
-  std::size_t longest_token = 1;  // bytes
+  std::size_t longest_token = 1;                     // bytes
+  engine::Pooling pooling = engine::Pooling::kMean;  // of embeddings, where a request does not say
+  ToolFormat tool_format = ToolFormat::kNone;
+  std::vector<tok::TokenId> tool_controls;  // control tokens that the format's marks are
 
   /// Whether `name` asks for this model: its id, or "default".
   bool Answers(std::string_view name) const { return name == id || name == "default"; }
 
-  /// Fills what follows from the tokenizer.
+  /// Fills what follows from the tokenizer and tool_format.
   void IndexTokenizer();
 };
 

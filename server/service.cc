@@ -7,16 +7,22 @@
 #include <fmt/format.h>
 
 #include "engine/base/log.h"
+#include "server/anthropic_handler.h"
 #include "server/chat_handler.h"
 #include "server/completion_handler.h"
+#include "server/embedding_handler.h"
 #include "server/error_body.h"
+#include "server/expert_handler.h"
 #include "server/info_handlers.h"
+#include "server/response_handler.h"
 #include "server/web_page.h"
 
 namespace quorum::server {
 namespace {
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
+constexpr std::string_view kResponsePrefix = "/v1/responses/";
+constexpr std::string_view kAnthropicPrefix = "/v1/messages";  // errors below it have Anthropic's shape
 
 bool PathMatches(std::string_view path, std::string_view pattern) {
   if (pattern.size() > 1 && pattern.back() == '/') {
@@ -38,14 +44,25 @@ Service::Service(ServiceOptions options) : options_(std::move(options)) {}
 const std::vector<Service::Route>& Service::Routes() {
   static const std::vector<Route> routes = {
       {"GET", "/", Needs::kNothing, &Service::Page},
+      {"GET", "/page/", Needs::kNothing, &Service::Page},
       {"GET", "/health", Needs::kNothing, &Service::Health},
+      {"GET", "/readyz", Needs::kNothing, &Service::Health},
+      {"GET", "/livez", Needs::kNothing, &Service::Live},
       {"GET", "/metrics", Needs::kKey, &Service::MetricsText},
       {"GET", "/v1/models", Needs::kModel, &Service::Models},
       {"GET", kModelPrefix, Needs::kModel, &Service::Model},
-      {"POST", "/v1/chat/completions", Needs::kModel, &Service::Chat},
-      {"POST", "/v1/completions", Needs::kModel, &Service::Completion},
-      {"POST", "/tokenize", Needs::kModel, &Service::Tokenize},
-      {"POST", "/detokenize", Needs::kModel, &Service::Detokenize},
+      {"GET", "/v1/experts", Needs::kModel, &Service::Call<HandleExperts>},
+      {"POST", "/v1/chat/completions", Needs::kModel, &Service::Call<HandleChat>},
+      {"POST", "/v1/completions", Needs::kModel, &Service::Call<HandleCompletion>},
+      {"POST", "/v1/embeddings", Needs::kModel, &Service::Call<HandleEmbeddings>},
+      {"POST", "/v1/responses", Needs::kModel, &Service::Responses},
+      {"GET", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
+      {"DELETE", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
+      {"POST", kAnthropicPrefix, Needs::kModel, &Service::Call<HandleMessages>},
+      {"POST", "/v1/messages/count_tokens", Needs::kModel, &Service::Call<HandleCountTokens>},
+      {"POST", "/tokenize", Needs::kModel, &Service::Call<HandleTokenize>},
+      {"POST", "/detokenize", Needs::kModel, &Service::Call<HandleDetokenize>},
+      {"POST", "/apply-template", Needs::kModel, &Service::Call<HandleApplyTemplate>},
   };
   return routes;
 }
@@ -57,15 +74,61 @@ void Service::SetModel(std::shared_ptr<const ServedModel> model) {
 
 HttpResponse Service::Handle(HttpRequest& request) {
   std::string_view route = "other";
-  HttpResponse response = Dispatch(request, route);
+  if (options_.log_prompts) LogBody(request);
+  auto scope = std::make_shared<RequestScope>(request.request_id, nullptr);
+  HttpResponse response = Dispatch(request, route, scope);
   AddCors(response);
+  if (request.path.starts_with(kAnthropicPrefix)) {
+    response = AnthropicError(std::move(response));
+    response.headers.push_back({"request-id", request.request_id});
+  }
   metrics_.CountRequest(route, response.status);
-  Log(LogLevel::kDebug, "{} {} {} {} from {}", request.request_id, request.method, route, response.status,
-      request.remote_addr);
+  LogAtEnd(request, route, scope, response);
   return response;
 }
 
-HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_name) {
+// Nothing of a prompt is logged unless the operator asked for it.
+void Service::LogBody(HttpRequest& request) const {
+  request.read_body = [read = std::move(request.read_body), id = request.request_id] {
+    Result<std::string> body = read();
+    constexpr std::size_t kLogged = 16384;
+    if (body.ok()) LogFields(LogLevel::kInfo, "request body", {{"request_id", id}, {"body", body->substr(0, kLogged)}});
+    return body;
+  };
+}
+
+// One line for each answer, when its last byte is out.
+void Service::LogAtEnd(const HttpRequest& request, std::string_view route, const std::shared_ptr<RequestScope>& scope,
+                       HttpResponse& response) const {
+  const LogLevel level = request.method == "POST" || response.status >= 500 ? LogLevel::kInfo : LogLevel::kDebug;
+  if (!LogEnabled(level)) return;
+  const auto log = [level, scope, method = request.method, route = std::string(route), from = request.remote_addr,
+                    status = response.status, streamed = response.stream != nullptr] {
+    LogFields(level, "answered",
+              {{"request_id", scope->id()},
+               {"method", method},
+               {"route", route},
+               {"status", fmt::format("{}", status)},
+               {"seconds", fmt::format("{:.3f}", scope->seconds())},
+               {"prompt_tokens", fmt::format("{}", scope->prompt())},
+               {"cached_tokens", fmt::format("{}", scope->cached())},
+               {"generated_tokens", fmt::format("{}", scope->generated())},
+               {"streamed", streamed ? "true" : "false"},
+               {"key", scope->key_name()},
+               {"from", from}});
+  };
+  if (!response.stream) {
+    log();
+    return;
+  }
+  response.stream = [write = std::move(response.stream), log](StreamWriter& out) {
+    write(out);
+    log();
+  };
+}
+
+HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_name,
+                               std::shared_ptr<RequestScope>& scope) {
   const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
   const Route* found = nullptr;
   std::string allow;
@@ -82,10 +145,21 @@ HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_nam
                          "origin_not_allowed");
   }
   if (found == nullptr || found->needs != Needs::kNothing) {
-    if (const Status checked = options_.keys.Check(request); !checked.ok()) {
-      HttpResponse response = ErrorResponse(checked.error());
+    const auto account = options_.keys.Check(request);
+    if (!account.ok()) {
+      HttpResponse response = ErrorResponse(account.error());
       response.headers.push_back({"WWW-Authenticate", "Bearer"});
       return response;
+    }
+    const bool works = found != nullptr && found->needs == Needs::kModel && found->method == "POST";
+    if (*account != nullptr && works) {
+      if (const auto wait = (*account)->Enter(KeyAccount::Clock::now()); wait.has_value()) {
+        HttpResponse response = ErrorResponse(429, "this API key has used up its requests or tokens; try again later",
+                                              {}, "rate_limit_exceeded");
+        SetRetryAfter(response, *wait);
+        return response;
+      }
+      scope = std::make_shared<RequestScope>(request.request_id, *account);
     }
   }
   if (found == nullptr && allow.empty()) {
@@ -96,7 +170,8 @@ HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_nam
     response.headers.push_back({"Allow", allow});
     return response;
   }
-  ApiContext context{nullptr, metrics_, options_.heartbeat, static_cast<std::int64_t>(std::time(nullptr))};
+  ApiContext context{nullptr,         metrics_, options_.heartbeat, static_cast<std::int64_t>(std::time(nullptr)),
+                     options_.strict, scope};
   {
     const std::lock_guard lock(mutex_);
     context.model = model_;
@@ -123,7 +198,7 @@ HttpResponse Service::Preflight(std::string_view allow) const {
   response.status = 204;
   response.headers.push_back({"Allow", std::string(allow)});
   if (!options_.cors_origin.empty()) {
-    response.headers.push_back({"Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"});
+    response.headers.push_back({"Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS"});
     response.headers.push_back({"Access-Control-Allow-Headers", "*, Authorization, Content-Type"});
     response.headers.push_back({"Access-Control-Max-Age", "86400"});
   }
@@ -133,17 +208,22 @@ HttpResponse Service::Preflight(std::string_view allow) const {
 void Service::AddCors(HttpResponse& response) const {
   if (options_.cors_origin.empty()) return;
   response.headers.push_back({"Access-Control-Allow-Origin", options_.cors_origin});
-  response.headers.push_back({"Access-Control-Expose-Headers", "x-request-id, x-quorum-ignored, retry-after"});
+  response.headers.push_back(
+      {"Access-Control-Expose-Headers", "x-request-id, x-quorum-ignored, x-quorum-clamped, retry-after"});
   if (options_.cors_origin != "*") response.headers.push_back({"Vary", "Origin"});
 }
 
-HttpResponse Service::Page(const ApiContext&, HttpRequest&) {
+HttpResponse Service::Page(const ApiContext&, HttpRequest& request) {
+  const WebFile* file = FindWebFile(request.path);
+  if (file == nullptr) return ErrorResponse(404, "the page has no such file", {}, "not_found");
   HttpResponse response;
-  response.content_type = "text/html; charset=utf-8";
-  response.body = WebPage();
+  response.content_type = file->content_type;
+  response.body = file->content;
   response.headers = {{"Content-Security-Policy", std::string(kWebPagePolicy)}, {"Cache-Control", "no-cache"}};
   return response;
 }
+
+HttpResponse Service::Live(const ApiContext&, HttpRequest&) { return JsonResponse({{"status", "alive"}}); }
 
 HttpResponse Service::Health(const ApiContext& context, HttpRequest&) {
   const char* status = draining_.load() ? "draining" : context.model == nullptr ? "loading" : "ok";
@@ -156,10 +236,15 @@ HttpResponse Service::MetricsText(const ApiContext& context, HttpRequest&) {
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   if (context.model == nullptr) {
-    response.body = metrics_.Text(nullptr);
+    response.body = metrics_.Text(nullptr, nullptr);
   } else {
     const engine::EngineStats stats = context.model->engine->Stats();
-    response.body = metrics_.Text(&stats);
+    if (context.model->expert_stats) {
+      const engine::ExpertStats experts = context.model->expert_stats();
+      response.body = metrics_.Text(&stats, &experts);
+    } else {
+      response.body = metrics_.Text(&stats, nullptr);
+    }
   }
   return response;
 }
@@ -170,18 +255,12 @@ HttpResponse Service::Model(const ApiContext& context, HttpRequest& request) {
   return HandleModel(context, std::string_view(request.path).substr(kModelPrefix.size()));
 }
 
-HttpResponse Service::Chat(const ApiContext& context, HttpRequest& request) { return HandleChat(context, request); }
-
-HttpResponse Service::Completion(const ApiContext& context, HttpRequest& request) {
-  return HandleCompletion(context, request);
+HttpResponse Service::Responses(const ApiContext& context, HttpRequest& request) {
+  return HandleResponses(context, request, responses_);
 }
 
-HttpResponse Service::Tokenize(const ApiContext& context, HttpRequest& request) {
-  return HandleTokenize(context, request);
-}
-
-HttpResponse Service::Detokenize(const ApiContext& context, HttpRequest& request) {
-  return HandleDetokenize(context, request);
+HttpResponse Service::StoredResponse(const ApiContext&, HttpRequest& request) {
+  return HandleStoredResponse(request, request.path.substr(kResponsePrefix.size()), responses_);
 }
 
 }  // namespace quorum::server

@@ -1,4 +1,4 @@
-// The API: which path is answered by whom, and what holds for all of them (keys, origins, readiness, metrics).
+// The API: which path is answered by whom, and what holds for all of them (keys, origins, readiness, metrics, log).
 #pragma once
 
 #include <atomic>
@@ -13,6 +13,7 @@
 #include "server/auth.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
+#include "server/response_store.h"
 
 namespace quorum::server {
 
@@ -20,6 +21,8 @@ struct ServiceOptions {
   ApiKeys keys;
   std::string cors_origin;  // an origin or "*"; empty: pages of other origins are refused
   std::chrono::milliseconds heartbeat{5'000};
+  bool strict = false;       // fields that would be ignored are refused
+  bool log_prompts = false;  // request bodies are logged
 };
 
 /// Thread-safe.
@@ -47,23 +50,30 @@ class Service {
   };
   static const std::vector<Route>& Routes();
 
-  HttpResponse Dispatch(HttpRequest& request, std::string_view& route_name);
+  HttpResponse Dispatch(HttpRequest& request, std::string_view& route_name, std::shared_ptr<RequestScope>& scope);
   HttpResponse Preflight(std::string_view allow) const;
   bool OriginAllowed(const HttpRequest& request) const;
   void AddCors(HttpResponse& response) const;
+  void LogBody(HttpRequest& request) const;
+  void LogAtEnd(const HttpRequest& request, std::string_view route, const std::shared_ptr<RequestScope>& scope,
+                HttpResponse& response) const;
+  template <HttpResponse (*function)(const ApiContext&, HttpRequest&)>
+  HttpResponse Call(const ApiContext& context, HttpRequest& request) {
+    return function(context, request);
+  }
 
   HttpResponse Page(const ApiContext& context, HttpRequest& request);
+  HttpResponse Live(const ApiContext& context, HttpRequest& request);
   HttpResponse Health(const ApiContext& context, HttpRequest& request);
   HttpResponse MetricsText(const ApiContext& context, HttpRequest& request);
   HttpResponse Models(const ApiContext& context, HttpRequest& request);
   HttpResponse Model(const ApiContext& context, HttpRequest& request);
-  HttpResponse Chat(const ApiContext& context, HttpRequest& request);
-  HttpResponse Completion(const ApiContext& context, HttpRequest& request);
-  HttpResponse Tokenize(const ApiContext& context, HttpRequest& request);
-  HttpResponse Detokenize(const ApiContext& context, HttpRequest& request);
+  HttpResponse Responses(const ApiContext& context, HttpRequest& request);
+  HttpResponse StoredResponse(const ApiContext& context, HttpRequest& request);
 
   const ServiceOptions options_;
   Metrics metrics_;
+  ResponseStore responses_;
   std::atomic<bool> draining_{false};
   mutable std::mutex mutex_;
   std::shared_ptr<const ServedModel> model_;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace quorum::server {
 
 std::string SseEvent(const Json& value) {
@@ -23,8 +25,13 @@ bool SseWriter::Send(const Json& value) { return Write(SseEvent(value)); }
 
 bool SseWriter::Done() { return Write("data: [DONE]\n\n"); }
 
-bool SseWriter::KeepAlive() {
-  return std::chrono::steady_clock::now() - last_write_ < heartbeat_ || Write(": ping\n\n");
+bool SseWriter::SendNamed(std::string_view name, const Json& value) {
+  return Write(fmt::format("event: {}\n{}", name, SseEvent(value)));
+}
+
+bool SseWriter::KeepAlive(std::int32_t ahead) {
+  if (std::chrono::steady_clock::now() - last_write_ < heartbeat_) return true;
+  return ahead > 0 ? Write(fmt::format(": queued, {} ahead\n\n", ahead)) : Write(": ping\n\n");
 }
 
 HttpResponse SseResponse(std::function<void(StreamWriter&)> stream) {

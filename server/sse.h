@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,9 +22,11 @@ class SseWriter {
   /// False: the client is gone.
   bool Send(const Json& value);
   bool Done();  // "data: [DONE]"
-  /// Writes a comment if nothing was written for the heartbeat's time. Comments are ": ping", never an event without
-  /// data, which SDKs would try to parse.
-  bool KeepAlive();
+  /// `event: NAME` and the data, as Anthropic's API and OpenAI's responses have it.
+  bool SendNamed(std::string_view name, const Json& value);
+  /// Writes a comment if nothing was written for the heartbeat's time. Comments are ": ping", or ": queued, N ahead"
+  /// for a request that waits, never an event without data, which SDKs would try to parse.
+  bool KeepAlive(std::int32_t ahead = 0);
 
  private:
   bool Write(std::string_view bytes);

@@ -43,7 +43,9 @@ void TextMeter::Push(std::string_view token_bytes) {
 }
 
 void TokenScores::Add(const engine::Event& token) {
-  const bool shown = !token.ends_text && (include_control_ || !tokenizer_.IsControl(token.token));
+  const bool has_text = include_control_ || !tokenizer_.IsControl(token.token) ||
+                        std::find(shown_controls_.begin(), shown_controls_.end(), token.token) != shown_controls_.end();
+  const bool shown = !token.ends_text && has_text;
   ended_ = token.ends_text;
   // The last token may have ended generation, or have completed a stop string behind some text of its own; which of
   // the two is known at the end.

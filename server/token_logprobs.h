@@ -47,8 +47,12 @@ class TextMeter {
 /// `every_token`.
 class TokenScores {
  public:
-  TokenScores(const tok::Tokenizer& tokenizer, bool include_control, bool every_token)
-      : tokenizer_(tokenizer), include_control_(include_control), every_token_(every_token) {}
+  /// Which control tokens have text follows from `request`.
+  TokenScores(const tok::Tokenizer& tokenizer, const engine::GenerationRequest& request, bool every_token)
+      : tokenizer_(tokenizer),
+        include_control_(request.include_control_text),
+        shown_controls_(request.shown_controls),
+        every_token_(every_token) {}
 
   void Add(const engine::Event& token);
 
@@ -60,6 +64,7 @@ class TokenScores {
  private:
   const tok::Tokenizer& tokenizer_;
   const bool include_control_;
+  const std::vector<tok::TokenId> shown_controls_;
   const bool every_token_;
   TextMeter text_;
   bool ended_ = false;  // the last token ends the text

@@ -3,9 +3,9 @@
 #include <atomic>
 #include <memory>
 
-#include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
 
 namespace quorum {
 namespace {
@@ -41,20 +41,41 @@ void SetLogLevel(LogLevel level) { g_level.store(level, std::memory_order_relaxe
 
 void SetLogJson(bool json) {
   g_json.store(json, std::memory_order_relaxed);
-  Logger().set_pattern(json ? R"({"ts":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","msg":%v})"
+  Logger().set_pattern(json ? R"({"ts":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l",%v})"
                             : "%Y-%m-%d %H:%M:%S.%e %^%-7l%$ %v");
 }
 
 bool LogEnabled(LogLevel level) { return level >= g_level.load(std::memory_order_relaxed); }
 
+namespace {
+
+std::string Quoted(std::string_view text) {
+  return nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
 void LogLine(LogLevel level, std::string_view line) {
   if (g_json.load(std::memory_order_relaxed)) {
-    const std::string quoted =
-        nlohmann::json(std::string(line)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    Logger().log(ToSpdlog(level), "{}", quoted);
+    Logger().log(ToSpdlog(level), "\"msg\":{}", Quoted(line));
   } else {
     Logger().log(ToSpdlog(level), "{}", line);
   }
+}
+
+void LogFields(LogLevel level, std::string_view message,
+               const std::vector<std::pair<std::string_view, std::string>>& fields) {
+  if (!LogEnabled(level)) return;
+  const bool json = g_json.load(std::memory_order_relaxed);
+  std::string line = json ? "\"msg\":" + Quoted(message) : std::string(message);
+  for (const auto& [name, value] : fields) {
+    if (value.empty()) continue;
+    const auto parsed = nlohmann::json::parse(value, nullptr, false);
+    const bool plain = parsed.is_number() || parsed.is_boolean();
+    const bool quote = json ? !plain : value.find_first_of(" \n\t\"") != std::string::npos;
+    line += fmt::format(fmt::runtime(json ? ",\"{}\":{}" : " {}={}"), name, quote ? Quoted(value) : value);
+  }
+  Logger().log(ToSpdlog(level), "{}", line);
 }
 
 }  // namespace quorum

@@ -1,8 +1,10 @@
 // Logging through spdlog, which stays behind this header: `Log(LogLevel::kInfo, "...")` with fmt formatting.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -21,6 +23,11 @@ bool LogEnabled(LogLevel level);
 
 /// Prints one finished line. Thread-safe.
 void LogLine(LogLevel level, std::string_view line);
+
+/// One finished line about something that has names and values: `message key=value ...`, or members of the JSON line.
+/// Values that are numbers or booleans stay so in JSON; empty ones are left out.
+void LogFields(LogLevel level, std::string_view message,
+               const std::vector<std::pair<std::string_view, std::string>>& fields);
 
 template <typename... Args>
 void Log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {

@@ -36,7 +36,7 @@ class ServerProcess:
             if not self.ready.wait(120) or not self.stdout:
                 self.process.kill()
                 raise RuntimeError("quorum serve did not become ready:\n" + "".join(self.stdout + self.stderr))
-            self.url = re.search(r"http://\S+", self.stdout[0]).group()
+            self.url = re.search(r"https?://\S+", self.stdout[0]).group()
 
     def _read(self, stream, lines):
         for line in stream:

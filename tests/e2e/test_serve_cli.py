@@ -1,11 +1,13 @@
 """`quorum serve` and `quorum run` as processes: start, curl, shutdown, errors."""
 
+import http.client
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -159,6 +161,9 @@ def test_run_answers_once(start_server):
     assert by_flag.stdout == served + "\n"
     seeded = [run("run", TINY_MODEL, "-p", "Hello", "--seed", "5", "--max-tokens", "12").stdout for _ in range(2)]
     assert seeded[0] == seeded[1]
+    both = run("run", TINY_MODEL, "-p", "Hello", "--temperature", "0", "--max-tokens", "12", stdin="there\n")
+    whole = run("run", TINY_MODEL, "-p", "Hello\n\nthere", "--temperature", "0", "--max-tokens", "12")
+    assert both.returncode == 0 and both.stdout == whole.stdout != by_flag.stdout
     assert run("run", TINY_MODEL, stdin="").returncode == 1
 
 
@@ -189,3 +194,43 @@ def test_run_as_a_conversation():
     answers = re.split(rb"(?:^|\n)> ", output)[1:]
     assert answers[0] == answers[3]  # the same first turn
     assert b"a new conversation" in answers[2]
+
+
+def test_https(start_server, tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    trust = ssl.create_default_context(cafile=cert)
+    with start_server("--tls-cert", cert, "--tls-key", key) as server:
+        assert server.url.startswith("https://")
+        body = json.dumps({**CHAT, "max_tokens": 200, "ignore_eos": True, "stream": True}).encode()
+        with urllib.request.urlopen(server.url + "/v1/chat/completions", body, timeout=60, context=trust) as answer:
+            assert answer.read().endswith(b"data: [DONE]\n\n")
+        large = json.dumps({**CHAT, "max_tokens": 4, "metadata": {"padding": "x" * 3_000_000}}).encode()
+        with urllib.request.urlopen(server.url + "/v1/chat/completions", large, timeout=60, context=trust) as answer:
+            assert json.load(answer)["object"] == "chat.completion"
+        with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+            urllib.request.urlopen(server.url.replace("https", "http") + "/health", timeout=10)
+        with urllib.request.urlopen(server.url + "/health", timeout=30, context=trust) as answer:
+            assert json.load(answer)["status"] == "ok"
+    assert run("serve", TINY_MODEL, "--tls-cert", key, "--tls-key", key).returncode == 1
+    assert run("serve", TINY_MODEL, "--tls-cert", cert).returncode == 1
+
+
+def test_json_log_has_request_ids_and_no_prompt(start_server):
+    for flags, logged in (((), False), (("--log-prompts",), True)):
+        with start_server("--log-json", *flags) as server:
+            request = urllib.request.Request(server.url + "/v1/chat/completions",
+                                             json.dumps({"messages": [{"role": "user", "content": "Secret words"}], "max_tokens": 2}).encode(),
+                                             {"x-request-id": "my-request"})
+            urllib.request.urlopen(request, timeout=60).read()
+            deadline = 200
+            while not any('"answered"' in line for line in server.stderr) and deadline:
+                time.sleep(0.02)
+                deadline -= 1
+            lines = [json.loads(line) for line in server.stderr]
+            answered = [line for line in lines if line["msg"] == "answered"][0]
+            assert answered["request_id"] == "my-request" and answered["status"] == 200 and answered["generated_tokens"] >= 1
+            assert any("Secret words" in line for line in server.stderr) == logged

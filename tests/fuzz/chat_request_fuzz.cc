@@ -1,13 +1,15 @@
-// Request bodies on any bytes: both parsers, and what a chat request turns into must be something a template can walk
+// Request bodies on any bytes: every parser, and what a chat request turns into must be something a template can walk
 // over and JSON can spell.
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "engine/base/check.h"
+#include "server/anthropic_request.h"
 #include "server/chat_request.h"
 #include "server/completion_request.h"
 #include "server/error_body.h"
+#include "server/response_request.h"
 #include "tokenizer/utf8_stream.h"
 
 namespace quorum::server {
@@ -30,17 +32,36 @@ void CheckGeneration(const GenerationFields& fields) {
   for (const auto& [id, bias] : request.sampling.logit_bias) QUORUM_CHECK(id >= 0 && bias >= -100 && bias <= 100);
 }
 
+void CheckChat(const ChatRequest& chat) {
+  CheckGeneration(chat.generation);
+  QUORUM_CHECK(!chat.messages.empty());
+  for (const Json& message : chat.messages) {
+    QUORUM_CHECK(message.at("role").is_string() && message.at("content").is_string());
+  }
+  for (const Json& tool : chat.tools) QUORUM_CHECK(tool.at("function").at("name").is_string());
+  QUORUM_CHECK(!chat.tools.empty() || chat.tool_use.callable.empty());
+  const std::string spelled = DumpJson(chat.messages) + DumpJson(chat.tools) + DumpJson(chat.template_variables);
+  QUORUM_CHECK(tok::IsValidUtf8(spelled));
+}
+
 void Fuzz(std::string_view text) {
   if (const auto chat = ParseChatRequest(text); chat.ok()) {
-    CheckGeneration(chat->generation);
-    QUORUM_CHECK(!chat->messages.empty());
-    for (const Json& message : chat->messages) {
-      QUORUM_CHECK(message.at("role").is_string() && message.at("content").is_string());
-    }
-    const std::string spelled = DumpJson(chat->messages) + DumpJson(chat->tools) + DumpJson(chat->template_variables);
-    QUORUM_CHECK(tok::IsValidUtf8(spelled));
+    CheckChat(*chat);
   } else {
     CheckError(chat.error());
+  }
+  if (const auto message = ParseAnthropicRequest(text, false); message.ok()) {
+    CheckChat(*message);
+  } else {
+    CheckError(message.error());
+  }
+  ResponseStore store;
+  store.Put("resp_1", {Json::object(), Json::array({{{"role", "user"}, {"content", "before"}}})});
+  if (const auto response = ParseResponseRequest(text, store); response.ok()) {
+    CheckChat(response->chat);
+    QUORUM_CHECK(tok::IsValidUtf8(DumpJson(response->echo) + DumpJson(response->items)));
+  } else {
+    CheckError(response.error());
   }
   if (const auto completion = ParseCompletionRequest(text); completion.ok()) {
     CheckGeneration(completion->generation);

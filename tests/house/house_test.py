@@ -15,8 +15,9 @@ MAY_INCLUDE = {
     "quant": ["engine/base"],
     "engine/kernels": ["engine/base", "quant"],
     "engine": ["engine/base", "engine/kernels", "quant", "tokenizer"],
-    "server": ["engine/base", "engine", "quant", "tokenizer"],
-    "cli": ["engine/base", "engine/kernels", "engine", "quant", "tokenizer", "server"],
+    "server/tools": ["engine/base"],
+    "server": ["engine/base", "engine", "quant", "tokenizer", "server/tools"],
+    "cli": ["engine/base", "engine/kernels", "engine", "quant", "tokenizer", "server", "server/tools"],
 }
 # Kernel files of one instruction set include nothing that could bring in a shared template.
 KERNEL_FILE = re.compile(r"engine/kernels/.*_(avx2|avx512|amx)\.cc$")

@@ -392,6 +392,37 @@ TEST_CASE("Nulls are absent, and fields that are not honoured are named") {
   CHECK(json::parse(named.body)["model"] == "test/model:1");
 }
 
+TEST_CASE("What of a conversation the template does not show is named") {
+  TestService server;
+  const json call = {{"id", "c1"}, {"type", "function"}, {"function", {{"name", "f"}, {"arguments", "{}"}}}};
+  const auto response = server.Post(
+      kChat, TestService::ChatBody(
+                 {{"messages",
+                   {{{"role", "user"}, {"content", "x"}, {"name", "ann"}},
+                    {{"role", "assistant"}, {"content", nullptr}, {"reasoning_content", "hm"}, {"tool_calls", {call}}},
+                    {{"role", "tool"}, {"tool_call_id", "c1"}, {"content", "5"}}}}}));
+  CHECK(response.status == 200);
+  CHECK(response.Header("x-quorum-ignored") == "messages[].name, messages[].reasoning_content, messages[].tool_calls");
+}
+
+TEST_CASE("A refusal of an assistant is its content, as a part and as a field; nobody else's") {
+  TestService server;
+  const auto prompt = [&](const json& message) {
+    const auto response = server.Post("/tokenize", {{"messages", {message}}});
+    std::string text;
+    if (response.status == 200) {
+      const json answer = json::parse(response.body);
+      for (const json& id : answer["tokens"]) text += server.tokenizer().TokenBytes(id.get<int>());
+    }
+    return text;
+  };
+  const json parts = {{{"type", "refusal"}, {"refusal", "No."}}};
+  const std::string expected = "<|im_start|>assistant\nNo.<|im_end|>\n<|im_start|>assistant\n";
+  CHECK(prompt({{"role", "assistant"}, {"content", parts}}) == expected);
+  CHECK(prompt({{"role", "assistant"}, {"content", nullptr}, {"refusal", "No."}}) == expected);
+  CHECK(prompt({{"role", "user"}, {"content", parts}}).empty());
+}
+
 TEST_CASE("Messages: parts are joined, developer is system, tool results and calls are taken") {
   TestService server;
   const auto prompt_tokens = [&](const json& messages) {
@@ -456,6 +487,12 @@ TEST_CASE("A template's own complaint is the client's error, and no template is 
   CHECK(refused.status == 400);
   CHECK(json::parse(refused.body)["error"]["code"] == "chat_template_error");
   CHECK(refused.body.find("only polite messages") != std::string::npos);
+
+  const auto long_refusal = server.Post(
+      kChat,
+      TestService::ChatBody({{"messages", {{{"role", "user"}, {"content", "REFUSE" + std::string(5000, 'x')}}}}}));
+  CHECK(long_refusal.status == 400);
+  CHECK(long_refusal.body.size() < 1000);
 
   TestService bare({.chat_template = false});
   const auto missing = bare.Post(kChat, TestService::ChatBody());

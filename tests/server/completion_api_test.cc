@@ -50,6 +50,23 @@ TEST_CASE("Prompts: text, texts, ids, lists of ids; choices are numbered prompt 
   CHECK(answer["usage"]["completion_tokens"] == 40);
 }
 
+TEST_CASE("An empty prompt is the start of a document") {
+  TestService server;
+  const auto response = server.Post("/v1/completions", {{"prompt", ""}, {"temperature", 0}});
+  REQUIRE(response.status == 200);
+  const json answer = json::parse(response.body);
+  CHECK(answer["usage"]["prompt_tokens"] == 1);
+  CHECK(answer["choices"][0]["text"] == "Hello, world!");
+}
+
+TEST_CASE("Stop strings match in the reply alone, not across the end of the prompt") {
+  TestService server;
+  const json answer = json::parse(
+      server.Post("/v1/completions", {{"prompt", "Hello, wor"}, {"stop", {"world", "Hello"}}, {"temperature", 0}})
+          .body);
+  CHECK(answer["choices"][0]["text"] == "ld!");
+}
+
 TEST_CASE("A raw prompt may hold control tokens") {
   TestService server;
   CHECK(Completion(server, {{"prompt", "<|im_start|>user"}})["usage"]["prompt_tokens"] == 5);
@@ -189,7 +206,6 @@ TEST_CASE("What is wrong with a completion request is named") {
       {json::object(), "prompt"},
       {{{"prompt", 5}}, "prompt"},
       {{{"prompt", json::array()}}, "prompt"},
-      {{{"prompt", ""}}, "prompt"},
       {{{"prompt", {1.5}}}, "prompt"},
       {{{"prompt", {-1}}}, "prompt"},
       {{{"prompt", {263}}}, "prompt"},

@@ -72,7 +72,13 @@ TEST_CASE("Fields: whole numbers may be written as 16.0, ranges include their en
   CHECK(fields.Number("d", 0, 2)->value() == 2.0);
   CHECK_FALSE(fields.Number("d", 2, 3, true).ok());
   CHECK_FALSE(fields.Int("e", 0, 1).ok());
-  CHECK_FALSE(fields.Int("f", INT64_MIN, INT64_MAX).ok());
+  CHECK(fields.Int("f", INT64_MIN, INT64_MAX).error().message.find("at most 9223372036854775807") != std::string::npos);
+  const Json wide = {{"big", 99999999999}, {"huge", 1e300}, {"low", -1e300}, {"zero", 0}};
+  JsonFields widely(wide);
+  CHECK(widely.Int("big", 1, INT32_MAX).error().message == "'big' must be at most 2147483647, but is 99999999999");
+  CHECK(widely.Int("huge", 1, INT32_MAX).error().message == "'huge' must be at most 2147483647, but is 1e+300");
+  CHECK(widely.Int("low", 1, INT32_MAX).error().message == "'low' must be at least 1, but is -1e+300");
+  CHECK(widely.Int("zero", 1, 20).error().message == "'zero' must be from 1 to 20, but is 0");
   CHECK(fields.Unread().empty());
   const Json other = {{"known", 1}, {"unknown", 2}, {"nothing", nullptr}};
   JsonFields partly(other);
@@ -144,13 +150,16 @@ TEST_CASE("OpenAI's defaults are the defaults") {
 TEST_CASE("Off values of fields that are not implemented are as good as absent") {
   CHECK(ParseChatRequest(
             R"({"messages": [{"role": "user", "content": ""}], "functions": [], "min_tokens": 0, "grammar": "",
-                             "use_beam_search": false, "moe": {}, "response_format": {"type": "text"}})")
+                             "use_beam_search": false, "response_format": {"type": "text"}})")
             .ok());
   const auto refused =
       ParseChatRequest(R"({"messages": [{"role": "user", "content": ""}], "functions": [{"name": "f"}]})");
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().code == ErrorCode::kUnsupported);
   CHECK(refused.error().param == "functions");
+  const auto empty = ParseChatRequest(R"({"messages": [{"role": "user", "content": ""}], "web_search_options": {}})");
+  REQUIRE_FALSE(empty.ok());
+  CHECK(empty.error().param == "web_search_options");
 }
 
 TEST_CASE("Control tokens are found, the longest first, and broken wherever they begin") {

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/expert_handler.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_service.h"
 
@@ -34,7 +35,8 @@ TEST_CASE("Models are listed and found by name, however the name is encoded") {
   CHECK(model["object"] == "model");
   CHECK(model["created"] == 1234567);
   CHECK(model["owned_by"] == "quorum");
-  for (const char* path : {"/v1/models/default", "/v1/models/test/model:1", "/v1/models/test%2Fmodel%3A1", "/v1/models/test%2fmodel:1"}) {
+  for (const char* path :
+       {"/v1/models/default", "/v1/models/test/model:1", "/v1/models/test%2Fmodel%3A1", "/v1/models/test%2fmodel:1"}) {
     CHECK(json::parse(server.Get(path).body) == model);
   }
   const auto missing = server.Get("/v1/models/other");
@@ -70,9 +72,16 @@ TEST_CASE("The page needs nothing from elsewhere") {
   CHECK(page.status == 200);
   CHECK(page.Header("content-type") == "text/html; charset=utf-8");
   CHECK(page.Header("content-security-policy").find("default-src 'none'") == 0);
-  for (const char* foreign : {"http://", "https://", "src=", "@import", "url("}) {
-    CHECK(page.body.find(foreign) == std::string::npos);
+  for (const char* path : {"/", "/page/page.css", "/page/chat.js", "/page/experts.js", "/page/markdown.js"}) {
+    const auto file = server.Get(path);
+    CAPTURE(path);
+    CHECK(file.status == 200);
+    CHECK(file.body.size() > 500);
+    for (const char* foreign : {"http://", "https://", "src=\"//", "@import", "url("}) {
+      CHECK(file.body.find(foreign) == std::string::npos);
+    }
   }
+  CHECK(server.Get("/page/../etc/passwd").status == 404);
   CHECK(Fetch(server.port(), "HEAD", "/").Header("content-length") == std::to_string(page.body.size()));
 }
 
@@ -300,6 +309,102 @@ TEST_CASE("Metrics are in Prometheus' text form and count what happened") {
     CAPTURE(line);
     CHECK(response.body.find(std::string(line) + "\n") != std::string::npos);
   }
+}
+
+TEST_CASE("Keys: hashed ones, and limits of requests and tokens") {
+  auto keys = server::ApiKeys::FromText(
+      "first name=ann concurrent=1\nsha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4 "
+      "tokens-per-minute=15  # printf second | sha256sum\n",
+      "keys");
+  CHECK_FALSE(keys.ok());  // '#' begins a comment only at the start of a line
+  keys = server::ApiKeys::FromText(
+      "first name=ann concurrent=1\nsha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4 "
+      "tokens-per-minute=15\n",
+      "keys");
+  REQUIRE(keys.ok());
+  TestServiceOptions options;
+  options.service.keys = *keys;
+  TestService server(std::move(options));
+  const std::string first = "Authorization: Bearer first\r\n", second = "Authorization: Bearer second\r\n";
+  server.hold = true;
+  RawClient running(server.port());
+  running.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + first + "Content-Length: " +
+               std::to_string(TestService::ChatBody().dump().size()) + "\r\n\r\n" + TestService::ChatBody().dump());
+  REQUIRE(Eventually([&] { return server.steps > 0; }));
+  const auto busy = server.Post(kChat, TestService::ChatBody(), first);
+  CHECK(busy.status == 429);
+  CHECK(busy.Header("retry-after") == "1");
+  CHECK(json::parse(busy.body)["error"]["code"] == "rate_limit_exceeded");
+  server.hold = false;
+  CHECK(running.Read().status == 200);
+  CHECK(Eventually([&] { return server.Post(kChat, TestService::ChatBody(), first).status == 200; }));
+
+  // 31 tokens are more than 15: the account is below zero, and waits a minute and more.
+  CHECK(server.Post(kChat, TestService::ChatBody(), second).status == 200);
+  const auto spent = server.Post(kChat, TestService::ChatBody(), second);
+  CHECK(spent.status == 429);
+  CHECK(std::stoi(spent.Header("retry-after")) > 20);
+  CHECK(std::stoi(spent.Header("retry-after")) <= 120);
+  CHECK(server.Get("/v1/models", second).status == 200);
+  for (const char* bad : {"key colour=red", "key concurrent=0", "key concurrent=x", "sha256:12", "key name="}) {
+    CHECK_FALSE(server::ApiKeys::FromText(bad, "keys").ok());
+  }
+}
+
+TEST_CASE("A strict server refuses what it would ignore or lower, before anything is computed") {
+  TestServiceOptions options;
+  options.service.strict = true;
+  TestService server(std::move(options));
+  struct Case {
+    std::string path;
+    json body;
+    std::string param;
+  };
+  for (const Case& c : {Case{kChat, TestService::ChatBody({{"user", "me"}}), "user"},
+                        Case{kChat, TestService::ChatBody({{"model", "gpt-9"}}), "model"},
+                        Case{kChat, TestService::ChatBody({{"max_tokens", 100000}}), "max_tokens"},
+                        Case{"/v1/completions", {{"prompt", "x"}, {"user", "me"}}, "user"},
+                        Case{"/v1/completions", {{"prompt", "x"}, {"max_tokens", 100000}}, "max_tokens"},
+                        Case{"/v1/embeddings", {{"input", "x"}, {"user", "me"}}, "user"},
+                        Case{"/v1/responses", {{"input", "x"}, {"user", "me"}}, "user"},
+                        Case{"/tokenize", {{"prompt", "x"}, {"user", "me"}}, "user"}}) {
+    CAPTURE(c.path, c.body.dump());
+    const auto response = server.Post(c.path, c.body);
+    CHECK(response.status == 400);
+    CHECK(json::parse(response.body)["error"]["code"] == "field_not_honoured");
+    CHECK(json::parse(response.body)["error"]["param"] == c.param);
+  }
+  CHECK(server.steps == 0);
+  CHECK(server.Post(kChat, TestService::ChatBody()).status == 200);
+  TestService lenient;
+  CHECK(lenient.Post(kChat, TestService::ChatBody({{"max_tokens", 100000}})).Header("x-quorum-clamped") ==
+        "max_tokens");
+}
+
+TEST_CASE("Liveness, readiness, experts and templates") {
+  TestService server({.load_now = false});
+  CHECK(server.Get("/livez").status == 200);
+  CHECK(server.Get("/readyz").status == 503);
+  server.Load();
+  CHECK(server.Get("/readyz").status == 200);
+  const json experts = json::parse(server.Get("/v1/experts").body);
+  CHECK(experts["layers"] == 0);
+  const auto applied = server.Post("/apply-template", TestService::ChatBody());
+  CHECK(json::parse(applied.body)["prompt"] == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST_CASE("A layer's spread: entropy in bits, and the busiest expert against the mean") {
+  engine::ExpertStats stats{2, 4, {5, 5, 5, 5, 0, 0, 0, 0}, std::vector<double>(8)};
+  CHECK(server::SpreadOf(stats, 0).entropy == 2.0);
+  CHECK(server::SpreadOf(stats, 0).balance == 1.0);
+  CHECK_FALSE(server::SpreadOf(stats, 1).any);
+  stats.tokens = {8, 0, 0, 0, 0, 0, 0, 0};
+  CHECK(server::SpreadOf(stats, 0).entropy == 0.0);
+  CHECK(server::SpreadOf(stats, 0).balance == 4.0);
+  const std::string text = server::Metrics().Text(nullptr, &stats);
+  CHECK(text.find("quorum_expert_tokens_total{expert=\"0\",layer=\"0\"} 8") != std::string::npos);
+  CHECK(text.find("quorum_expert_entropy_bits{layer=\"0\"} 0") != std::string::npos);
+  CHECK(text.find("layer=\"1\"") == std::string::npos);
 }
 
 }  // namespace

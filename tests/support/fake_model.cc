@@ -167,6 +167,10 @@ Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<floa
       history.push_back(token);
       hash = Extend(hash, token);
       At(slice.pages, slice.pos + static_cast<std::int32_t>(t)) = {token, hash};
+      if (slice.hidden != nullptr) {
+        const float state[4] = {static_cast<float>(token), static_cast<float>(slice.pos) + static_cast<float>(t), 1, 0};
+        std::copy_n(state, 4, slice.hidden + t * 4);
+      }
       if (t < static_cast<std::size_t>(slice.first_logits)) continue;
       logits(history, out.first(vocab));
       out = out.subspan(vocab);

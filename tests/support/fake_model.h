@@ -52,6 +52,8 @@ class FakeModel : public engine::StepModel {
   std::int32_t max_step_tokens() const override { return options_.max_step_tokens; }
   std::int32_t max_step_logits() const override { return options_.max_step_logits; }
   std::optional<tok::TokenId> decoder_start() const override { return options_.decoder_start; }
+  /// A hidden state is {token, position, 1, 0}.
+  std::int32_t hidden_size() const override { return options_.decoder_start ? 0 : 4; }
   Status Step(std::span<const engine::StepSlice> slices, std::span<float> logits) override;
 
   /// Pseudo-random logits in [-4, 4), different for each history.

@@ -31,7 +31,7 @@ class ChatMl final : public tok::ChatTemplate {
     if (input.tools != nullptr) text += "<|im_start|>system\nTools: " + input.tools->dump() + "<|im_end|>\n";
     for (const auto& message : *input.messages) {
       const std::string content = message.at("content").get<std::string>();
-      if (content == "REFUSE") return InvalidArgument("line 3: only polite messages");
+      if (content.starts_with("REFUSE")) return InvalidArgument("line 3: only polite messages" + content.substr(6));
       text += "<|im_start|>" + message.at("role").get<std::string>() + "\n" + content + "<|im_end|>\n";
     }
     if (input.add_generation_prompt) text += "<|im_start|>assistant\n";
@@ -151,6 +151,7 @@ void TestService::Load() {
   served->tokenizer = tokenizer_;
   if (options_.chat_template) served->chat_template = ChatMlTemplate();
   served->engine = engine_;
+  served->tool_format = options_.tool_format;
   served->IndexTokenizer();
   service_->SetModel(std::move(served));
 }

@@ -30,7 +30,7 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer();
 inline constexpr tok::TokenId kBos = 260, kImStart = 261, kImEnd = 262;
 inline constexpr std::int32_t kByteVocab = 263;
 
-/// ChatML without Jinja; knows tools; refuses a message whose content is "REFUSE".
+/// ChatML without Jinja; knows tools; refuses a message whose content begins with "REFUSE".
 std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate();
 
 struct TestServiceOptions {
@@ -39,6 +39,7 @@ struct TestServiceOptions {
   std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
   bool chat_template = true;
   bool load_now = true;
+  server::ToolFormat tool_format = server::ToolFormat::kHermes;
   engine::EngineOptions engine{.max_batch = 8, .max_queue = 16, .prefill_chunk = 512};
   server::ServiceOptions service = {};
   server::HttpServerOptions http = {};

@@ -1,0 +1,264 @@
+#include "server/anthropic_request.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "server/random_id.h"
+
+namespace quorum::server {
+namespace {
+
+constexpr std::string_view kBillingHeader = "x-anthropic-billing-header";
+
+Error WrongShape(const std::string& at, std::string_view expected) {
+  return InvalidArgument(fmt::format("'{}' must be {}", at, expected), at);
+}
+
+Result<std::string> TextOf(const Json& block, const std::string& at) {
+  const auto text = block.find("text");
+  if (text == block.end() || !text->is_string()) return WrongShape(at + ".text", "a string");
+  return text->get<std::string>();
+}
+
+Result<std::string> TypeOf(const Json& block, const std::string& at) {
+  const auto type = block.is_object() ? block.find("type") : block.end();
+  if (!block.is_object() || type == block.end() || !type->is_string()) {
+    return WrongShape(at, "an object with a 'type'");
+  }
+  return type->get<std::string>();
+}
+
+Error Unsupported(const std::string& at, const std::string& type) {
+  return {ErrorCode::kUnsupported,
+          fmt::format("'{}' is a block of type '{}', which this model does not read", at, type), at,
+          "unsupported_content_part"};
+}
+
+// A string, or text blocks joined by blank lines where `separate`.
+Result<std::string> ReadText(const Json& content, const std::string& at, bool separate) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) return WrongShape(at, "a string or an array of blocks");
+  std::string text;
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    const std::string where = fmt::format("{}[{}]", at, i);
+    QUORUM_ASSIGN(const std::string type, TypeOf(content[i], where));
+    if (type != "text") return Unsupported(where, type);
+    QUORUM_ASSIGN(const std::string piece, TextOf(content[i], where));
+    if (separate && piece.starts_with(kBillingHeader)) continue;
+    if (separate && !text.empty()) text += "\n\n";
+    text += piece;
+  }
+  return text;
+}
+
+Status ReadSystem(JsonFields& fields, Json& messages) {
+  const Json* system = fields.Find("system");
+  if (system == nullptr) return {};
+  QUORUM_ASSIGN(std::string text, ReadText(*system, "system", true));
+  if (text.starts_with(kBillingHeader)) text.erase(0, std::min(text.find('\n'), text.size() - 1) + 1);
+  if (!text.empty()) messages.push_back({{"role", "system"}, {"content", std::move(text)}});
+  return {};
+}
+
+Status ReadToolUse(const Json& block, const std::string& at, Json& calls) {
+  const auto name = block.find("name"), id = block.find("id"), input = block.find("input");
+  if (name == block.end() || !name->is_string()) return WrongShape(at + ".name", "a string");
+  if (id == block.end() || !id->is_string()) return WrongShape(at + ".id", "a string");
+  if (input != block.end() && !input->is_object()) return WrongShape(at + ".input", "an object");
+  calls.push_back({{"id", *id},
+                   {"type", "function"},
+                   {"function", {{"name", *name}, {"arguments", input == block.end() ? Json::object() : *input}}}});
+  return {};
+}
+
+Status ReadToolResult(const Json& block, const std::string& at, Json& messages) {
+  const auto id = block.find("tool_use_id");
+  if (id == block.end() || !id->is_string()) return WrongShape(at + ".tool_use_id", "a string");
+  const auto content = block.find("content");
+  std::string text;
+  if (content != block.end() && !content->is_null()) {
+    QUORUM_ASSIGN(text, ReadText(*content, at + ".content", false));
+  }
+  messages.push_back({{"role", "tool"}, {"content", std::move(text)}, {"tool_call_id", *id}});
+  return {};
+}
+
+// One message becomes one or more: results of tools are messages of their own, before what the user says.
+Status ReadMessage(const Json& message, const std::string& at, Json& messages, std::vector<std::string>& ignored) {
+  if (!message.is_object()) return WrongShape(at, "an object");
+  JsonFields fields(message, at);
+  QUORUM_ASSIGN(const auto role, fields.String("role"));
+  const bool assistant = role == "assistant";
+  if (!assistant && role != "user" && role != "system") {
+    return InvalidArgument(fmt::format("'{}.role' must be \"user\" or \"assistant\"", at), at + ".role");
+  }
+  const Json* content = fields.Find("content");
+  if (content == nullptr) return InvalidArgument(fmt::format("'{}.content' is missing", at), at + ".content");
+  for (const std::string& name : fields.Unread()) ignored.push_back("messages[]" + name.substr(at.size()));
+  Json read = {{"role", *role}, {"content", ""}};
+  if (content->is_string()) {
+    read["content"] = *content;
+    messages.push_back(std::move(read));
+    return {};
+  }
+  if (!content->is_array()) return WrongShape(at + ".content", "a string or an array of blocks");
+  std::string text, reasoning;
+  bool said = false;
+  bool results = false;
+  Json calls = Json::array();
+  for (std::size_t i = 0; i < content->size(); ++i) {
+    const Json& block = (*content)[i];
+    const std::string where = fmt::format("{}.content[{}]", at, i);
+    QUORUM_ASSIGN(const std::string type, TypeOf(block, where));
+    if (type == "text") {
+      QUORUM_ASSIGN(const std::string piece, TextOf(block, where));
+      text += piece;
+      said = true;
+    } else if (type == "thinking" && assistant) {
+      const auto thinking = block.find("thinking");
+      if (thinking == block.end() || !thinking->is_string()) return WrongShape(where + ".thinking", "a string");
+      reasoning += thinking->get_ref<const std::string&>();
+    } else if (type == "redacted_thinking" && assistant) {
+      ignored.push_back("messages[].content[].redacted_thinking");
+    } else if (type == "tool_use" && assistant) {
+      QUORUM_TRY(ReadToolUse(block, where, calls));
+    } else if (type == "tool_result" && !assistant) {
+      QUORUM_TRY(ReadToolResult(block, where, messages));
+      results = true;
+    } else {
+      return Unsupported(where, type);
+    }
+  }
+  if (results && !said) return {};
+  read["content"] = std::move(text);
+  if (!reasoning.empty()) read["reasoning_content"] = std::move(reasoning);
+  if (!calls.empty()) read["tool_calls"] = std::move(calls);
+  messages.push_back(std::move(read));
+  return {};
+}
+
+Status ReadTools(JsonFields& fields, ChatRequest& out) {
+  if (const Json* tools = fields.Find("tools")) {
+    if (!tools->is_array()) return fields.Wrong("tools", "an array");
+    for (std::size_t i = 0; i < tools->size(); ++i) {
+      const Json& tool = (*tools)[i];
+      const std::string at = fmt::format("tools[{}]", i);
+      if (!tool.is_object()) return WrongShape(at, "an object");
+      JsonFields inner(tool, at);
+      QUORUM_ASSIGN(const auto type, inner.String("type"));
+      if (type.value_or("custom") != "custom") {
+        return Error{ErrorCode::kUnsupported,
+                     fmt::format("'{}' has type '{}'; only custom tools are supported", at, *type), at,
+                     "unsupported_parameter"};
+      }
+      QUORUM_ASSIGN(const auto name, inner.String("name"));
+      if (name.value_or("").empty()) return WrongShape(at + ".name", "a string");
+      QUORUM_ASSIGN(const auto description, inner.String("description"));
+      const Json* schema = inner.Find("input_schema");
+      if (schema != nullptr && !schema->is_object()) return inner.Wrong("input_schema", "an object");
+      Json function = {{"name", *name}};
+      if (description.has_value()) function["description"] = *description;
+      if (schema != nullptr) function["parameters"] = *schema;
+      out.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
+      inner.Find("cache_control");  // a hint: prefixes are cached anyway
+      for (const std::string& unread : inner.Unread()) {
+        out.generation.ignored.push_back("tools[]" + unread.substr(at.size()));
+      }
+    }
+  }
+  out.tool_use.callable = out.tools;
+  const Json* choice = fields.Find("tool_choice");
+  if (choice == nullptr) return {};
+  if (!choice->is_object()) return fields.Wrong("tool_choice", "an object");
+  JsonFields inner(*choice, "tool_choice");
+  QUORUM_ASSIGN(const auto type, inner.String("type"));
+  QUORUM_ASSIGN(const auto name, inner.String("name"));
+  QUORUM_ASSIGN(const auto single, inner.Bool("disable_parallel_tool_use"));
+  // The same choice in OpenAI's words.
+  Json asked = {{"parallel_tool_calls", !single.value_or(false)}, {"tools", out.tools}};
+  if (type == "auto" || type == "none") {
+    asked["tool_choice"] = *type;
+  } else if (type == "any") {
+    asked["tool_choice"] = "required";
+  } else if (type == "tool" && name.has_value()) {
+    asked["tool_choice"] = {{"type", "function"}, {"name", *name}};
+  } else {
+    return InvalidArgument("'tool_choice' must have a type of auto, any, tool (with a name) or none", "tool_choice");
+  }
+  JsonFields same(asked);
+  std::vector<std::string> unused;
+  return server::ReadTools(same, out.tools, out.tool_use, unused);
+}
+
+Status ReadThinking(JsonFields& fields, ChatRequest& out) {
+  const Json* thinking = fields.Find("thinking");
+  bool enabled = false;
+  if (thinking != nullptr) {
+    if (!thinking->is_object()) return fields.Wrong("thinking", "an object");
+    JsonFields inner(*thinking, "thinking");
+    QUORUM_ASSIGN(const auto type, inner.String("type"));
+    if (type != "enabled" && type != "disabled" && type != "adaptive") {
+      return InvalidArgument("'thinking.type' must be \"enabled\", \"disabled\" or \"adaptive\"", "thinking.type");
+    }
+    enabled = type != "disabled";
+    for (auto& name : inner.Unread()) out.generation.ignored.push_back(std::move(name));
+  }
+  out.thinking = enabled;
+  return {};
+}
+
+Status ReadSampling(JsonFields& fields, ChatRequest& out) {
+  engine::SamplingParams& sampling = out.generation.request.sampling;
+  QUORUM_ASSIGN(const auto temperature, fields.Number("temperature", 0, 2));
+  QUORUM_ASSIGN(const auto top_p, fields.Number("top_p", 0, 1, true));
+  QUORUM_ASSIGN(const auto top_k, fields.Int("top_k", -1, INT32_MAX));
+  if (temperature.has_value()) sampling.temperature = static_cast<float>(*temperature);
+  if (top_p.has_value()) sampling.top_p = static_cast<float>(*top_p);
+  sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(top_k.value_or(0), 0));
+  sampling.seed = RandomBits();
+  const Json* stops = fields.Find("stop_sequences");
+  if (stops == nullptr) return {};
+  if (!stops->is_array()) return fields.Wrong("stop_sequences", "an array of strings");
+  for (const Json& stop : *stops) {
+    if (!stop.is_string()) return fields.Wrong("stop_sequences", "an array of strings");
+    if (!stop.get_ref<const std::string&>().empty()) out.generation.request.stop.push_back(stop.get<std::string>());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ChatRequest> ParseAnthropicRequest(std::string_view body, bool counting) {
+  QUORUM_ASSIGN(const Json parsed, ParseBody(body));
+  JsonFields fields(parsed);
+  ChatRequest out;
+  std::vector<std::string>& ignored = out.generation.ignored;
+  QUORUM_ASSIGN(const auto model, fields.String("model"));
+  out.generation.model = model.value_or("");
+  QUORUM_TRY(ReadSystem(fields, out.messages));
+  const Json* messages = fields.Find("messages");
+  if (messages == nullptr || !messages->is_array() || messages->empty()) {
+    return InvalidArgument("'messages' must be an array with at least one message", "messages");
+  }
+  for (std::size_t i = 0; i < messages->size(); ++i) {
+    QUORUM_TRY(ReadMessage((*messages)[i], fmt::format("messages[{}]", i), out.messages, ignored));
+  }
+  // A last message of the assistant is the beginning of the reply.
+  const Json& last = out.messages.back();
+  out.continue_final_message = last["role"] == "assistant" && !last.contains("tool_calls") && last["content"] != "";
+  out.add_generation_prompt = !out.continue_final_message;
+  QUORUM_TRY(ReadTools(fields, out));
+  QUORUM_TRY(ReadThinking(fields, out));
+  QUORUM_TRY(ReadSampling(fields, out));
+  QUORUM_ASSIGN(const auto max_tokens, fields.Int("max_tokens", 1, INT32_MAX));
+  if (!max_tokens.has_value() && !counting) return InvalidArgument("'max_tokens' is missing", "max_tokens");
+  out.generation.request.max_tokens = static_cast<std::int32_t>(max_tokens.value_or(1));
+  QUORUM_ASSIGN(const auto stream, fields.Bool("stream"));
+  out.generation.stream = stream.value_or(false);
+  for (auto& name : fields.Unread()) ignored.push_back(std::move(name));
+  return out;
+}
+
+}  // namespace quorum::server

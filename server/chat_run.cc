@@ -1,0 +1,149 @@
+#include "server/chat_run.h"
+
+#include <utility>
+
+#include "server/error_body.h"
+#include "server/prompt_builder.h"
+
+namespace quorum::server {
+namespace {
+
+MessageRules RulesOf(const ServedModel& model, const ChatRequest& request) {
+  MessageRules rules;
+  rules.format = model.tool_format;
+  rules.tools = OfferedTools(request.tool_use.callable);
+  rules.calls_allowed = request.tool_use.may_call();
+  rules.one_call = !request.tool_use.parallel;
+  if (!request.generation.stream) rules.hold_bytes = std::string::npos;
+  return rules;
+}
+
+// What the engine must know so that calls can be read, or are not made.
+void PrepareForTools(const ServedModel& model, const ToolUse& use, engine::GenerationRequest& request) {
+  if (use.may_call() || model.tool_format == ToolFormat::kHarmony) request.shown_controls = model.tool_controls;
+  if (use.choice != ToolChoice::kNone || use.callable.empty()) return;
+  const auto marker = model.tokenizer->FindToken(CallMarker(model.tool_format));
+  if (marker.has_value()) request.sampling.logit_bias.emplace(*marker, -100.0F);  // no call can begin
+}
+
+}  // namespace
+
+void WholeMessage::Add(ChatDelta delta) {
+  content += delta.message.content;
+  reasoning += delta.message.reasoning;
+  for (CallDelta& call : delta.message.calls) {
+    const auto index = static_cast<std::size_t>(call.index);
+    if (index == calls.size()) calls.push_back({std::move(call.name), {}});
+    calls[index].arguments += call.arguments;
+  }
+  for (ScoredToken& score : delta.scores) scores.push_back(std::move(score));
+}
+
+Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatRequest request,
+                                                std::vector<std::string>& ignored) {
+  const std::string& asked = request.generation.model;
+  if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
+  QUORUM_ASSIGN(std::vector<tok::TokenId> prompt, BuildChatPrompt(*context.model, request, context.now_unix, ignored));
+  const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
+  const std::int64_t limit = request.generation.request.max_tokens;
+  if (limit < INT32_MAX && prompt_tokens + limit > context.model->engine->context_length()) {
+    ignored.push_back(std::string(kClamped) + "max_tokens");
+  }
+  QUORUM_TRY(CheckStrict(context, ignored));
+  PrepareForTools(*context.model, request.tool_use, request.generation.request);
+  engine::GenerationRequest submitted = request.generation.request;
+  submitted.prompt = std::move(prompt);
+  const auto started = std::chrono::steady_clock::now();
+  auto generation = context.model->engine->Submit(std::move(submitted));
+  if (!generation.ok()) {
+    Error error = generation.error();
+    if (error.param == "prompt") error.param = "messages";  // what the engine calls a prompt
+    return error;
+  }
+  return std::shared_ptr<ChatRun>(
+      new ChatRun(context, std::move(request), prompt_tokens, std::move(*generation), started));
+}
+
+ChatRun::ChatRun(const ApiContext& context, ChatRequest request, std::int64_t prompt_tokens,
+                 std::shared_ptr<engine::Generation> generation, std::chrono::steady_clock::time_point started)
+    : context_(context),
+      request_(std::move(request)),
+      generation_(std::move(generation)),
+      reader_({generation_}, context.metrics, started) {
+  usage_.prompt = prompt_tokens;
+  const MessageRules rules = RulesOf(model(), request_);
+  for (std::int32_t i = 0; i < engine_request().n; ++i) {
+    messages_.push_back(MakeMessageReader(rules));
+    choices_.emplace_back(*model().tokenizer, engine_request(), engine_request().logprobs,
+                          request_.generation.tokens_as_ids);
+  }
+}
+
+const char* ChatRun::FinishReason(std::size_t choice) const {
+  const bool called = messages_[choice]->calls() > 0 && !messages_[choice]->broken();
+  return called && !choices_[choice].cut() ? "tool_calls" : choices_[choice].finish_reason();
+}
+
+ChatRun::Step ChatRun::Next(const std::function<bool()>& client_gone) {
+  using State = GenerationReader::State;
+  Step step;
+  GenerationReader::Item item;
+  const State state = reader_.Next(client_gone, item);
+  step.kind = state == State::kDone   ? Step::Kind::kDone
+              : state == State::kGone ? Step::Kind::kGone
+                                      : Step::Kind::kNothing;
+  if (state != State::kEvent) return step;
+  step.kind = item.event.kind == engine::Event::Kind::kPrompt ? Step::Kind::kPrompt : Step::Kind::kDelta;
+  step.choice = static_cast<std::size_t>(item.event.choice);
+  auto delta = Apply(std::move(item.event));
+  if (delta.ok()) {
+    step.delta = std::move(*delta);
+  } else {
+    step.kind = Step::Kind::kError;
+    step.error = delta.error();
+  }
+  return step;
+}
+
+std::optional<HttpResponse> ChatRun::ReadAll(const std::function<bool()>& client_gone,
+                                             const std::function<void(std::size_t, ChatDelta)>& handle) {
+  for (;;) {
+    Step step = Next(client_gone);
+    switch (step.kind) {
+      case Step::Kind::kDone: return std::nullopt;
+      case Step::Kind::kGone: return ErrorResponse(499, "the client closed the connection");
+      case Step::Kind::kError: return ApiError(context_, step.error);
+      case Step::Kind::kDelta: handle(step.choice, std::move(step.delta)); break;
+      case Step::Kind::kPrompt:
+      case Step::Kind::kNothing: break;
+    }
+  }
+}
+
+Result<ChatDelta> ChatRun::Apply(engine::Event event) {
+  using Kind = engine::Event::Kind;
+  if (event.kind == Kind::kError) return event.error;
+  if (event.kind == Kind::kPrompt) {
+    usage_.cached = event.cached_tokens;
+    context_.scope->CountPrompt(usage_.prompt, usage_.cached);
+    return ChatDelta{};
+  }
+  const auto index = static_cast<std::size_t>(event.choice);
+  ChoiceOutput& choice = choices_[index];
+  ChoiceDelta delta = choice.Apply(std::move(event));
+  if (delta.finished && choice.cancelled()) {
+    return Error{ErrorCode::kUnavailable, "the server is shutting down", {}, {}};
+  }
+  ChatDelta out;
+  out.message = messages_[index]->Push(delta.text);
+  out.scores = std::move(delta.scores);
+  out.finished = delta.finished;
+  if (delta.finished) {
+    usage_.completion += choice.completion_tokens();
+    context_.scope->CountGenerated(choice.completion_tokens());
+    Append(out.message, messages_[index]->Finish(choice.cut()));
+  }
+  return out;
+}
+
+}  // namespace quorum::server

@@ -1,0 +1,280 @@
+#include "server/response_request.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace quorum::server {
+namespace {
+
+Error Missing(const std::string& at, std::string_view what) {
+  return InvalidArgument(fmt::format("'{}' must have {}", at, what), at);
+}
+
+Result<std::string> StringIn(const Json& item, const char* name, const std::string& at) {
+  const auto value = item.find(name);
+  if (value == item.end() || !value->is_string()) return Missing(at, fmt::format("a string '{}'", name));
+  return value->get<std::string>();
+}
+
+// A string, or parts of text of whichever kind.
+Result<std::string> ReadContent(const Json& content, const std::string& at) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) return InvalidArgument(fmt::format("'{}' must be a string or an array of parts", at), at);
+  std::string text;
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    const std::string where = fmt::format("{}[{}]", at, i);
+    if (!content[i].is_object()) return InvalidArgument(fmt::format("'{}' must be an object", where), where);
+    QUORUM_ASSIGN(const std::string type, StringIn(content[i], "type", where));
+    if (type == "refusal") {
+      QUORUM_ASSIGN(const std::string refusal, StringIn(content[i], "refusal", where));
+      text += refusal;
+      continue;
+    }
+    if (type != "input_text" && type != "output_text" && type != "text" && type != "summary_text" &&
+        type != "reasoning_text") {
+      return Error{ErrorCode::kUnsupported,
+                   fmt::format("'{}' is a part of type '{}'; this model reads only text", where, type), where,
+                   "unsupported_content_part"};
+    }
+    QUORUM_ASSIGN(const std::string piece, StringIn(content[i], "text", where));
+    text += piece;
+  }
+  return text;
+}
+
+/// Puts items together to messages: reasoning, text and calls of one turn are one message of the assistant.
+class Conversation {
+ public:
+  Status Add(const Json& item, const std::string& at) {
+    if (!item.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", at), at);
+    const auto given = item.find("type");
+    const std::string type = given != item.end() && given->is_string() ? given->get<std::string>() : "message";
+    if (type == "message") return AddMessage(item, at);
+    if (type == "function_call") return AddCall(item, at);
+    if (type == "function_call_output") return AddResult(item, at);
+    if (type == "reasoning") return AddReasoning(item, at);
+    return Error{ErrorCode::kUnsupported, fmt::format("'{}' is an item of type '{}', which is not supported", at, type),
+                 at, "unsupported_item"};
+  }
+
+  Json TakeMessages() { return std::move(messages_); }
+
+ private:
+  Status AddMessage(const Json& item, const std::string& at) {
+    QUORUM_ASSIGN(const std::string role, StringIn(item, "role", at));
+    const auto content = item.find("content");
+    if (content == item.end()) return Missing(at, "a 'content'");
+    QUORUM_ASSIGN(std::string text, ReadContent(*content, at + ".content"));
+    if (role == "assistant" && InTurn() && messages_.back()["content"] == "" &&
+        !messages_.back().contains("tool_calls")) {
+      messages_.back()["content"] = std::move(text);
+      return {};
+    }
+    messages_.push_back({{"role", role}, {"content", std::move(text)}});
+    return {};
+  }
+
+  Status AddCall(const Json& item, const std::string& at) {
+    QUORUM_ASSIGN(const std::string name, StringIn(item, "name", at));
+    QUORUM_ASSIGN(const std::string arguments, StringIn(item, "arguments", at));
+    QUORUM_ASSIGN(const std::string id, StringIn(item, "call_id", at));
+    Json& message = Turn();
+    if (!message.contains("tool_calls")) message["tool_calls"] = Json::array();
+    message["tool_calls"].push_back(
+        {{"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}});
+    return {};
+  }
+
+  Status AddResult(const Json& item, const std::string& at) {
+    QUORUM_ASSIGN(const std::string id, StringIn(item, "call_id", at));
+    const auto output = item.find("output");
+    if (output == item.end()) return Missing(at, "an 'output'");
+    QUORUM_ASSIGN(std::string text, ReadContent(*output, at + ".output"));
+    messages_.push_back({{"role", "tool"}, {"tool_call_id", id}, {"content", std::move(text)}});
+    return {};
+  }
+
+  Status AddReasoning(const Json& item, const std::string& at) {
+    std::string text;
+    const auto content = item.find("content");
+    if (content != item.end() && !content->is_null()) {
+      QUORUM_ASSIGN(text, ReadContent(*content, at + ".content"));
+    }
+    if (text.empty()) return {};
+    messages_.push_back({{"role", "assistant"}, {"content", ""}, {"reasoning_content", std::move(text)}});
+    return {};
+  }
+
+  bool InTurn() const { return !messages_.empty() && messages_.back()["role"] == "assistant"; }
+  Json& Turn() {
+    if (!InTurn()) messages_.push_back({{"role", "assistant"}, {"content", ""}});
+    return messages_.back();
+  }
+
+  Json messages_ = Json::array();
+};
+
+Status ReadInput(const Json* input, Json& items) {
+  if (input == nullptr) return items.empty() ? Status(InvalidArgument("'input' is missing", "input")) : Status();
+  if (input->is_string()) {
+    items.push_back({{"type", "message"}, {"role", "user"}, {"content", *input}});
+    return {};
+  }
+  if (!input->is_array() || input->empty()) {
+    return InvalidArgument("'input' must be a string or an array of items", "input");
+  }
+  for (const Json& item : *input) items.push_back(item);
+  return {};
+}
+
+// Tools stand flat here, and nested in a chat request. Those that the provider would run are left out.
+Status ReadFunctions(const Json& tools, Json& body, std::vector<std::string>& ignored) {
+  if (!tools.is_array()) return InvalidArgument("'tools' must be an array", "tools");
+  Json nested = Json::array();
+  for (std::size_t i = 0; i < tools.size(); ++i) {
+    const Json& tool = tools[i];
+    const std::string at = fmt::format("tools[{}]", i);
+    if (!tool.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", at), at);
+    QUORUM_ASSIGN(const std::string type, StringIn(tool, "type", at));
+    if (type != "function") {
+      ignored.push_back("tools[].type." + type);
+      continue;
+    }
+    Json function = tool.contains("function") ? tool["function"] : tool;
+    if (function.is_object()) function.erase("type");
+    nested.push_back({{"type", "function"}, {"function", std::move(function)}});
+  }
+  body["tools"] = std::move(nested);
+  return {};
+}
+
+// text.format stands flat here, too.
+Status ReadText(JsonFields& fields, Json& body, std::vector<std::string>& ignored) {
+  const Json* text = fields.Find("text");
+  if (text == nullptr) return {};
+  if (!text->is_object()) return fields.Wrong("text", "an object");
+  JsonFields inner(*text, "text");
+  if (const Json* format = inner.Find("format")) {
+    if (!format->is_object()) return inner.Wrong("format", "an object");
+    body["response_format"] = *format;
+    if (format->value("type", Json()) == "json_schema" && !format->contains("json_schema")) {
+      Json schema = *format;
+      schema.erase("type");
+      body["response_format"] = {{"type", "json_schema"}, {"json_schema", std::move(schema)}};
+    }
+  }
+  for (auto& name : inner.Unread()) ignored.push_back(std::move(name));
+  return {};
+}
+
+Status ReadReasoning(JsonFields& fields, Json& body, std::vector<std::string>& ignored) {
+  const Json* reasoning = fields.Find("reasoning");
+  if (reasoning == nullptr) return {};
+  if (!reasoning->is_object()) return fields.Wrong("reasoning", "an object");
+  JsonFields inner(*reasoning, "reasoning");
+  QUORUM_ASSIGN(const auto effort, inner.String("effort"));
+  if (effort.has_value()) body["reasoning_effort"] = *effort;
+  for (auto& name : inner.Unread()) ignored.push_back(std::move(name));
+  return {};
+}
+
+Status RefuseUnsupported(JsonFields& fields) {
+  for (const char* name : {"background", "conversation", "prompt"}) {
+    const Json* value = fields.Find(name);
+    if (value != nullptr && *value != false) {
+      return Error{ErrorCode::kUnsupported, fmt::format("'{}' is not supported", name), name, "unsupported_parameter"};
+    }
+  }
+  return {};
+}
+
+Json EchoOf(const Json& body, const ChatRequest& chat, bool store) {
+  const auto or_default = [&body](const char* name, Json value) {
+    const auto given = body.find(name);
+    return given == body.end() || given->is_null() ? std::move(value) : *given;
+  };
+  const engine::SamplingParams& sampling = chat.generation.request.sampling;
+  return {{"instructions", or_default("instructions", nullptr)},
+          {"max_output_tokens", or_default("max_output_tokens", nullptr)},
+          {"metadata", or_default("metadata", Json::object())},
+          {"parallel_tool_calls", or_default("parallel_tool_calls", true)},
+          {"previous_response_id", or_default("previous_response_id", nullptr)},
+          {"reasoning", or_default("reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
+          {"store", store},
+          {"temperature", or_default("temperature", double{sampling.temperature})},
+          {"text", or_default("text", {{"format", {{"type", "text"}}}})},
+          {"tool_choice", or_default("tool_choice", "auto")},
+          {"tools", or_default("tools", Json::array())},
+          {"top_p", or_default("top_p", double{sampling.top_p})},
+          {"truncation", "disabled"},
+          {"user", or_default("user", nullptr)}};
+}
+
+Error Renamed(Error error) {
+  if (error.param == "max_completion_tokens") error.param = "max_output_tokens";
+  if (error.param.starts_with("response_format")) error.param = "text.format";
+  if (error.param.starts_with("messages")) error.param = "input";
+  return error;
+}
+
+}  // namespace
+
+Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStore& store) {
+  QUORUM_ASSIGN(const Json parsed, ParseBody(text));
+  JsonFields fields(parsed);
+  ResponseRequest out;
+  std::vector<std::string> ignored;
+  Json body = Json::object();
+  QUORUM_TRY(RefuseUnsupported(fields));
+  QUORUM_ASSIGN(const auto previous, fields.String("previous_response_id"));
+  if (previous.has_value()) {
+    auto found = store.Get(*previous);
+    if (!found.has_value()) {
+      return InvalidArgument(fmt::format("the response '{}' is not (or no longer) stored here", *previous),
+                             "previous_response_id", "previous_response_not_found");
+    }
+    out.items = std::move(found->items);
+  }
+  QUORUM_TRY(ReadInput(fields.Find("input"), out.items));
+  Conversation conversation;
+  QUORUM_ASSIGN(const auto instructions, fields.String("instructions"));
+  if (!instructions.value_or("").empty()) {
+    QUORUM_TRY(conversation.Add({{"role", "system"}, {"content", *instructions}}, "instructions"));
+  }
+  for (std::size_t i = 0; i < out.items.size(); ++i) {
+    QUORUM_TRY(conversation.Add(out.items[i], fmt::format("input[{}]", i)));
+  }
+  body["messages"] = conversation.TakeMessages();
+  if (const Json* tools = fields.Find("tools")) QUORUM_TRY(ReadFunctions(*tools, body, ignored));
+  QUORUM_TRY(ReadText(fields, body, ignored));
+  QUORUM_TRY(ReadReasoning(fields, body, ignored));
+  if (const Json* limit = fields.Find("max_output_tokens")) body["max_completion_tokens"] = *limit;
+  QUORUM_ASSIGN(const auto top_logprobs, fields.Int("top_logprobs", 0, kMaxTopLogprobs));
+  if (const Json* include = fields.Find("include")) {
+    if (!include->is_array()) return fields.Wrong("include", "an array");
+    for (const Json& what : *include) {
+      if (what == "message.output_text.logprobs") {
+        body["logprobs"] = true;
+        body["top_logprobs"] = top_logprobs.value_or(0);
+      } else if (what.is_string()) {
+        ignored.push_back("include." + what.get<std::string>());
+      }
+    }
+  }
+  QUORUM_ASSIGN(const auto keep, fields.Bool("store"));
+  out.store = keep.value_or(true);
+  QUORUM_ASSIGN(const auto truncation, fields.String("truncation"));
+  if (truncation.value_or("disabled") != "disabled") ignored.push_back("truncation");
+  // What a chat request calls alike, extensions of ours among it, is read there.
+  for (const std::string& name : fields.Unread()) body[name] = parsed[name];
+  body.erase("n");
+  auto chat = ReadChatRequest(body);
+  if (!chat.ok()) return Renamed(chat.error());
+  out.chat = std::move(*chat);
+  out.chat.generation.ignored.insert(out.chat.generation.ignored.end(), ignored.begin(), ignored.end());
+  out.echo = EchoOf(parsed, out.chat, out.store);
+  return out;
+}
+
+}  // namespace quorum::server

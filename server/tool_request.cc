@@ -1,0 +1,120 @@
+#include "server/tool_request.h"
+
+#include <fmt/format.h>
+
+namespace quorum::server {
+namespace {
+
+constexpr std::size_t kMaxTools = 1024;
+
+Status CheckTool(const Json& tool, const std::string& at, std::vector<std::string>& ignored) {
+  const auto type = tool.is_object() ? tool.find("type") : tool.end();
+  const bool typed = tool.is_object() && type != tool.end() && type->is_string();
+  if (typed && *type != "function") {
+    return Error{
+        ErrorCode::kUnsupported,
+        fmt::format("'{}' has type '{}'; only 'function' is supported", at, type->get_ref<const std::string&>()), at,
+        "unsupported_parameter"};
+  }
+  const auto function = typed ? tool.find("function") : tool.end();
+  const bool shaped = typed && function != tool.end() && function->is_object() && function->contains("name") &&
+                      (*function)["name"].is_string() && !(*function)["name"].get_ref<const std::string&>().empty();
+  if (!shaped) {
+    return InvalidArgument(fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at),
+                           at);
+  }
+  JsonFields fields(*function, at + ".function");
+  fields.Find("name");
+  QUORUM_ASSIGN(const auto description, fields.String("description"));
+  const Json* parameters = fields.Find("parameters");
+  if (parameters != nullptr && !parameters->is_object()) return fields.Wrong("parameters", "an object (a JSON schema)");
+  QUORUM_ASSIGN(const auto strict, fields.Bool("strict"));
+  if (strict.value_or(false)) ignored.push_back("tools[].function.strict");
+  return {};
+}
+
+// {"type": "function", "function": {"name"}}, or {"type": "function", "name"} as newer APIs write it.
+Result<std::string> NameIn(const Json& choice, const std::string& param) {
+  const Json* holder = &choice;
+  if (choice.is_object() && choice.contains("function")) holder = &choice["function"];
+  if (!holder->is_object() || !holder->contains("name") || !(*holder)["name"].is_string()) {
+    return InvalidArgument(fmt::format("'{}' must name a function", param), param);
+  }
+  return (*holder)["name"].get<std::string>();
+}
+
+Status Allow(const Json& tools, const Json& named, const std::string& param, Json& callable) {
+  QUORUM_ASSIGN(const std::string name, NameIn(named, param));
+  for (const Json& tool : tools) {
+    if (tool["function"]["name"] != name) continue;
+    callable.push_back(tool);
+    return {};
+  }
+  return InvalidArgument(fmt::format("'{}' names the tool '{}', which is not in 'tools'", param, name), param);
+}
+
+Status ReadAllowed(const Json& choice, const Json& tools, ToolUse& use) {
+  const auto inner = choice.find("allowed_tools");
+  const Json& allowed = inner == choice.end() ? choice : *inner;
+  JsonFields fields(allowed, "tool_choice");
+  QUORUM_ASSIGN(const auto mode, fields.String("mode"));
+  if (mode.value_or("auto") == "required") {
+    use.choice = ToolChoice::kRequired;
+  } else if (mode.value_or("auto") != "auto") {
+    return fields.Wrong("mode", "\"auto\" or \"required\"");
+  }
+  const Json* list = fields.Find("tools");
+  if (list == nullptr || !list->is_array() || list->empty()) {
+    return InvalidArgument("'tool_choice.tools' must be an array of tools", "tool_choice");
+  }
+  use.callable = Json::array();
+  for (const Json& tool : *list) QUORUM_TRY(Allow(tools, tool, "tool_choice", use.callable));
+  return {};
+}
+
+Status ReadChoice(const Json& choice, const Json& tools, ToolUse& use) {
+  if (choice == "auto") return {};
+  if (choice == "none") {
+    use.choice = ToolChoice::kNone;
+    return {};
+  }
+  const bool named = choice.is_object() && choice.value("type", Json()) == "function";
+  const bool allowed = choice.is_object() && choice.value("type", Json()) == "allowed_tools";
+  if (choice != "required" && !named && !allowed) {
+    return InvalidArgument("'tool_choice' must be \"none\", \"auto\", \"required\", a named function or allowed_tools",
+                           "tool_choice");
+  }
+  if (tools.empty()) return InvalidArgument("'tool_choice' asks for a call, but 'tools' is empty", "tool_choice");
+  if (allowed) return ReadAllowed(choice, tools, use);
+  use.choice = named ? ToolChoice::kNamed : ToolChoice::kRequired;
+  if (!named) return {};
+  use.callable = Json::array();
+  return Allow(tools, choice, "tool_choice", use.callable);
+}
+
+}  // namespace
+
+Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use, std::vector<std::string>& ignored) {
+  if (const Json* list = fields.Find("tools")) {
+    if (!list->is_array()) return fields.Wrong("tools", "an array");
+    if (list->size() > kMaxTools) {
+      return InvalidArgument(fmt::format("'tools' has {} entries; at most {} are supported", list->size(), kMaxTools),
+                             "tools");
+    }
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      QUORUM_TRY(CheckTool((*list)[i], fmt::format("tools[{}]", i), ignored));
+    }
+    tools = *list;
+  }
+  use.callable = tools;
+  if (const Json* choice = fields.Find("tool_choice")) QUORUM_TRY(ReadChoice(*choice, tools, use));
+  QUORUM_ASSIGN(const auto parallel, fields.Bool("parallel_tool_calls"));
+  use.parallel = parallel.value_or(true);
+  if (use.forced()) {
+    return Error{ErrorCode::kUnsupported, "tool_choice 'required' or a named tool is not supported yet", "tool_choice",
+                 "unsupported_parameter"};
+  }
+  return {};
+}
+
+}  // namespace quorum::server

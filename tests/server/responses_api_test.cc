@@ -1,0 +1,174 @@
+// POST /v1/responses over HTTP.
+#include <string>
+#include <vector>
+
+#include "server/response_store.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_service.h"
+
+namespace quorum::test {
+namespace {
+
+const std::string kPath = "/v1/responses";
+
+std::vector<json> Events(const std::string& body) {
+  std::vector<json> events;
+  std::size_t at = 0;
+  while (at < body.size()) {
+    const std::size_t end = body.find("\n\n", at);
+    REQUIRE(end != std::string::npos);
+    const std::string text = body.substr(at, end - at);
+    at = end + 2;
+    if (text.rfind(": ", 0) == 0) continue;
+    const std::size_t line = text.find("\ndata: ");
+    REQUIRE(line != std::string::npos);
+    events.push_back(json::parse(text.substr(line + 7)));
+    CHECK("event: " + events.back()["type"].get<std::string>() == text.substr(0, line));
+    CHECK(events.back()["sequence_number"] == events.size() - 1);
+  }
+  return events;
+}
+
+TEST_CASE("A response has OpenAI's shape") {
+  TestService server;
+  const auto answered = server.Post(kPath, {{"model", "test/model:1"}, {"input", "Hi"}, {"temperature", 0}});
+  REQUIRE(answered.status == 200);
+  const json response = json::parse(answered.body);
+  CHECK(response["id"].get<std::string>().rfind("resp_", 0) == 0);
+  CHECK(response["object"] == "response");
+  CHECK(response["status"] == "completed");
+  CHECK(response["error"].is_null());
+  REQUIRE(response["output"].size() == 1);
+  const json& item = response["output"][0];
+  CHECK(item["type"] == "message");
+  CHECK(item["role"] == "assistant");
+  CHECK(item["content"] == json({{{"type", "output_text"},
+                                  {"text", "Hello, world!"},
+                                  {"annotations", json::array()},
+                                  {"logprobs", json::array()}}}));
+  CHECK(response["usage"]["input_tokens"] == 21);
+  CHECK(response["usage"]["output_tokens"] == 10);
+  CHECK(response["usage"]["total_tokens"] == 31);
+  CHECK(response["tools"].empty());
+  CHECK(response["tool_choice"] == "auto");
+  CHECK(response["parallel_tool_calls"] == true);
+
+  const json cut =
+      json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"max_output_tokens", 3}}).body);
+  CHECK(cut["status"] == "incomplete");
+  CHECK(cut["incomplete_details"]["reason"] == "max_output_tokens");
+}
+
+TEST_CASE("A stream of a response: created, its item and text, completed") {
+  TestService server;
+  const auto events = Events(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"stream", true}}).body);
+  std::vector<std::string> types;
+  std::string text;
+  for (const json& event : events) {
+    if (types.empty() || types.back() != event["type"]) types.push_back(event["type"]);
+    if (event["type"] == "response.output_text.delta") text += event["delta"].get<std::string>();
+  }
+  CHECK(types == std::vector<std::string>{"response.created", "response.in_progress", "response.output_item.added",
+                                          "response.content_part.added", "response.output_text.delta",
+                                          "response.output_text.done", "response.content_part.done",
+                                          "response.output_item.done", "response.completed"});
+  CHECK(text == "Hello, world!");
+  const json& done = events.back()["response"];
+  CHECK(done["id"] == events.front()["response"]["id"]);
+  CHECK(done["output"][0]["content"][0]["text"] == "Hello, world!");
+  CHECK(done["output"][0]["id"] == events[2]["item"]["id"]);
+}
+
+TEST_CASE("Function calls are items with their arguments streamed") {
+  TestService server({.reply = R"(<tool_call>{"name": "weather", "arguments": {"city": "Paris"}}</tool_call>)"});
+  const json body = {
+      {"input", "Hi"},
+      {"temperature", 0},
+      {"tools",
+       {{{"type", "function"}, {"name", "weather"}, {"parameters", {{"type", "object"}}}}, {{"type", "web_search"}}}}};
+  const auto answered = server.Post(kPath, body);
+  CHECK(answered.Header("x-quorum-ignored") == "tools[].type.web_search");
+  const json item = json::parse(answered.body)["output"][0];
+  CHECK(item["type"] == "function_call");
+  CHECK(item["name"] == "weather");
+  CHECK(item["arguments"] == R"({"city": "Paris"})");
+  CHECK(item["call_id"].get<std::string>().rfind("call_", 0) == 0);
+  json streaming = body;
+  streaming["stream"] = true;
+  std::string arguments, done;
+  for (const json& event : Events(server.Post(kPath, streaming).body)) {
+    if (event["type"] == "response.function_call_arguments.delta") arguments += event["delta"].get<std::string>();
+    if (event["type"] == "response.function_call_arguments.done") done = event["arguments"];
+  }
+  CHECK(arguments == R"({"city": "Paris"})");
+  CHECK(done == arguments);
+}
+
+TEST_CASE("Items carry a conversation, and so does previous_response_id") {
+  TestService server;
+  const json items = {
+      {{"role", "user"}, {"content", {{{"type", "input_text"}, {"text", "Weather?"}}}}},
+      {{"type", "reasoning"}, {"summary", json::array()}, {"content", {{{"type", "reasoning_text"}, {"text", "hm"}}}}},
+      {{"type", "function_call"}, {"call_id", "c1"}, {"name", "f"}, {"arguments", "{}"}},
+      {{"type", "function_call_output"}, {"call_id", "c1"}, {"output", "mild"}},
+      {{"type", "message"}, {"role", "assistant"}, {"content", {{{"type", "output_text"}, {"text", "Mild."}}}}},
+      {{"role", "developer"}, {"content", "Shorter"}}};
+  CHECK(server.Post(kPath, {{"input", items}, {"instructions", "Be kind"}}).status == 200);
+
+  const json first = json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}}).body);
+  const json second = json::parse(
+      server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"previous_response_id", first["id"]}}).body);
+  CHECK(second["previous_response_id"] == first["id"]);
+  CHECK(second["usage"]["input_tokens"].get<int>() > first["usage"]["input_tokens"].get<int>() + 13);
+  const std::string id = second["id"];
+  CHECK(json::parse(server.Get(kPath + "/" + id).body)["output"] == second["output"]);
+  CHECK(json::parse(server::Fetch(server.port(), "DELETE", kPath + "/" + id).body)["deleted"] == true);
+  CHECK(server.Get(kPath + "/" + id).status == 404);
+  const auto gone = server.Post(kPath, {{"input", "Hi"}, {"previous_response_id", id}});
+  CHECK(gone.status == 400);
+  CHECK(json::parse(gone.body)["error"]["code"] == "previous_response_not_found");
+  const json unkept = json::parse(server.Post(kPath, {{"input", "Hi"}, {"store", false}}).body);
+  CHECK(server.Get(kPath + "/" + unkept["id"].get<std::string>()).status == 404);
+}
+
+TEST_CASE("The store forgets what was not used for longest, by bytes and by number") {
+  server::ResponseStore store(4000, 3);
+  const server::Json small = {{"a", 1}};
+  for (const char* id : {"a", "b", "c"}) store.Put(id, {small, server::Json::array()});
+  CHECK(store.Get("a").has_value());
+  store.Put("d", {small, server::Json::array()});
+  CHECK_FALSE(store.Get("b").has_value());
+  CHECK(store.Get("a").has_value());
+  store.Put("huge", {std::string(10'000, 'x'), server::Json::array()});
+  CHECK_FALSE(store.Get("huge").has_value());
+  store.Put("large", {std::string(400, 'x'), server::Json::array()});
+  CHECK(store.Get("large").has_value());
+  CHECK(store.Erase("large"));
+  CHECK_FALSE(store.Erase("large"));
+}
+
+TEST_CASE("What is wrong with a response request is named") {
+  TestService server;
+  struct Case {
+    json body;
+    std::string param;
+  };
+  const auto c = GENERATE(values<Case>({
+      {json::object(), "input"},
+      {{{"input", json::array()}}, "input"},
+      {{{"input", 5}}, "input"},
+      {{{"input", {{{"type", "computer_call"}}}}}, "input[0]"},
+      {{{"input", {{{"role", "user"}, {"content", {{{"type", "input_image"}}}}}}}}, "input[0].content[0]"},
+      {{{"input", "x"}, {"max_output_tokens", 0}}, "max_output_tokens"},
+      {{{"input", "x"}, {"background", true}}, "background"},
+      {{{"input", "x"}, {"temperature", 9}}, "temperature"},
+      {{{"input", "x"}, {"previous_response_id", "resp_none"}}, "previous_response_id"},
+  }));
+  CAPTURE(c.body.dump());
+  const auto response = server.Post(kPath, c.body);
+  CHECK(response.status == 400);
+  CHECK(json::parse(response.body)["error"]["param"] == c.param);
+}
+
+}  // namespace
+}  // namespace quorum::test
