@@ -77,7 +77,12 @@ std::string Attention(const GgufSummary& s) {
   if (s.heads.empty()) return "";
   std::string out = Range(s.heads) + " heads";
   if (s.head_dim) out += fmt::format(" of {}", *s.head_dim);
-  if (!s.kv_heads.empty()) out += fmt::format(", {} for keys and values", Range(s.kv_heads));
+  if (s.kv_rank) {
+    out += fmt::format(", a latent of {} + {} for keys and values", *s.kv_rank, s.rope_dims.value_or(0));
+    out += IfPositive(", one of {} for queries", s.query_rank);
+  } else if (!s.kv_heads.empty()) {
+    out += fmt::format(", {} for keys and values", Range(s.kv_heads));
+  }
   out += IfPositive(", sliding window {}", s.sliding_window);
   return out;
 }
@@ -98,6 +103,9 @@ std::string Experts(const GgufSummary& s) {
   std::string out = IfPositive("{} a layer", s.experts);
   if (out.empty()) return "none (dense)";
   out += IfPositive(", {} used a token", s.experts_used);
+  if (s.expert_groups.value_or(0) > 1) {
+    out += fmt::format(" from {} of {} groups", s.expert_groups_used.value_or(0), *s.expert_groups);
+  }
   out += IfPositive(", {} shared", s.experts_shared);
   out += IfPositive(", feed-forward {}", s.expert_feed_forward);
   return out;
@@ -216,6 +224,8 @@ Json ToJson(const GgufFile& file, const GgufSummary& s, bool tensors) {
   Put(json, "heads", s.heads);
   Put(json, "kv_heads", s.kv_heads);
   Put(json, "head_dim", s.head_dim);
+  Put(json, "kv_rank", s.kv_rank);
+  Put(json, "query_rank", s.query_rank);
   Put(json, "sliding_window", s.sliding_window);
   Put(json, "context", s.context);
   Json rope = Json::object();
@@ -228,6 +238,8 @@ Json ToJson(const GgufFile& file, const GgufSummary& s, bool tensors) {
   json["experts"] = s.experts.value_or(0);
   Put(json, "experts_used", s.experts_used);
   Put(json, "experts_shared", s.experts_shared);
+  Put(json, "expert_groups", s.expert_groups);
+  Put(json, "expert_groups_used", s.expert_groups_used);
   Put(json, "expert_feed_forward", s.expert_feed_forward);
   Put(json, "upcycled_from", s.upcycled_from);
   Put(json, "upcycle_seed", s.upcycle_seed);

@@ -14,6 +14,7 @@ namespace quorum::engine {
 namespace {
 
 constexpr std::int64_t kBlockRows = 64;  // query rows that share one walk over the pages, about
+constexpr std::int64_t kLeastHeads = 8;  // query heads that a walk over pages is worth being shared by
 constexpr std::int64_t kSplitPages = kKvSplitTokens / kKvPageTokens;
 constexpr std::size_t kMaxPartBytes = std::size_t{64} << 20;  // for the states of blocks that are shared out
 
@@ -80,10 +81,12 @@ struct States {
   }
 };
 
-/// Some tokens of a slice for one KV head. Its rows are (token, query head of the group).
+/// Some tokens of a slice for one KV head and some query heads of its group. Its rows are (token, query head).
 struct Block {
   std::int32_t slice;
-  std::int32_t head;   // KV head
+  std::int32_t head;    // KV head
+  std::int32_t q_head;  // first query head
+  std::int32_t q_heads;
   std::int32_t token;  // first token, counted in the slice
   std::int32_t tokens;
   std::int64_t row;          // row of the first token in q and out
@@ -91,6 +94,8 @@ struct Block {
   std::int64_t split_end;
   std::int64_t cost;  // rows * pages
   bool shared;        // each split is a task of its own
+
+  std::int64_t rows() const { return std::int64_t{tokens} * q_heads; }
 };
 
 /// The unit of work: a block over all its splits, or over one of them with its state left in `part`.
@@ -129,7 +134,7 @@ class Step {
   void Run(ThreadPool& pool) {
     thread_local Plan kept;
     Plan& plan = kept;  // a lambda would not capture `kept` but see each worker's own
-    MakeBlocks(plan);
+    MakeBlocks(plan, QueryHeadsOfBlock(pool.size()));
     MakeTasks(plan, pool.size());
     pool.ParallelFor(static_cast<std::int64_t>(plan.tasks.size()),
                      [&](std::int64_t task, int) { RunTask(plan, plan.tasks[static_cast<std::size_t>(task)]); });
@@ -148,9 +153,26 @@ class Step {
     return slice.whole > 0 ? slice.whole : slice.pos + token + 1;
   }
 
-  void MakeBlocks(Plan& plan) const {
+  std::int64_t ScratchBytes(std::int64_t rows) const {
+    return AttendScratchBytes(cache_.shape().type, rows, dk_, dv_, cache_.shape().values_in_keys);
+  }
+
+  /// A large group (128 query heads share the one KV head of DeepSeek-V3) is cut into blocks, finer when there would be
+  /// too few of them for the threads. Rows do not see which.
+  std::int64_t QueryHeadsOfBlock(int threads) const {
+    std::int64_t tokens = 0;
+    for (const AttendSlice& slice : slices_) tokens += slice.tokens;
+    std::int64_t heads = std::min(group_, kBlockRows);
+    while (heads > kLeastHeads && tokens * params_.heads / kBlockRows < threads &&
+           params_.heads / heads < 2 * threads) {
+      heads = (heads + 1) / 2;
+    }
+    return heads;
+  }
+
+  void MakeBlocks(Plan& plan, std::int64_t q_heads) const {
     plan.blocks.clear();
-    const std::int64_t block_tokens = std::max<std::int64_t>(1, kBlockRows / group_);
+    const std::int64_t block_tokens = std::max<std::int64_t>(1, kBlockRows / q_heads);
     std::int64_t row = 0;
     for (std::size_t s = 0; s < slices_.size(); ++s) {
       const AttendSlice& slice = slices_[s];
@@ -168,10 +190,13 @@ class Step {
         block.row = row + token;
         block.split_begin = first / kKvSplitTokens;
         block.split_end = (last - 1) / kKvSplitTokens + 1;
-        block.cost = count * group_ * ((last - 1) / kKvPageTokens - first / kKvPageTokens + 1);
-        for (std::int32_t head = 0; head < cache_.shape().kv_heads; ++head) {
-          block.head = head;
-          plan.blocks.push_back(block);
+        for (block.head = 0; block.head < cache_.shape().kv_heads; ++block.head) {
+          for (std::int64_t first_head = 0; first_head < group_; first_head += q_heads) {
+            block.q_head = static_cast<std::int32_t>(block.head * group_ + first_head);
+            block.q_heads = static_cast<std::int32_t>(std::min(q_heads, group_ - first_head));
+            block.cost = block.rows() * ((last - 1) / kKvPageTokens - first / kKvPageTokens + 1);
+            plan.blocks.push_back(block);
+          }
         }
       }
       row += tokens;
@@ -190,7 +215,7 @@ class Step {
     std::size_t bytes = 0;
     for (Block& block : plan.blocks) {
       const std::int64_t splits = block.split_end - block.split_begin;
-      const std::size_t more = static_cast<std::size_t>(splits) * States::Bytes(block.tokens * group_, padded_);
+      const std::size_t more = static_cast<std::size_t>(splits) * States::Bytes(block.rows(), padded_);
       block.shared = threads > 1 && splits > 1 && block.cost * 4 * threads > total && bytes + more <= kMaxPartBytes;
       if (block.shared) bytes += more;
     }
@@ -205,7 +230,7 @@ class Step {
       }
       plan.joins.push_back(plan.tasks.size());
       for (task.split = block.split_begin; task.split < block.split_end; ++task.split) {
-        task.part = States::Take(plan.parts, block.tokens * group_, padded_);
+        task.part = States::Take(plan.parts, block.rows(), padded_);
         plan.tasks.push_back(task);
       }
     }
@@ -214,14 +239,15 @@ class Step {
   /// Fills what does not change from split to split: the rows, their queries and what they see.
   AttendPageArgs Prepare(const Block& block, Arena& arena, const void*** blocks) const {
     const AttendSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
-    const std::int64_t rows = block.tokens * group_;
+    const std::int64_t rows = block.rows();
     arena.Reset(2 * States::Bytes(rows, padded_) + Arena::Bytes<float>(rows * dk_) +
                 3 * Arena::Bytes<std::int32_t>(rows) + Arena::Bytes<const float*>(rows) +
-                Arena::Bytes<const void*>(kSplitPages) + Arena::Bytes<std::int8_t>(AttendScratchBytes(rows, dk_)));
+                Arena::Bytes<const void*>(kSplitPages) + Arena::Bytes<std::int8_t>(ScratchBytes(rows)));
     AttendPageArgs args{};
     args.type = cache_.shape().type;
     args.head_dim_k = dk_;
     args.head_dim_v = dv_;
+    args.values_in_keys = cache_.shape().values_in_keys;
     args.rows = rows;
     args.softcap = params_.softcap;
     float* q = arena.Take<float>(rows * dk_);
@@ -231,15 +257,15 @@ class Step {
     auto** bias = arena.Take<const float*>(rows);
     for (std::int64_t t = 0; t < block.tokens; ++t) {
       const std::int64_t pos = slice.pos + block.token + t;
-      const float* src = q_ + ((block.row + t) * params_.heads + block.head * group_) * dk_;
-      float* dst = q + t * group_ * dk_;
-      for (std::int64_t i = 0; i < group_ * dk_; ++i) dst[i] = src[i] * params_.scale;
-      for (std::int64_t g = 0; g < group_; ++g) {
-        const std::int64_t row = t * group_ + g;
+      const float* src = q_ + ((block.row + t) * params_.heads + block.q_head) * dk_;
+      float* dst = q + t * block.q_heads * dk_;
+      for (std::int64_t i = 0; i < block.q_heads * dk_; ++i) dst[i] = src[i] * params_.scale;
+      for (std::int64_t h = 0; h < block.q_heads; ++h) {
+        const std::int64_t row = t * block.q_heads + h;
         first[row] = static_cast<std::int32_t>(FirstVisible(slice, block.token + t));
         last[row] = static_cast<std::int32_t>(EndVisible(slice, block.token + t));
         own[row] = static_cast<std::int32_t>(pos);
-        if (params_.bias != nullptr) bias[row] = params_.bias->OfHead(block.head * group_ + g);
+        if (params_.bias != nullptr) bias[row] = params_.bias->OfHead(block.q_head + h);
       }
     }
     if (params_.bias != nullptr) {
@@ -252,7 +278,7 @@ class Step {
     args.last = last;
     *blocks = arena.Take<const void*>(kSplitPages);
     args.blocks = *blocks;
-    args.scratch = arena.Take<std::int8_t>(AttendScratchBytes(rows, dk_));
+    args.scratch = arena.Take<std::int8_t>(ScratchBytes(rows));
     return args;
   }
 
@@ -307,7 +333,7 @@ class Step {
     const States sum = plan.tasks[first_task].part;
     AttendPageArgs args{};
     args.head_dim_v = dv_;
-    args.rows = block.tokens * group_;
+    args.rows = block.rows();
     JoinInto(args, sum);
     const auto splits = static_cast<std::size_t>(block.split_end - block.split_begin);
     for (std::size_t i = 1; i < splits; ++i) {
@@ -324,7 +350,7 @@ class Step {
   void Finish(const Block& block, AttendPageArgs& args, const States& sum, const States& free) const {
     if (params_.sinks != nullptr) {
       // A sink is a position with score `sink` and value 0.
-      for (std::int64_t r = 0; r < args.rows; ++r) free.m[r] = params_.sinks[block.head * group_ + r % group_];
+      for (std::int64_t r = 0; r < args.rows; ++r) free.m[r] = params_.sinks[block.q_head + r % block.q_heads];
       std::fill_n(free.l, args.rows, 1.0F);
       std::fill_n(free.o, args.rows * padded_, 0.0F);
       args.pages = 0;
@@ -337,7 +363,7 @@ class Step {
     for (std::int64_t r = 0; r < args.rows; ++r) {
       const float factor = 1.0F / sum.l[r];
       const float* src = sum.o + r * padded_;
-      float* dst = out_ + ((block.row + r / group_) * params_.heads + block.head * group_ + r % group_) * dv_;
+      float* dst = out_ + ((block.row + r / block.q_heads) * params_.heads + block.q_head + r % block.q_heads) * dv_;
       for (std::int64_t d = 0; d < dv_; ++d) dst[d] = src[d] * factor;
     }
   }

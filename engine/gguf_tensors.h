@@ -49,6 +49,12 @@ class TensorFinder {
     return *names.begin();
   }
 
+  /// Axes of a tensor; 0: the file has none of that name.
+  std::size_t Axes(const std::string& name) const {
+    const quant::GgufTensor* tensor = file_.FindTensor(name);
+    return tensor == nullptr ? 0 : tensor->dims.size();
+  }
+
   Result<TensorRef> Required(const std::string& name) {
     QUORUM_ASSIGN(std::optional<TensorRef> tensor, Optional(name));
     if (!tensor) return InvalidArgument(fmt::format("{}: tensor '{}' is missing", file_.path(), name));
@@ -70,7 +76,7 @@ class TensorFinder {
     QUORUM_TRY(CheckAxes(*tensor, 3));
     if (tensor->dim(2) != count) {
       return InvalidArgument(
-          fmt::format("{}: tensor '{}' holds {} experts, expected {}", file_.path(), name, tensor->dim(2), count));
+          fmt::format("{}: tensor '{}' holds {} matrices, expected {}", file_.path(), name, tensor->dim(2), count));
     }
     const std::size_t bytes = tensor->data.size() / static_cast<std::size_t>(count);
     return TensorRef{name, tensor->type, tensor->dim(1), tensor->dim(0),
@@ -85,6 +91,16 @@ class TensorFinder {
       return Fault(*all, fmt::format("has {} rows, expected {}", all->rows, count));
     }
     return std::optional<TensorRef>(Rows(*all, i, 1));
+  }
+
+  /// Marks the tensors of block `block` and those behind it as used, where they are for multi-token prediction.
+  void IgnorePredictionBlocks(std::size_t block) {
+    for (; file_.FindTensor(fmt::format("blk.{}.nextn.eh_proj.weight", block)) != nullptr; ++block) {
+      const std::string prefix = fmt::format("blk.{}.", block);
+      for (const quant::GgufTensor& tensor : file_.tensors()) {
+        if (tensor.name.starts_with(prefix)) used_.insert(tensor.name);
+      }
+    }
   }
 
   Status AllUsed() const {

@@ -27,6 +27,9 @@ constexpr HfFamily kFamilies[] = {
     {"gpt_oss", "gpt-oss", HfGptOssSpec, HfGptOssTensors},
     {"phi3", "Phi-3", HfPhi3Spec, HfPhi3Tensors},
     {"phimoe", "Phi-3.5-MoE", HfPhimoeSpec, HfMixtralTensors},
+    {"deepseek_v2", "DeepSeek-V2", HfDeepseekV2Spec, HfDeepseekTensors},
+    {"deepseek_v3", "DeepSeek-V3", HfDeepseekV3Spec, HfDeepseekTensors},
+    {"kimi_k2", "Kimi-K2", HfDeepseekV3Spec, HfDeepseekTensors},
     {"grok-1", "Grok-1", HfGrokSpec, HfGrokTensors},
 };
 

@@ -100,5 +100,8 @@ Status HfPhi3Tensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tenso
 Status HfPhimoeSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfGrokSpec(const HfFolder& folder, ModelSpec& spec);
 Status HfGrokTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
+Status HfDeepseekV2Spec(const HfFolder& folder, ModelSpec& spec);
+Status HfDeepseekV3Spec(const HfFolder& folder, ModelSpec& spec);
+Status HfDeepseekTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors);
 
 }  // namespace quorum::engine

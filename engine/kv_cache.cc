@@ -61,26 +61,38 @@ void WriteFloats(std::byte* block, const KvShape& shape, std::int64_t slot, cons
                  Convert convert) {
   T* keys = reinterpret_cast<T*>(block) + slot;
   for (std::int64_t d = 0; d < shape.head_dim_k; ++d) keys[d * kKvPageTokens] = convert(k[d]);
-  T* values = reinterpret_cast<T*>(block + KvValueOffset(shape.type, shape.head_dim_k)) +
-              slot * KvPaddedDim(shape.head_dim_v);
-  for (std::int64_t d = 0; d < shape.head_dim_v; ++d) values[d] = convert(v[d]);
+  T* values =
+      reinterpret_cast<T*>(block + KvValueOffset(shape.type, shape.head_dim_k)) + slot * KvPaddedDim(shape.stored_v());
+  for (std::int64_t d = 0; d < shape.stored_v(); ++d) values[d] = convert(v[d]);
 }
 
-void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v) {
-  auto* scales = reinterpret_cast<float*>(block + KvScaleOffset(shape.type, shape.head_dim_k, shape.head_dim_v)) + slot;
+/// Dimensions [begin, end) of a position's keys, with a scale of their own; both are multiples of 4.
+void WriteInt8Keys(std::byte* block, std::int64_t slot, const float* k, std::int64_t begin, std::int64_t end,
+                   float* scale) {
   std::uint8_t bytes[kChunk];
-  const float k_factor = Int8Factor(k, shape.head_dim_k, scales);
+  const float factor = Int8Factor(k + begin, end - begin, scale);
   auto* keys = reinterpret_cast<std::uint8_t*>(block) + 4 * slot;
-  for (std::int64_t begin = 0; begin < shape.head_dim_k; begin += kChunk) {
-    const std::int64_t n = std::min(kChunk, shape.head_dim_k - begin);
-    ToInt8(k + begin, n, k_factor, bytes);
-    for (std::int64_t d = 0; d < n; d += 4) {  // head_dim_k is a multiple of 4
+  for (; begin < end; begin += kChunk) {
+    const std::int64_t n = std::min(kChunk, end - begin);
+    ToInt8(k + begin, n, factor, bytes);
+    for (std::int64_t d = 0; d < n; d += 4) {
       std::uint32_t quad = 0;
       std::memcpy(&quad, bytes + d, sizeof quad);
       quad ^= 0x80808080U;
       std::memcpy(keys + (begin + d) * kKvPageTokens, &quad, sizeof quad);
     }
   }
+}
+
+void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v) {
+  auto* scales = reinterpret_cast<float*>(block + KvScaleOffset(shape.type, shape.head_dim_k, shape.stored_v())) + slot;
+  if (shape.values_in_keys) {
+    WriteInt8Keys(block, slot, k, 0, shape.head_dim_v, scales);
+    WriteInt8Keys(block, slot, k, shape.head_dim_v, shape.head_dim_k, scales + kKvPageTokens);
+    return;
+  }
+  WriteInt8Keys(block, slot, k, 0, shape.head_dim_k, scales);
+  std::uint8_t bytes[kChunk];
   const float v_factor = Int8Factor(v, shape.head_dim_v, scales + kKvPageTokens);
   auto* values = reinterpret_cast<std::uint8_t*>(block + KvValueOffset(shape.type, shape.head_dim_k)) +
                  slot / 4 * 4 * KvPaddedDim(shape.head_dim_v) + slot % 4;
@@ -94,7 +106,7 @@ void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const 
 }  // namespace
 
 std::int64_t KvCache::BytesPerPage(const KvShape& shape) {
-  return KvBlockBytes(shape.type, shape.head_dim_k, shape.head_dim_v) * shape.kv_heads * shape.layers;
+  return KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v()) * shape.kv_heads * shape.layers;
 }
 
 Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages) {
@@ -105,7 +117,10 @@ Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages) {
     return Unsupported("The KV cache needs head sizes that are multiples of 4, not " +
                        std::to_string(shape.head_dim_k) + " and " + std::to_string(shape.head_dim_v) + ".");
   }
-  std::int64_t bytes = KvBlockBytes(shape.type, shape.head_dim_k, shape.head_dim_v);
+  if (shape.values_in_keys && shape.head_dim_v > shape.head_dim_k) {
+    return InvalidArgument("A KV cache whose values are part of its keys needs keys at least as wide.");
+  }
+  std::int64_t bytes = KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v());
   KvCache cache;
   cache.shape_ = shape;
   cache.num_pages_ = num_pages;
@@ -135,7 +150,7 @@ void KvCache::Write(std::int32_t layer, std::int32_t page, std::int32_t slot, co
       case KvType::kInt8: WriteInt8(block, shape_, slot, k, v); break;
     }
     k += shape_.head_dim_k;
-    v += shape_.head_dim_v;
+    if (!shape_.values_in_keys) v += shape_.head_dim_v;
   }
 }
 
@@ -144,6 +159,7 @@ const void* KvCache::KPage(std::int32_t layer, std::int32_t page, std::int32_t h
 }
 
 const void* KvCache::VPage(std::int32_t layer, std::int32_t page, std::int32_t head) const {
+  QUORUM_CHECK(!shape_.values_in_keys);
   return memory_.data() + BlockOffset(layer, page, head) + KvValueOffset(shape_.type, shape_.head_dim_k);
 }
 

@@ -24,6 +24,9 @@ struct KvShape {
   std::int32_t head_dim_k = 0;
   std::int32_t head_dim_v = 0;
   KvType type = KvType::kBf16;
+  bool values_in_keys = false;  // values are the keys' first head_dim_v dimensions (multi-head latent attention)
+
+  std::int32_t stored_v() const { return values_in_keys ? 0 : head_dim_v; }  // dimensions with memory of their own
 };
 
 /// Owns the pages of all layers. A page id covers kPageTokens positions of one sequence in every layer.
@@ -40,10 +43,12 @@ class KvCache {
 
   /// Stores one position's keys (kv_heads, head_dim_k) and values (kv_heads, head_dim_v) of a layer, rounded to the
   /// cache's type (half to even; int8 with one scale per head). Different positions may be written by several threads.
+  /// Where values lie in the keys, `v` is not read, and int8 has one scale for these dimensions and one for the rest.
   void Write(std::int32_t layer, std::int32_t page, std::int32_t slot, const float* k, const float* v);
 
   /// The block of a (layer, page, head): keys, then values, then int8's scales (kv_layout.h). 64-byte aligned.
   const void* KPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
+  /// REQUIRES: the values are not part of the keys.
   const void* VPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
 
  private:

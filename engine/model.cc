@@ -22,9 +22,10 @@ std::int32_t PagesOf(std::int64_t positions) {
 KvShape ShapeOf(const ModelSpec& spec, KvType type) {
   return {.layers = static_cast<std::int32_t>(spec.layers.size()),
           .kv_heads = spec.attention.kv_heads,
-          .head_dim_k = spec.attention.head_dim,
-          .head_dim_v = spec.attention.head_dim,
-          .type = type};
+          .head_dim_k = spec.attention.cached_key_dim(),
+          .head_dim_v = spec.attention.cached_value_dim(),
+          .type = type,
+          .values_in_keys = spec.attention.is_latent()};
 }
 
 Status CheckOptions(const LoadOptions& options) {

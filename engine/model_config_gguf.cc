@@ -10,7 +10,9 @@
 #include <fmt/format.h>
 
 #include "engine/gguf_keys.h"
+#include "engine/gguf_latent.h"
 #include "engine/model_config.h"
+#include "engine/rope.h"
 #include "engine/t5_gguf.h"
 
 namespace quorum::engine {
@@ -27,6 +29,7 @@ struct Architecture {
   RopePairs pairs = RopePairs::kNeox;
   NormKind norm = NormKind::kRms;
   bool post_norms = false;
+  bool latent = false;  // multi-head latent attention
   Presence qkv_bias = Presence::kNever;
   Presence output_bias = Presence::kNever;
   QkNorm qk_norm = QkNorm::kNone;
@@ -129,6 +132,12 @@ constexpr Architecture kArchitectures[] = {
      .embedding_scale = 78.38367176906169,
      .logit_scale_is = LogitScale::kMultiplies,
      .logit_scale = 0.5773502691896257},
+    // DeepSeek-V2 and V3 and what has their shape (Kimi-K2, Moonlight, GLM-4.7-Flash).
+    {.name = "deepseek2",
+     .pairs = RopePairs::kInterleaved,
+     .latent = true,
+     .experts = Presence::kIfPresent,
+     .shared_expert = Presence::kIfPresent},
 };
 
 Result<const Architecture*> FindArchitecture(const quant::GgufFile& file) {
@@ -155,6 +164,7 @@ bool Has(const quant::GgufFile& file, Presence presence, std::initializer_list<s
 }
 
 Status ReadAttention(KeyReader& keys, const quant::GgufFile& file, const Architecture& architecture, ModelSpec& spec) {
+  if (architecture.latent) return ReadLatentAttention(keys, file, spec);
   AttentionSpec& attention = spec.attention;
   QUORUM_ASSIGN(const std::optional<std::int32_t> heads, keys.SameInAllLayers("attention.head_count"));
   if (!heads) return keys.Fault("attention.head_count", "is missing");
@@ -237,7 +247,16 @@ Status ReadRope(KeyReader& keys, const quant::GgufFile& file, const Architecture
     QUORUM_ASSIGN(rope.beta_fast, keys.FloatOr("rope.scaling.yarn_beta_fast", 32.0));
     QUORUM_ASSIGN(rope.beta_slow, keys.FloatOr("rope.scaling.yarn_beta_slow", 1.0));
     QUORUM_TRY(keys.OnlyFloat("rope.scaling.yarn_ext_factor", 1.0));
-    QUORUM_TRY(keys.OnlyFloat("rope.scaling.yarn_log_multiplier", 0.0));
+    QUORUM_ASSIGN(const double multiplier, keys.FloatOr("rope.scaling.yarn_log_multiplier", 0.0));
+    if (architecture.latent && multiplier != 0.0) {
+      // A tenth of DeepSeek's mscale_all_dim. Its mscale, which is for cosines and sines, has no key; every published
+      // model has it equal, so that these are not scaled.
+      const double temperature = YarnTemperature(rope.factor, multiplier * 10.0);
+      spec.attention.scale *= static_cast<float>(temperature * temperature);
+      rope.attention_factor /= YarnTemperature(rope.factor);
+    } else if (multiplier != 0.0) {
+      QUORUM_TRY(keys.OnlyFloat("rope.scaling.yarn_log_multiplier", 0.0));
+    }
   } else if (rope.scaling == RopeScaling::kLongRope) {
     rope.factors = short_factors;
     QUORUM_ASSIGN(rope.magnitude, keys.FloatOr("rope.scaling.attn_factor", 1.0));
@@ -265,9 +284,11 @@ Status ReadRouter(KeyReader& keys, const Architecture& architecture, std::int32_
   spec.router.jitter = architecture.router_jitter;
   QUORUM_ASSIGN(const double softcap, keys.FloatOr("router_logit_softcapping", 0.0));
   spec.router.softcap = static_cast<float>(softcap);
-  for (const char* groups : {"expert_group_count", "expert_group_used_count"}) {
-    QUORUM_ASSIGN(const std::int32_t count, keys.IntOr(groups, 0));
-    if (count > 1) QUORUM_TRY(keys.OnlyInt(groups, 1));
+  QUORUM_ASSIGN(const std::int32_t groups, keys.IntOr("expert_group_count", 0, 0, experts));
+  QUORUM_ASSIGN(const std::int32_t top_groups, keys.IntOr("expert_group_used_count", groups, 0, experts));
+  if (groups > 1) {
+    spec.router.groups = groups;
+    spec.router.top_groups = top_groups;
   }
   return {};
 }
@@ -292,7 +313,18 @@ Status ReadLayerPatterns(KeyReader& keys, const Architecture& architecture, Mode
   return {};
 }
 
-Status ReadFfn(KeyReader& keys, const Architecture& architecture, std::int32_t layers, ModelSpec& spec) {
+/// The bias that only choices see, and what follows from it: files of before `expert_gating_func` with one have
+/// sigmoids, and groups are scored by two experts where scores are sigmoids, as in DeepSeek-V3, else by one, as in V2.
+void ReadChoiceBias(const quant::GgufFile& file, const Architecture& architecture, std::int32_t dense_layers,
+                    RouterSpec& router, bool gating_known) {
+  router.choice_bias =
+      architecture.latent && file.FindTensor(fmt::format("blk.{}.exp_probs_b.bias", dense_layers)) != nullptr;
+  if (router.choice_bias && !gating_known) router.score = RouterScore::kSigmoid;
+  router.group_score = router.score == RouterScore::kSigmoid ? GroupScore::kTopTwo : GroupScore::kMax;
+}
+
+Status ReadFfn(KeyReader& keys, const quant::GgufFile& file, const Architecture& architecture, std::int32_t layers,
+               ModelSpec& spec) {
   QUORUM_ASSIGN(const std::int32_t experts, keys.IntOr("expert_count", 0));
   if (experts > 0 && architecture.experts == Presence::kNever) {
     return keys.Fault("expert_count", fmt::format("is {}, expected 0 for this architecture", experts));
@@ -309,10 +341,15 @@ Status ReadFfn(KeyReader& keys, const Architecture& architecture, std::int32_t l
     layer.experts = experts;
     QUORUM_ASSIGN(layer.ff, keys.IntOr("expert_feed_forward_length", dense_ff.value_or(0), 1));
     QUORUM_ASSIGN(dense_layers, keys.IntOr("leading_dense_block_count", 0, 0, layers));
+    ReadChoiceBias(file, architecture, dense_layers, spec.router, keys.Has("expert_gating_func"));
     if (architecture.shared_expert != Presence::kNever) {
       const bool always = architecture.shared_expert == Presence::kAlways;
       QUORUM_ASSIGN(layer.shared_ff,
                     keys.IntOr("expert_shared_feed_forward_length", always ? dense_ff.value_or(0) : 0, always ? 1 : 0));
+      if (architecture.latent) {
+        QUORUM_ASSIGN(const std::int32_t count, keys.IntOr("expert_shared_count", 0, 0, 1024));
+        if (layer.shared_ff == 0) layer.shared_ff = count * std::min(layer.ff, 1 << 20);
+      }
       spec.shared_gate = architecture.shared_gate;
     }
   } else {
@@ -366,7 +403,10 @@ Result<ModelSpec> SpecFromGguf(const quant::GgufFile& file) {
   spec.name = name.value_or("");
   QUORUM_ASSIGN(spec.context_length, keys.RequiredInt("context_length"));
   QUORUM_ASSIGN(spec.d_model, keys.RequiredInt("embedding_length", 1, 1 << 17));
-  QUORUM_ASSIGN(const std::int32_t layers, keys.RequiredInt("block_count", 1, 1024));
+  QUORUM_ASSIGN(std::int32_t layers, keys.RequiredInt("block_count", 1, 1024));
+  // The last blocks may be for multi-token prediction; a plain pass ends before them.
+  while (layers > 1 && file.FindTensor(fmt::format("blk.{}.nextn.eh_proj.weight", layers - 1)) != nullptr) --layers;
+  keys.Ignore("nextn_predict_layers");
   const quant::GgufTensor* embedding = file.FindTensor("token_embd.weight");
   if (embedding == nullptr) return InvalidArgument(file.path() + ": tensor 'token_embd.weight' is missing");
   if (embedding->dim(1) > KeyReader::kMax)
@@ -393,7 +433,7 @@ Result<ModelSpec> SpecFromGguf(const quant::GgufFile& file) {
   spec.ffn_bias = Has(file, architecture->ffn_bias, {"blk.0.ffn_down.bias", "blk.0.ffn_down_exps.bias"});
   QUORUM_TRY(ReadAttention(keys, file, *architecture, spec));
   QUORUM_TRY(ReadRope(keys, file, *architecture, spec));
-  QUORUM_TRY(ReadFfn(keys, *architecture, layers, spec));
+  QUORUM_TRY(ReadFfn(keys, file, *architecture, layers, spec));
   QUORUM_TRY(ReadMultipliers(keys, *architecture, spec));
   keys.Ignore("tensor_data_layout");
   QUORUM_TRY(keys.OnlyBool("use_parallel_residual", false));

@@ -72,6 +72,30 @@ Status CheckRelativeBias(const RelativeBiasSpec& bias) {
   return InRange("distance of the last relative position bucket", bias.max_distance, bias.buckets / 2 + 1, 1 << 16);
 }
 
+Status CheckLatent(const AttentionSpec& attention, const RopeSpec& rope) {
+  const LatentSpec& latent = attention.latent;
+  QUORUM_TRY(InRange("rank of the key/value latent", latent.kv_rank, 4, 8192));
+  QUORUM_TRY(InRange("rank of the queries", latent.q_rank, 0, 1 << 16));
+  QUORUM_TRY(InRange("unrotated dimensions of a head", latent.nope_dim, 1, 1024));
+  QUORUM_TRY(InRange("rotated dimensions of a head", latent.rope_dim, 4, 1024));
+  QUORUM_TRY(InRange("dimensions of a value head", latent.value_dim, 1, 1024));
+  if (latent.kv_rank % 4 != 0 || latent.rope_dim % 4 != 0) {
+    return Unsupported(
+        fmt::format("the key/value latent has rank {} and {} rotated dimensions, expected multiples of 4",
+                    latent.kv_rank, latent.rope_dim));
+  }
+  if (attention.kv_heads != 1 || attention.head_dim != latent.nope_dim + latent.rope_dim ||
+      rope.dims != latent.rope_dim) {
+    return InvalidArgument(fmt::format(
+        "latent attention has {} key/value heads, {} dimensions a head and {} rotated ones, expected 1, {} and {}",
+        attention.kv_heads, attention.head_dim, rope.dims, latent.nope_dim + latent.rope_dim, latent.rope_dim));
+  }
+  if (attention.qkv_bias || attention.qk_norm != QkNorm::kNone) {
+    return Unsupported("latent attention with biases or norms of query and key heads");
+  }
+  return {};
+}
+
 Status CheckAttention(const AttentionSpec& attention) {
   QUORUM_TRY(InRange("attention heads", attention.heads, 1, 4096));
   QUORUM_TRY(InRange("key/value heads", attention.kv_heads, 1, attention.heads));
@@ -80,11 +104,30 @@ Status CheckAttention(const AttentionSpec& attention) {
                                        attention.heads, attention.kv_heads));
   }
   QUORUM_TRY(InRange("head dimension", attention.head_dim, 8, 1024));
-  if (attention.head_dim % 8 != 0) {
+  if (attention.head_dim % 8 != 0 && !attention.is_latent()) {
     return Unsupported(fmt::format("head dimension is {}, expected a multiple of 8", attention.head_dim));
   }
   QUORUM_TRY(Positive("attention scale", static_cast<double>(attention.scale)));
   return ZeroOrMore("attention soft-cap", static_cast<double>(attention.softcap));
+}
+
+Status CheckRouter(const RouterSpec& router, std::int32_t experts) {
+  QUORUM_TRY(InRange("experts used for a token", router.top_k, 1, experts));
+  QUORUM_TRY(InRange("groups of experts", router.groups, 1, experts));
+  QUORUM_TRY(InRange("groups of experts that are used", router.top_groups, 1, router.groups));
+  if (experts % router.groups != 0) {
+    return InvalidArgument(
+        fmt::format("{} experts cannot be cut into {} groups of equal size", experts, router.groups));
+  }
+  const std::int32_t reachable = experts / router.groups * router.top_groups;
+  if (router.top_k > reachable) {
+    return InvalidArgument(fmt::format("a token uses {} experts, but its {} of {} groups hold only {}", router.top_k,
+                                       router.top_groups, router.groups, reachable));
+  }
+  if (router.score == RouterScore::kTopKSoftmax && (router.groups > 1 || router.choice_bias)) {
+    return Unsupported("groups of experts or a bias on their choice, where the softmax follows the choice");
+  }
+  return {};
 }
 
 Status CheckLayer(const ModelSpec& spec, const LayerSpec& layer) {
@@ -92,7 +135,7 @@ Status CheckLayer(const ModelSpec& spec, const LayerSpec& layer) {
   QUORUM_TRY(InRange("feed-forward width", layer.ff, 1, 1 << 20));
   QUORUM_TRY(InRange("experts", layer.experts, 0, kMaxExperts));
   QUORUM_TRY(InRange("width of the shared expert", layer.shared_ff, 0, 1 << 20));
-  if (layer.experts > 0) QUORUM_TRY(InRange("experts used for a token", spec.router.top_k, 1, layer.experts));
+  if (layer.experts > 0) QUORUM_TRY(CheckRouter(spec.router, layer.experts));
   if (layer.experts == 0 && layer.shared_ff > 0) return InvalidArgument("a dense layer has a shared expert");
   return {};
 }
@@ -121,10 +164,18 @@ std::int64_t ActiveWeights(const ModelSpec& spec, const std::vector<LayerSpec>& 
   const std::int64_t d = spec.d_model;
   const std::int64_t heads_width = std::int64_t{spec.attention.heads} * spec.attention.head_dim;
   const std::int64_t kv_width = std::int64_t{spec.attention.kv_heads} * spec.attention.head_dim;
+  std::int64_t of_attention = 2 * d * (heads_width + kv_width);
+  if (spec.attention.is_latent()) {
+    const LatentSpec& latent = spec.attention.latent;
+    const std::int64_t of_queries = latent.q_rank > 0 ? latent.q_rank * (d + heads_width) : d * heads_width;
+    of_attention = of_queries + d * (latent.kv_rank + latent.rope_dim) +
+                   std::int64_t{spec.attention.heads} * latent.kv_rank * (latent.nope_dim + latent.value_dim) +
+                   d * spec.attention.output_width();
+  }
   std::int64_t sum = 0;
   for (const LayerSpec& layer : layers) {
     const std::int64_t visited = layer.experts > 0 ? spec.router.top_k : 1;
-    sum += attentions * 2 * d * (heads_width + kv_width) + d * layer.experts;
+    sum += attentions * of_attention + d * layer.experts;
     sum += (spec.gated ? 3 : 2) * d * (visited * layer.ff + layer.shared_ff);
   }
   return sum;
@@ -171,6 +222,12 @@ Status CheckSpec(const ModelSpec& spec) {
   QUORUM_TRY(CheckAttention(spec.attention));
   QUORUM_TRY(CheckRope(spec.rope, spec.attention.head_dim));
   QUORUM_TRY(CheckRelativeBias(spec.relative_bias));
+  if (spec.attention.is_latent()) {
+    QUORUM_TRY(CheckLatent(spec.attention, spec.rope));
+    if (!std::all_of(spec.layers.begin(), spec.layers.end(), [](const LayerSpec& layer) { return layer.rope; })) {
+      return Unsupported("latent attention with layers that are not rotated");
+    }
+  }
   for (const LayerSpec& layer : spec.layers) QUORUM_TRY(CheckLayer(spec, layer));
   for (const LayerSpec& layer : spec.encoder) QUORUM_TRY(CheckLayer(spec, layer));
   if (!spec.gated && spec.activation == Activation::kClampedSwiGlu) {
@@ -184,12 +241,18 @@ std::string DescribeSpec(const ModelSpec& spec) {
   const std::string stacks = spec.encoder.empty() ? fmt::format("{} layers", spec.layers.size())
                                                   : fmt::format("an encoder of {} and a decoder of {} layers",
                                                                 spec.encoder.size(), spec.layers.size());
-  std::string text = fmt::format("{}: {}, width {}, {} heads of {} over {} key/value heads, vocabulary {}, context {}",
-                                 spec.architecture, stacks, spec.d_model, attention.heads, attention.head_dim,
-                                 attention.kv_heads, spec.vocab_size, spec.context_length);
+  const std::string keys = attention.is_latent()
+                               ? fmt::format("a latent of {} + {}", attention.latent.kv_rank, attention.latent.rope_dim)
+                               : fmt::format("{} key/value heads", attention.kv_heads);
+  std::string text =
+      fmt::format("{}: {}, width {}, {} heads of {} over {}, vocabulary {}, context {}", spec.architecture, stacks,
+                  spec.d_model, attention.heads, attention.head_dim, keys, spec.vocab_size, spec.context_length);
   if (spec.has_experts()) {
     text += fmt::format(", {} experts of width {}, {} for a token", spec.max_experts(), spec.layers.back().ff,
                         spec.router.top_k);
+    if (spec.router.groups > 1) {
+      text += fmt::format(" from {} of {} groups", spec.router.top_groups, spec.router.groups);
+    }
     if (spec.layers.back().shared_ff > 0) text += fmt::format(", a shared expert of {}", spec.layers.back().shared_ff);
   } else {
     text += fmt::format(", feed-forward width {}", spec.max_ff());

@@ -60,17 +60,38 @@ enum class QkNorm : std::uint8_t {
   kPerRow,   // all heads of a token together: OLMoE
 };
 
-/// Grouped-query attention (Ainslie et al. 2023); the same in all layers except for LayerSpec::window.
+/// Multi-head latent attention (DeepSeek-AI 2024, arXiv:2405.04434). A token's keys and values are made of one latent
+/// vector, which is what the cache keeps beside a rotated key that all heads share. All heads read the same cached
+/// "head": queries are brought to the latent space by W_UK, and what comes out of it by W_UV (the absorbed form).
+struct LatentSpec {
+  std::int32_t kv_rank = 0;    // of the latent vector; 0: no latent attention
+  std::int32_t q_rank = 0;     // of the vector that queries are made of; 0: they are made of the input
+  std::int32_t nope_dim = 0;   // dimensions of a query or key head that are not rotated
+  std::int32_t rope_dim = 0;   // and that are, behind them
+  std::int32_t value_dim = 0;  // of a value head
+  float norm_eps = 1e-6F;  // of the two latents' norms; fixed in DeepSeek's code, whatever the model's other norms have
+};
+
+/// Grouped-query attention (Ainslie et al. 2023) or, where latent.kv_rank is set, multi-head latent attention; the same
+/// in all layers except for LayerSpec::window.
 struct AttentionSpec {
-  std::int32_t heads = 0;  // query heads, a multiple of kv_heads
-  std::int32_t kv_heads = 0;
-  std::int32_t head_dim = 0;  // of queries, keys and values; a multiple of 8
-  float scale = 0;            // of the scores, usually 1 / sqrt(head_dim)
+  std::int32_t heads = 0;     // query heads, a multiple of kv_heads
+  std::int32_t kv_heads = 0;  // 1 with latent attention
+  std::int32_t head_dim = 0;  // of queries, keys and values; a multiple of 8. Latent: nope_dim + rope_dim
+  LatentSpec latent;
+  float scale = 0;  // of the scores, usually 1 / sqrt(head_dim)
   bool qkv_bias = false;
   bool output_bias = false;
   QkNorm qk_norm = QkNorm::kNone;
   float softcap = 0;   // 0: none; else s = softcap * tanh(s / softcap)
   bool sinks = false;  // an extra logit a head in the softmax sum (gpt-oss)
+
+  bool is_latent() const { return latent.kv_rank > 0; }
+  /// Dimensions of a key and of a value in the cache.
+  std::int32_t cached_key_dim() const { return is_latent() ? latent.kv_rank + latent.rope_dim : head_dim; }
+  std::int32_t cached_value_dim() const { return is_latent() ? latent.kv_rank : head_dim; }
+  /// Width of what all heads give to the output matrix.
+  std::int64_t output_width() const { return std::int64_t{heads} * (is_latent() ? latent.value_dim : head_dim); }
 };
 
 /// What the hidden units of a feed-forward network are, of the products g = gate x and u = up x. Without a gate, of
@@ -94,6 +115,12 @@ enum class RouterScore : std::uint8_t {
 /// The most experts that a layer may have.
 inline constexpr std::int32_t kMaxExperts = 4096;
 
+/// How a group of experts is scored, where only the best groups may be chosen from.
+enum class GroupScore : std::uint8_t {
+  kMax,     // by its best expert: DeepSeek-V2
+  kTopTwo,  // by the sum of its two best: DeepSeek-V3
+};
+
 struct RouterSpec {
   RouterScore score = RouterScore::kSoftmax;
   std::int32_t top_k = 0;
@@ -102,6 +129,11 @@ struct RouterSpec {
   bool bias = false;         // a learned vector is added to the logits
   float softcap = 0;         // 0: none; else logits = softcap * tanh(logits / softcap)
   float jitter = 0;          // kSparseMixer: near is (highest - logit) / max(|logit|, highest) <= 2 * jitter
+  // Hierarchical routing: experts stand in `groups` groups of equal size, and are chosen from the `top_groups` best.
+  std::int32_t groups = 1;
+  std::int32_t top_groups = 1;
+  GroupScore group_score = GroupScore::kMax;
+  bool choice_bias = false;  // each expert's score has a bias while experts are chosen, but not in their weights
 };
 
 /// What differs from layer to layer.

@@ -53,27 +53,57 @@ Status CheckNetwork(const ModelSpec& spec, const NetworkTensors& network, std::i
   return CheckOptional(network.down_bias, spec.ffn_bias, where + "down bias", 1, spec.d_model);
 }
 
-Status CheckAttention(const ModelSpec& spec, const LayerTensors& layer, const std::string& where) {
+Status CheckLatent(const ModelSpec& spec, const LayerTensors& layer, const std::string& where) {
+  const AttentionSpec& attention = spec.attention;
+  const LatentSpec& latent = attention.latent;
+  if (!layer.latent) return InvalidArgument(where + "the tensors of latent attention are missing");
+  const LatentTensors& tensors = *layer.latent;
+  const bool low_rank = latent.q_rank > 0;
+  QUORUM_TRY(CheckOptional(tensors.q_down, low_rank, where + "query down-projection", latent.q_rank, spec.d_model));
+  QUORUM_TRY(CheckOptional(tensors.q_norm, low_rank, where + "norm of the queries' latent", 1, latent.q_rank));
+  QUORUM_TRY(
+      CheckShape(layer.q, std::int64_t{attention.heads} * attention.head_dim, low_rank ? latent.q_rank : spec.d_model));
+  QUORUM_TRY(CheckShape(tensors.kv_down, latent.kv_rank + latent.rope_dim, spec.d_model));
+  QUORUM_TRY(CheckShape(tensors.kv_norm, 1, latent.kv_rank));
+  if (std::ssize(tensors.k_up) != attention.heads || std::ssize(tensors.v_up) != attention.heads) {
+    return InvalidArgument(fmt::format("{}{} and {} matrices from the latent, expected {} of each", where,
+                                       tensors.k_up.size(), tensors.v_up.size(), attention.heads));
+  }
+  for (const TensorRef& k_up : tensors.k_up) {
+    QUORUM_TRY(tensors.k_up_transposed ? CheckShape(k_up, latent.nope_dim, latent.kv_rank)
+                                       : CheckShape(k_up, latent.kv_rank, latent.nope_dim));
+  }
+  for (const TensorRef& v_up : tensors.v_up) QUORUM_TRY(CheckShape(v_up, latent.value_dim, latent.kv_rank));
+  return {};
+}
+
+Status CheckKeysAndValues(const ModelSpec& spec, const LayerTensors& layer, const std::string& where) {
   const AttentionSpec& attention = spec.attention;
   const std::int64_t q_rows = std::int64_t{attention.heads} * attention.head_dim;
   const std::int64_t kv_rows = std::int64_t{attention.kv_heads} * attention.head_dim;
+  if (layer.latent) return InvalidArgument(where + "tensors of latent attention are not expected");
+  QUORUM_TRY(CheckShape(layer.q, q_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.k, kv_rows, spec.d_model));
+  QUORUM_TRY(CheckShape(layer.v, kv_rows, spec.d_model));
+  QUORUM_TRY(CheckOptional(layer.q_bias, attention.qkv_bias, where + "query bias", 1, q_rows));
+  QUORUM_TRY(CheckOptional(layer.k_bias, attention.qkv_bias, where + "key bias", 1, kv_rows));
+  QUORUM_TRY(CheckOptional(layer.v_bias, attention.qkv_bias, where + "value bias", 1, kv_rows));
+  const bool per_row = attention.qk_norm == QkNorm::kPerRow;
+  const bool norms = attention.qk_norm != QkNorm::kNone;
+  QUORUM_TRY(CheckOptional(layer.q_norm, norms, where + "query norm", 1, per_row ? q_rows : attention.head_dim));
+  return CheckOptional(layer.k_norm, norms, where + "key norm", 1, per_row ? kv_rows : attention.head_dim);
+}
+
+Status CheckAttention(const ModelSpec& spec, const LayerTensors& layer, const std::string& where) {
+  const AttentionSpec& attention = spec.attention;
   const bool norm_bias = spec.norm == NormKind::kLayer;
   QUORUM_TRY(CheckShape(layer.attention_norm, 1, spec.d_model));
   QUORUM_TRY(CheckOptional(layer.attention_norm_bias, norm_bias, where + "attention norm bias", 1, spec.d_model));
   QUORUM_TRY(
       CheckOptional(layer.attention_post_norm, spec.post_norms, where + "norm after attention", 1, spec.d_model));
-  QUORUM_TRY(CheckShape(layer.q, q_rows, spec.d_model));
-  QUORUM_TRY(CheckShape(layer.k, kv_rows, spec.d_model));
-  QUORUM_TRY(CheckShape(layer.v, kv_rows, spec.d_model));
-  QUORUM_TRY(CheckShape(layer.output, spec.d_model, q_rows));
-  QUORUM_TRY(CheckOptional(layer.q_bias, attention.qkv_bias, where + "query bias", 1, q_rows));
-  QUORUM_TRY(CheckOptional(layer.k_bias, attention.qkv_bias, where + "key bias", 1, kv_rows));
-  QUORUM_TRY(CheckOptional(layer.v_bias, attention.qkv_bias, where + "value bias", 1, kv_rows));
+  QUORUM_TRY(attention.is_latent() ? CheckLatent(spec, layer, where) : CheckKeysAndValues(spec, layer, where));
+  QUORUM_TRY(CheckShape(layer.output, spec.d_model, attention.output_width()));
   QUORUM_TRY(CheckOptional(layer.output_bias, attention.output_bias, where + "output bias", 1, spec.d_model));
-  const bool per_row = attention.qk_norm == QkNorm::kPerRow;
-  const bool norms = attention.qk_norm != QkNorm::kNone;
-  QUORUM_TRY(CheckOptional(layer.q_norm, norms, where + "query norm", 1, per_row ? q_rows : attention.head_dim));
-  QUORUM_TRY(CheckOptional(layer.k_norm, norms, where + "key norm", 1, per_row ? kv_rows : attention.head_dim));
   return CheckOptional(layer.sinks, attention.sinks, where + "attention sinks", 1, attention.heads);
 }
 
@@ -99,6 +129,8 @@ Status CheckFfn(const ModelSpec& spec, const LayerSpec& shape, const LayerTensor
   QUORUM_TRY(CheckOptional(layer.router, shape.experts > 0, where + "router", shape.experts, spec.d_model));
   QUORUM_TRY(
       CheckOptional(layer.router_bias, shape.experts > 0 && spec.router.bias, where + "router bias", 1, shape.experts));
+  QUORUM_TRY(CheckOptional(layer.choice_bias, shape.experts > 0 && spec.router.choice_bias,
+                           where + "bias on the choice of experts", 1, shape.experts));
   const std::int64_t networks = shape.experts > 0 ? shape.experts : 1;
   if (std::ssize(layer.networks) != networks) {
     return InvalidArgument(

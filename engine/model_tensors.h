@@ -67,10 +67,22 @@ struct CrossTensors {
   TensorRef q, k, v, output;
 };
 
+/// What multi-head latent attention has in place of k and v. One matrix a head brings queries to the latent space and
+/// one brings values back.
+struct LatentTensors {
+  std::optional<TensorRef> q_down, q_norm;  // (q_rank, d_model), (q_rank); q is then (heads * head_dim, q_rank)
+  TensorRef kv_down;                        // (kv_rank + rope_dim, d_model)
+  TensorRef kv_norm;                        // (kv_rank)
+  bool k_up_transposed = false;             // k_up is (nope_dim, kv_rank), as files with one matrix for K and V have it
+  std::vector<TensorRef> k_up;              // heads x (kv_rank, nope_dim)
+  std::vector<TensorRef> v_up;              // heads x (value_dim, kv_rank)
+};
+
 struct LayerTensors {
   TensorRef attention_norm;                                           // (d_model)
   std::optional<TensorRef> attention_norm_bias, attention_post_norm;  // (d_model)
-  TensorRef q, k, v, output;  // (heads * head_dim, d_model) ... (d_model, heads * head_dim)
+  TensorRef q, k, v, output;            // (heads * head_dim, d_model) ... (d_model, heads * head_dim)
+  std::optional<LatentTensors> latent;  // then k and v are empty
   std::optional<TensorRef> q_bias, k_bias, v_bias, output_bias;
   std::optional<TensorRef> q_norm, k_norm;                // (head_dim), or the whole row
   std::optional<TensorRef> sinks;                         // (heads)
@@ -79,6 +91,7 @@ struct LayerTensors {
   std::optional<TensorRef> ffn_norm_bias, ffn_post_norm;  // (d_model)
   std::optional<TensorRef> router;                        // (experts, d_model)
   std::optional<TensorRef> router_bias;                   // (experts)
+  std::optional<TensorRef> choice_bias;                   // (experts)
   std::vector<NetworkTensors> networks;                   // one when dense, else one an expert
   std::optional<NetworkTensors> shared;
   std::optional<TensorRef> shared_gate;  // (d_model)

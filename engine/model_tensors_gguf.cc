@@ -86,12 +86,57 @@ Status QueryKeyValue(TensorFinder& finder, const AttentionSpec& attention, const
   return {};
 }
 
+/// What makes keys and values of the latent, split by heads.
+Status LatentUp(TensorFinder& finder, const AttentionSpec& attention, const std::string& prefix,
+                LatentTensors& latent) {
+  const LatentSpec& shape = attention.latent;
+  QUORUM_ASSIGN(const std::optional<TensorRef> both, finder.Optional(prefix + "attn_kv_b.weight"));
+  const bool split =
+      !both || (finder.Axes(prefix + "attn_k_b.weight") == 3 && finder.Axes(prefix + "attn_v_b.weight") == 3);
+  latent.k_up_transposed = !split;
+  if (split) {
+    for (std::int64_t head = 0; head < attention.heads; ++head) {
+      QUORUM_ASSIGN(TensorRef k_up, finder.Slice(prefix + "attn_k_b.weight", head, attention.heads));
+      QUORUM_ASSIGN(TensorRef v_up, finder.Slice(prefix + "attn_v_b.weight", head, attention.heads));
+      latent.k_up.push_back(std::move(k_up));
+      latent.v_up.push_back(std::move(v_up));
+    }
+    return {};
+  }
+  const std::int64_t each = shape.nope_dim + shape.value_dim;
+  if (both->rows != attention.heads * each) {
+    return finder.Fault(*both, fmt::format("has {} rows, expected {}", both->rows, attention.heads * each));
+  }
+  for (std::int64_t head = 0; head < attention.heads; ++head) {
+    latent.k_up.push_back(Rows(*both, head * each, shape.nope_dim));
+    latent.v_up.push_back(Rows(*both, head * each + shape.nope_dim, shape.value_dim));
+  }
+  for (const char* unused : {"attn_k_b.weight", "attn_v_b.weight"}) finder.Find(prefix + unused);  // the same again
+  return {};
+}
+
+/// Queries and latents.
+Status Latent(TensorFinder& finder, const AttentionSpec& attention, const std::string& prefix, LayerTensors& layer) {
+  LatentTensors latent;
+  if (attention.latent.q_rank > 0) {
+    QUORUM_ASSIGN(latent.q_down, finder.Optional(prefix + "attn_q_a.weight"));
+    QUORUM_ASSIGN(latent.q_norm, finder.Optional(prefix + "attn_q_a_norm.weight"));
+  }
+  QUORUM_ASSIGN(layer.q, finder.Required(prefix + (attention.latent.q_rank > 0 ? "attn_q_b.weight" : "attn_q.weight")));
+  QUORUM_ASSIGN(latent.kv_down, finder.Required(prefix + "attn_kv_a_mqa.weight"));
+  QUORUM_ASSIGN(latent.kv_norm, finder.Required(prefix + "attn_kv_a_norm.weight"));
+  QUORUM_TRY(LatentUp(finder, attention, prefix, latent));
+  layer.latent = std::move(latent);
+  return {};
+}
+
 Result<LayerTensors> Layer(TensorFinder& finder, const ModelSpec& spec, std::size_t i) {
   const std::string prefix = fmt::format("blk.{}.", i);
   LayerTensors layer;
   QUORUM_ASSIGN(layer.attention_norm, finder.Required(prefix + "attn_norm.weight"));
   QUORUM_ASSIGN(layer.attention_norm_bias, finder.Optional(prefix + "attn_norm.bias"));
-  QUORUM_TRY(QueryKeyValue(finder, spec.attention, prefix, layer));
+  QUORUM_TRY(spec.attention.is_latent() ? Latent(finder, spec.attention, prefix, layer)
+                                        : QueryKeyValue(finder, spec.attention, prefix, layer));
   QUORUM_ASSIGN(layer.output, finder.Required(prefix + "attn_output.weight"));
   QUORUM_ASSIGN(layer.output_bias, finder.Optional(prefix + "attn_output.bias"));
   QUORUM_ASSIGN(layer.q_norm, finder.Optional(prefix + "attn_q_norm.weight"));
@@ -115,6 +160,9 @@ Result<LayerTensors> Layer(TensorFinder& finder, const ModelSpec& spec, std::siz
   }
   QUORUM_ASSIGN(layer.router, finder.Optional(prefix + "ffn_gate_inp.weight"));
   QUORUM_ASSIGN(layer.router_bias, finder.Optional(prefix + "ffn_gate_inp.bias"));
+  if (spec.router.choice_bias) {
+    QUORUM_ASSIGN(layer.choice_bias, finder.Optional(prefix + "exp_probs_b.bias"));
+  }
   for (std::int64_t e = 0; e < shape.experts; ++e) {
     QUORUM_ASSIGN(NetworkTensors network, Expert(finder, prefix, e, shape.experts));
     layer.networks.push_back(std::move(network));
@@ -144,6 +192,7 @@ Result<ModelTensors> TensorsFromGguf(const quant::GgufFile& file, const ModelSpe
   for (const char* factors : {"rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"}) {
     finder.Find(factors);  // read into the spec
   }
+  finder.IgnorePredictionBlocks(spec.layers.size());
   QUORUM_TRY(finder.AllUsed());
   if (const Status status = CheckTensors(spec, tensors); !status.ok()) {
     return Error{status.error().code, file.path() + ": " + status.error().message, {}, {}};

@@ -85,7 +85,7 @@ void FeedForward::Route(const Team& team, const LayerSpec& spec, const LayerWeig
     if (spec.experts > 0) {
       float* logits = router_logits_ + row * spec.experts;
       if (weights.router_bias != nullptr) team.kernels.add(weights.router_bias, spec.experts, logits);
-      RouteToken(team.kernels, router_, {logits, static_cast<std::size_t>(spec.experts)},
+      RouteToken(team.kernels, router_, weights.choice_bias, {logits, static_cast<std::size_t>(spec.experts)},
                  expert_ids_ + row * router_.top_k, expert_weights_ + row * router_.top_k);
     }
     if (gated) shared_weights_[row] = Sigmoid(team.kernels, shared_weights_[row]);

@@ -31,6 +31,50 @@ void TopK(std::span<const float> values, std::int32_t k, std::int32_t* ids) {
   std::sort(ids, ids + k);
 }
 
+/// What an expert is worth before anything is chosen, in place of its logit.
+void Score(const KernelTable& kernels, RouterScore score, std::span<float> logits) {
+  if (score == RouterScore::kSoftmax) {
+    kernels.softmax(logits.data(), std::ssize(logits));
+  } else if (score == RouterScore::kSigmoid) {
+    for (float& logit : logits) logit = Sigmoid(kernels, logit);
+  }
+}
+
+/// Takes every expert out of the race that is not in one of the best groups (DeepSeek-AI 2024, arXiv:2405.04434 and
+/// arXiv:2412.19437).
+void KeepBestGroups(const RouterSpec& spec, std::span<float> choice) {
+  float worth[kMaxExperts];
+  std::int32_t kept[kMaxExperts];
+  const std::size_t size = choice.size() / static_cast<std::size_t>(spec.groups);
+  for (std::int32_t group = 0; group < spec.groups; ++group) {
+    const std::span<const float> members = choice.subspan(static_cast<std::size_t>(group) * size, size);
+    const std::int32_t best = Best(members, {});
+    worth[group] = members[static_cast<std::size_t>(best)];
+    if (spec.group_score == GroupScore::kTopTwo && size > 1) {
+      worth[group] += members[static_cast<std::size_t>(Best(members, {&best, 1}))];
+    }
+  }
+  TopK({worth, static_cast<std::size_t>(spec.groups)}, spec.top_groups, kept);
+  for (std::int32_t group = 0; group < spec.groups; ++group) {
+    if (std::binary_search(kept, kept + spec.top_groups, group)) continue;
+    std::fill_n(choice.data() + static_cast<std::size_t>(group) * size, size, -std::numeric_limits<float>::infinity());
+  }
+}
+
+/// Ids of the experts that a token visits, ascending.
+void Choose(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias, std::span<const float> logits,
+            std::int32_t* ids) {
+  if (spec.groups == 1 && choice_bias == nullptr) return TopK(logits, spec.top_k, ids);
+  float all[kMaxExperts];
+  const std::span<float> choice(all, logits.size());
+  std::copy(logits.begin(), logits.end(), choice.begin());
+  // A bias or a sum is of scores; a mere order is that of the logits.
+  if (choice_bias != nullptr || spec.group_score == GroupScore::kTopTwo) Score(kernels, spec.score, choice);
+  if (choice_bias != nullptr) kernels.add(choice_bias, std::ssize(choice), choice.data());
+  if (spec.groups > 1) KeepBestGroups(spec, choice);
+  TopK(choice, spec.top_k, ids);
+}
+
 /// SparseMixer as it decides without training noise (GRIN-MoE, Liu et al. 2024): each choice is the highest that is
 /// left, weighted by a softmax over those that are left and near it. Ids ascending.
 void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<const float> logits, std::int32_t* ids,
@@ -64,6 +108,10 @@ void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<c
 void Renormalize(std::span<float> weights) {
   float sum = 0;
   for (const float weight : weights) sum += weight;
+  if (sum < 1e-12F) {  // sigmoids that all but vanish; DeepSeek-V3 adds 1e-20 to every sum, which only these can notice
+    for (float& weight : weights) weight /= sum + 1e-20F;
+    return;
+  }
   const auto largest = std::max_element(weights.begin(), weights.end());
   float rest = 1.0F;
   for (auto weight = weights.begin(); weight != weights.end(); ++weight) {
@@ -87,8 +135,8 @@ float Sigmoid(const KernelTable& kernels, float x) {
   return pair[0];
 }
 
-void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
-                float* weights) {
+void RouteToken(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias, std::span<float> logits,
+                std::int32_t* ids, float* weights) {
   const std::int32_t k = spec.top_k;
   QUORUM_CHECK(k >= 1 && k <= std::ssize(logits));
   if (spec.softcap != 0.0F) kernels.softcap(spec.softcap, std::ssize(logits), logits.data());
@@ -96,7 +144,7 @@ void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<fl
     SparseMixer(kernels, spec, logits, ids, weights);
     return Finish(spec, {weights, static_cast<std::size_t>(k)});
   }
-  TopK(logits, k, ids);
+  Choose(kernels, spec, choice_bias, logits, ids);
   if (spec.score == RouterScore::kSoftmax) kernels.softmax(logits.data(), std::ssize(logits));
   for (std::int32_t i = 0; i < k; ++i) {
     const float value = logits[static_cast<std::size_t>(ids[i])];

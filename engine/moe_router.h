@@ -14,9 +14,11 @@ namespace quorum::engine {
 
 /// Chooses spec.top_k experts of one token from its router logits (destroyed) and writes their ids, ascending, and
 /// weights. Highest logits win, ties go to the lower id; logits that are not numbers still give valid, distinct ids.
+/// With groups, the best spec.top_groups of them are chosen first. `choice_bias` (experts), or null, is added to the
+/// scores that experts and groups are chosen by, not to the weights.
 /// With `renormalize` (and scale 1) the weights sum to exactly 1; with top_k 1 the weight is 1.
-void RouteToken(const KernelTable& kernels, const RouterSpec& spec, std::span<float> logits, std::int32_t* ids,
-                float* weights);
+void RouteToken(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias, std::span<float> logits,
+                std::int32_t* ids, float* weights);
 
 /// 1 / (1 + exp(-x)) by the kernels' own exp.
 float Sigmoid(const KernelTable& kernels, float x);

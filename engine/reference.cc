@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <numbers>
 #include <numeric>
@@ -115,8 +116,12 @@ std::vector<Reference::Layer> Reference::Load(const std::vector<LayerTensors>& t
     layer.attention_norm = {src.attention_norm.Floats(), FloatsOf(src.attention_norm_bias)};
     layer.attention_post_norm = FloatsOf(src.attention_post_norm);
     layer.q = Load(src.q);
-    layer.k = Load(src.k);
-    layer.v = Load(src.v);
+    if (src.latent) {
+      layer.latent = Load(*src.latent);
+    } else {
+      layer.k = Load(src.k);
+      layer.v = Load(src.v);
+    }
     layer.output = Load(src.output);
     layer.q_bias = FloatsOf(src.q_bias);
     layer.k_bias = FloatsOf(src.k_bias);
@@ -135,6 +140,7 @@ std::vector<Reference::Layer> Reference::Load(const std::vector<LayerTensors>& t
     layer.ffn_norm = {src.ffn_norm.Floats(), FloatsOf(src.ffn_norm_bias)};
     layer.ffn_post_norm = FloatsOf(src.ffn_post_norm);
     layer.router_bias = FloatsOf(src.router_bias);
+    layer.choice_bias = FloatsOf(src.choice_bias);
     layer.router.values = FloatsOf(src.router);  // always in floats
     layer.shared_gate = FloatsOf(src.shared_gate);
     for (const NetworkTensors& one : src.networks) layer.networks.push_back(Load(one));
@@ -152,6 +158,29 @@ Reference::Matrix Reference::Load(const TensorRef& tensor) const {
 Reference::Network Reference::Load(const NetworkTensors& tensors) const {
   return {Load(tensors.gate),          Load(tensors.up),          Load(tensors.down),
           FloatsOf(tensors.gate_bias), FloatsOf(tensors.up_bias), FloatsOf(tensors.down_bias)};
+}
+
+Reference::Latent Reference::Load(const LatentTensors& tensors) const {
+  Latent latent;
+  if (tensors.q_down) latent.q_down = Load(*tensors.q_down);
+  latent.q_norm = FloatsOf(tensors.q_norm);
+  latent.kv_down = Load(tensors.kv_down);
+  latent.kv_norm = tensors.kv_norm.Floats();
+  for (const TensorRef& tensor : tensors.k_up) {
+    Matrix k_up = Load(tensor);
+    if (tensors.k_up_transposed) {
+      const Floats stored = std::move(k_up.values);
+      k_up = {};  // packed as floats: its inputs are not rounded
+      for (std::int64_t col = 0; col < tensor.cols; ++col) {
+        for (std::int64_t row = 0; row < tensor.rows; ++row) {
+          k_up.values.push_back(stored[static_cast<std::size_t>(row * tensor.cols + col)]);
+        }
+      }
+    }
+    latent.k_up.push_back(std::move(k_up));
+  }
+  for (const TensorRef& tensor : tensors.v_up) latent.v_up.push_back(Load(tensor));
+  return latent;
 }
 
 std::vector<float> Reference::Normed(std::span<const float> x, const NormVectors& norm) const {
@@ -229,16 +258,16 @@ std::vector<float> Reference::Logits(std::span<const tok::TokenId> tokens, std::
 
 void Reference::Attention(const Layer& layer, const LayerSpec& shape, bool encoder, std::int64_t tokens,
                           Floats& x) const {
-  const AttentionSpec& attention = spec_.attention;
   const std::int64_t d = spec_.d_model;
-  Floats queries, keys, values;  // (tokens, heads or kv_heads, head_dim)
+  Floats queries, keys, values;  // (tokens, heads or kv_heads, dimensions)
   for (std::int64_t t = 0; t < tokens; ++t) {
     const Floats normed = Normed(RowOf(x, t, d), layer.attention_norm);
-    Floats q = MatVec(layer.q, normed, layer.q_bias);
-    Floats k = MatVec(layer.k, normed, layer.k_bias);
-    const Floats v = MatVec(layer.v, normed, layer.v_bias);
-    NormAndRotate(layer.q_norm, shape.rope, attention.heads, t, q);
-    NormAndRotate(layer.k_norm, shape.rope, attention.kv_heads, t, k);
+    Floats q, k, v;
+    if (spec_.attention.is_latent()) {
+      LatentQueryKeyValue(layer, t, normed, q, k, v);
+    } else {
+      QueryKeyValue(layer, shape, t, normed, q, k, v);
+    }
     queries.insert(queries.end(), q.begin(), q.end());
     keys.insert(keys.end(), k.begin(), k.end());
     values.insert(values.end(), v.begin(), v.end());
@@ -246,7 +275,8 @@ void Reference::Attention(const Layer& layer, const LayerSpec& shape, bool encod
   for (std::int64_t t = 0; t < tokens; ++t) {
     Sight sight{shape.window > 0 ? std::max<std::int64_t>(0, t - shape.window + 1) : 0, t, &position_bias_};
     if (encoder) sight = {0, tokens - 1, &encoder_position_bias_, true};
-    const Floats mixed = Attend(layer, sight, t, queries, keys, values);
+    Floats mixed = Attend(layer, sight, t, queries, keys, values);
+    if (spec_.attention.is_latent()) mixed = ValuesOfLatents(layer, mixed);
     AddBlock(MatVec(layer.output, mixed, layer.output_bias), layer.attention_post_norm, RowOf(x, t, d));
   }
 }
@@ -270,12 +300,60 @@ void Reference::CrossAttention(const Layer& layer, const Floats& encoded, std::i
   }
 }
 
+void Reference::QueryKeyValue(const Layer& layer, const LayerSpec& shape, std::int64_t token, const Floats& normed,
+                              Floats& q, Floats& k, Floats& v) const {
+  q = MatVec(layer.q, normed, layer.q_bias);
+  k = MatVec(layer.k, normed, layer.k_bias);
+  v = MatVec(layer.v, normed, layer.v_bias);
+  NormAndRotate(layer.q_norm, shape.rope, spec_.attention.heads, token, q);
+  NormAndRotate(layer.k_norm, shape.rope, spec_.attention.kv_heads, token, k);
+}
+
+/// Queries of the latent: each head's W_UK times its unrotated part, then its rotated part. One key for all heads: the
+/// normed latent, then the rotated shared part. The value is the latent.
+void Reference::LatentQueryKeyValue(const Layer& layer, std::int64_t token, const Floats& normed, Floats& q, Floats& k,
+                                    Floats& v) const {
+  const LatentSpec& shape = spec_.attention.latent;
+  k = MatVec(layer.latent.kv_down, normed);
+  Norm(std::span(k).first(static_cast<std::size_t>(shape.kv_rank)), layer.latent.kv_norm, shape.norm_eps);
+  v.assign(k.begin(), k.begin() + shape.kv_rank);
+  Rotate(token, std::span(k).subspan(static_cast<std::size_t>(shape.kv_rank)));
+
+  Floats input = normed;
+  if (shape.q_rank > 0) {
+    input = MatVec(layer.latent.q_down, normed);
+    Norm(input, layer.latent.q_norm, shape.norm_eps);
+  }
+  Floats plain = MatVec(layer.q, input);
+  for (std::int64_t h = 0; h < spec_.attention.heads; ++h) {
+    const std::span<float> head = RowOf(plain, h, spec_.attention.head_dim);
+    const std::span<float> rotated = head.subspan(static_cast<std::size_t>(shape.nope_dim));
+    Rotate(token, rotated);
+    const Matrix& k_up = layer.latent.k_up[static_cast<std::size_t>(h)];
+    const Floats absorbed = MatVec(k_up, head.first(static_cast<std::size_t>(shape.nope_dim)));
+    q.insert(q.end(), absorbed.begin(), absorbed.end());
+    q.insert(q.end(), rotated.begin(), rotated.end());
+  }
+}
+
+/// Each head's W_UV times what attention made of the latents.
+std::vector<float> Reference::ValuesOfLatents(const Layer& layer, const Floats& mixed) const {
+  Floats values;
+  for (std::int64_t h = 0; h < spec_.attention.heads; ++h) {
+    const Matrix& v_up = layer.latent.v_up[static_cast<std::size_t>(h)];
+    const Floats value = MatVec(v_up, RowOf(mixed, h, spec_.attention.latent.kv_rank));
+    values.insert(values.end(), value.begin(), value.end());
+  }
+  return values;
+}
+
 /// All heads of one token: softmax(scale * q k + bias) v over the positions that it sees.
 Floats Reference::Attend(const Layer& layer, const Sight& sight, std::int64_t token, const Floats& q,
                          const Floats& keys, const Floats& values) const {
   const AttentionSpec& attention = spec_.attention;
-  const std::int64_t dim = attention.head_dim;
-  Floats mixed(static_cast<std::size_t>(attention.heads * dim));
+  const std::int64_t dim = attention.cached_key_dim();
+  const std::int64_t value_dim = attention.cached_value_dim();
+  Floats mixed(static_cast<std::size_t>(attention.heads * value_dim));
   for (std::int64_t head = 0; head < attention.heads; ++head) {
     const std::int64_t kv_head = head / (attention.heads / attention.kv_heads);
     const std::span<const float> query = RowOf(q, token * attention.heads + head, dim);
@@ -293,7 +371,7 @@ Floats Reference::Attend(const Layer& layer, const Sight& sight, std::int64_t to
     Softmax(weights);
     for (std::int64_t p = sight.first; p <= sight.last; ++p) {
       AddScaled(weights[static_cast<std::size_t>(p - sight.first)],
-                RowOf(values, p * attention.kv_heads + kv_head, dim), RowOf(mixed, head, dim));
+                RowOf(values, p * attention.kv_heads + kv_head, value_dim), RowOf(mixed, head, value_dim));
     }
   }
   return mixed;
@@ -302,23 +380,28 @@ Floats Reference::Attend(const Layer& layer, const Sight& sight, std::int64_t to
 void Reference::NormAndRotate(const Floats& norm, bool rotate, std::int64_t heads, std::int64_t position,
                               std::span<float> row) const {
   const std::int64_t dim = spec_.attention.head_dim;
-  const RopeTable table = MakeRopeTable(spec_.rope);
-  const std::size_t pairs = rotate ? table.frequencies.size() : 0;
   if (spec_.attention.qk_norm == QkNorm::kPerRow) Norm(row, norm, spec_.norm_eps);
   for (std::int64_t h = 0; h < heads; ++h) {
     const std::span<float> head = row.subspan(static_cast<std::size_t>(h * dim), static_cast<std::size_t>(dim));
     if (spec_.attention.qk_norm == QkNorm::kPerHead) Norm(head, norm, spec_.norm_eps);
-    for (std::size_t i = 0; i < pairs; ++i) {
-      const double angle = static_cast<double>(position) * table.frequencies[i];
-      const auto cos = static_cast<float>(std::cos(angle) * table.magnitude);
-      const auto sin = static_cast<float>(std::sin(angle) * table.magnitude);
-      const bool neox = spec_.rope.pairs == RopePairs::kNeox;
-      float& a = head[neox ? i : 2 * i];
-      float& b = head[neox ? i + pairs : 2 * i + 1];
-      const float turned = a * cos - b * sin;
-      b = a * sin + b * cos;
-      a = turned;
-    }
+    if (rotate) Rotate(position, head);
+  }
+}
+
+/// The first rope.dims dimensions.
+void Reference::Rotate(std::int64_t position, std::span<float> head) const {
+  const RopeTable table = MakeRopeTable(spec_.rope);
+  const std::size_t pairs = table.frequencies.size();
+  for (std::size_t i = 0; i < pairs; ++i) {
+    const double angle = static_cast<double>(position) * table.frequencies[i];
+    const auto cos = static_cast<float>(std::cos(angle) * table.magnitude);
+    const auto sin = static_cast<float>(std::sin(angle) * table.magnitude);
+    const bool neox = spec_.rope.pairs == RopePairs::kNeox;
+    float& a = head[neox ? i : 2 * i];
+    float& b = head[neox ? i + pairs : 2 * i + 1];
+    const float turned = a * cos - b * sin;
+    b = a * sin + b * cos;
+    a = turned;
   }
 }
 
@@ -355,6 +438,44 @@ float Reference::Activate(float gate, float up) const {
   return 0;
 }
 
+/// The experts that a token visits, best first.
+std::vector<std::size_t> Reference::Choose(const Layer& layer, const Floats& logits) const {
+  const RouterSpec& router = spec_.router;
+  const std::size_t n = logits.size();
+  Floats choice = logits;
+  if (!layer.choice_bias.empty() || router.group_score == GroupScore::kTopTwo) {
+    if (router.score == RouterScore::kSoftmax) Softmax(choice);
+    for (std::size_t e = 0; e < n; ++e) {
+      if (router.score == RouterScore::kSigmoid) choice[e] = 1.0F / (1.0F + std::exp(-choice[e]));
+      if (!layer.choice_bias.empty()) choice[e] += layer.choice_bias[e];
+    }
+  }
+  const auto best_first = [](const Floats& values) {
+    std::vector<std::size_t> order(values.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
+    return order;
+  };
+  if (router.groups > 1) {
+    const std::size_t size = n / static_cast<std::size_t>(router.groups);
+    Floats worth;
+    for (std::size_t first = 0; first < n; first += size) {
+      Floats members(choice.begin() + static_cast<std::ptrdiff_t>(first),
+                     choice.begin() + static_cast<std::ptrdiff_t>(first + size));
+      std::sort(members.begin(), members.end(), std::greater<>());
+      worth.push_back(router.group_score == GroupScore::kTopTwo && size > 1 ? members[0] + members[1] : members[0]);
+    }
+    const std::vector<std::size_t> groups = best_first(worth);
+    for (std::size_t i = static_cast<std::size_t>(router.top_groups); i < groups.size(); ++i) {
+      std::fill_n(choice.begin() + static_cast<std::ptrdiff_t>(groups[i] * size), size,
+                  -std::numeric_limits<float>::infinity());
+    }
+  }
+  std::vector<std::size_t> order = best_first(choice);
+  order.resize(static_cast<std::size_t>(router.top_k));
+  return order;
+}
+
 /// The weight of every network for one token, 0 for those that it does not visit.
 Floats Reference::Route(const Layer& layer, const LayerSpec& shape, std::span<const float> x) const {
   Floats weights(layer.networks.size());
@@ -364,10 +485,7 @@ Floats Reference::Route(const Layer& layer, const LayerSpec& shape, std::span<co
   }
   Floats logits = MatVec(layer.router, x, layer.router_bias);
   for (float& logit : logits) logit = Softcap(spec_.router.softcap, logit);
-  std::vector<std::size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
-  order.resize(static_cast<std::size_t>(spec_.router.top_k));
+  const std::vector<std::size_t> order = Choose(layer, logits);
   switch (spec_.router.score) {
     case RouterScore::kSoftmax: Softmax(logits); break;
     case RouterScore::kSigmoid:

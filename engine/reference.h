@@ -33,14 +33,20 @@ class Reference {
     Matrix gate, up, down;
     Floats gate_bias, up_bias, down_bias;
   };
+  struct Latent {
+    Matrix q_down, kv_down;
+    Floats q_norm, kv_norm;
+    std::vector<Matrix> k_up, v_up;  // one a head
+  };
   struct NormVectors {
     Floats weight, bias;
   };
   struct Layer {
     Matrix q, k, v, output, router;
     Matrix cross_q, cross_k, cross_v, cross_output;
+    Latent latent;
     NormVectors attention_norm, cross_norm, ffn_norm;
-    Floats q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, sinks, router_bias, shared_gate;
+    Floats q_bias, k_bias, v_bias, output_bias, q_norm, k_norm, sinks, router_bias, choice_bias, shared_gate;
     Floats attention_post_norm, ffn_post_norm;
     std::vector<Network> networks;  // shared expert last
   };
@@ -55,6 +61,7 @@ class Reference {
   std::vector<Layer> Load(const std::vector<LayerTensors>& layers) const;
   Matrix Load(const TensorRef& tensor) const;
   Network Load(const NetworkTensors& tensors) const;
+  Latent Load(const LatentTensors& tensors) const;
   Floats Normed(std::span<const float> x, const NormVectors& norm) const;
   void AddBlock(Floats block, const Floats& post_norm, std::span<float> x) const;
   float Activate(float gate, float up) const;
@@ -64,11 +71,18 @@ class Reference {
   Floats Encode(std::span<const tok::TokenId> source) const;
   void Attention(const Layer& layer, const LayerSpec& shape, bool encoder, std::int64_t tokens, Floats& x) const;
   void CrossAttention(const Layer& layer, const Floats& encoded, std::int64_t tokens, Floats& x) const;
+  void QueryKeyValue(const Layer& layer, const LayerSpec& shape, std::int64_t token, const Floats& normed, Floats& q,
+                     Floats& k, Floats& v) const;
+  void LatentQueryKeyValue(const Layer& layer, std::int64_t token, const Floats& normed, Floats& q, Floats& k,
+                           Floats& v) const;
+  Floats ValuesOfLatents(const Layer& layer, const Floats& mixed) const;
   Floats Attend(const Layer& layer, const Sight& sight, std::int64_t token, const Floats& q, const Floats& keys,
                 const Floats& values) const;
   void NormAndRotate(const Floats& norm, bool rotate, std::int64_t heads, std::int64_t position,
                      std::span<float> row) const;
+  void Rotate(std::int64_t position, std::span<float> head) const;
   void FeedForward(const Layer& layer, const LayerSpec& shape, std::span<float> x) const;
+  std::vector<std::size_t> Choose(const Layer& layer, const Floats& logits) const;
   Floats Route(const Layer& layer, const LayerSpec& shape, std::span<const float> x) const;
 
   const ModelSpec& spec_;

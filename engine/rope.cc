@@ -57,8 +57,7 @@ void ApplyYarn(const RopeSpec& spec, RopeTable& table) {
     const double plain = table.frequencies[i];
     table.frequencies[i] = plain / spec.factor * ramp + plain * (1.0 - ramp);
   }
-  const double own = spec.factor > 1.0 ? 0.1 * ExactLog(spec.factor) + 1.0 : 1.0;
-  table.magnitude = own * spec.attention_factor;
+  table.magnitude = YarnTemperature(spec.factor) * spec.attention_factor;
 }
 
 }  // namespace
@@ -112,6 +111,10 @@ void ExactSinCos(double x, double* sin, double* cos) {
       *cos = s;
       break;
   }
+}
+
+double YarnTemperature(double factor, double mscale) {
+  return factor > 1.0 ? 0.1 * mscale * ExactLog(factor) + 1.0 : 1.0;
 }
 
 RopeTable MakeRopeTable(const RopeSpec& spec) {

@@ -34,8 +34,18 @@ class Chooser {
 
   void Apply(LayerTensors& layer) {
     for (TensorRef* matrix : {&layer.q, &layer.k, &layer.v, &layer.output}) Apply(*matrix);
+    if (layer.latent) {
+      if (layer.latent->q_down) Apply(*layer.latent->q_down);
+      Apply(layer.latent->kv_down);
+      for (TensorRef& v_up : layer.latent->v_up) Apply(v_up);
+      // A matrix that is stored the other way round is packed in floats.
+      for (TensorRef& k_up : layer.latent->k_up) {
+        if (!layer.latent->k_up_transposed || choice_ == WeightChoice::kF32) Apply(k_up);
+      }
+    }
     if (layer.cross) {
-      for (TensorRef* matrix : {&layer.cross->q, &layer.cross->k, &layer.cross->v, &layer.cross->output}) Apply(*matrix);
+      for (TensorRef* matrix : {&layer.cross->q, &layer.cross->k, &layer.cross->v, &layer.cross->output})
+        Apply(*matrix);
     }
     for (NetworkTensors& network : layer.networks) Apply(network);
     if (layer.shared) Apply(*layer.shared);

@@ -9,11 +9,12 @@
 #include <fmt/format.h>
 
 #include "engine/base/check.h"
+#include "quant/quantize.h"
 
 namespace quorum::engine {
 namespace {
 
-enum class PackKind : std::uint8_t { kMatrix, kGateUp, kFloatMatrix, kFloats, kCopy };
+enum class PackKind : std::uint8_t { kMatrix, kTransposed, kGateUp, kFloatMatrix, kFloats, kCopy };
 
 /// One piece of the arena and where it comes from.
 struct PackJob {
@@ -38,6 +39,27 @@ Status PackAsFloats(const TensorRef& src, const std::byte* rows, std::int64_t co
   return PackMatrix(quant::DType::kF32, floats.data(), count, src.cols, dst);
 }
 
+/// The type in which a matrix that is stored the other way round is packed. Block formats run along the rows that the
+/// file has, so their values become floats, unrounded.
+quant::DType TransposedType(quant::DType type) {
+  return type == quant::DType::kBF16 || type == quant::DType::kF16 ? type : quant::DType::kF32;
+}
+
+/// Packs `src` (rows, cols) as the matrix (cols, rows).
+Status PackTransposed(const TensorRef& src, std::uint8_t* dst) {
+  const std::vector<float> values = src.Floats();
+  std::vector<float> turned(values.size());
+  for (std::int64_t i = 0; i < src.rows; ++i) {
+    for (std::int64_t j = 0; j < src.cols; ++j) {
+      turned[static_cast<std::size_t>(j * src.rows + i)] = values[static_cast<std::size_t>(i * src.cols + j)];
+    }
+  }
+  const quant::DType type = TransposedType(src.type);
+  std::vector<std::byte> stored(static_cast<std::size_t>(quant::BytesOf(type, std::ssize(turned))));
+  QUORUM_CHECK(quant::Quantize(type, turned.data(), stored.data(), std::ssize(turned)));  // back to what they were
+  return PackMatrix(type, stored.data(), src.cols, src.rows, dst);
+}
+
 /// Packs rows [first, last) of a job.
 Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::uint8_t* arena) {
   const TensorRef& src = *job.src;
@@ -50,13 +72,16 @@ Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::u
   switch (job.kind) {
     case PackKind::kMatrix:
       return PackMatrix(src.type, rows, count, src.cols, dst + panel * PanelBytes(format, src.cols));
+    case PackKind::kTransposed:
+      return first == 0 ? PackTransposed(src, dst) : Status();  // small: the first task does it all
     case PackKind::kGateUp:
       return PackGateUp(src.type, rows, job.second->Rows(first, count, second_room), count, src.cols,
                         dst + 2 * panel * PanelBytes(format, src.cols));
     case PackKind::kFloatMatrix:
       return PackAsFloats(src, rows, count, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
     case PackKind::kFloats:
-      QUORUM_CHECK(quant::Dequantize(src.type, rows, reinterpret_cast<float*>(dst) + first * src.cols, count * src.cols));
+      QUORUM_CHECK(
+          quant::Dequantize(src.type, rows, reinterpret_cast<float*>(dst) + first * src.cols, count * src.cols));
       return {};
     case PackKind::kCopy:
       std::memcpy(dst + first * src.row_bytes(), rows, static_cast<std::size_t>(count * src.row_bytes()));
@@ -82,8 +107,8 @@ std::vector<PackTask> Split(const std::vector<PackJob>& jobs) {
   return tasks;
 }
 
-/// Gives back what a task has read; returns how many bytes. Of a source's bytes nobody knows which rows they belong to, so
-/// they go with the last task.
+/// Gives back what a task has read; returns how many bytes. Of a source's bytes nobody knows which rows they belong to,
+/// so they go with the last task.
 Result<std::int64_t> Release(const PackTask& task, const TensorRef& tensor, const Weights::ReleaseFn& release) {
   std::vector<std::span<const std::byte>> parts;
   if (tensor.source == nullptr) {
@@ -155,6 +180,9 @@ class WeightPacker {
         forms.model.Add(layer.ffn_input);
         forms.attention.Add(layer.attention_output);
         for (const NetworkWeights& network : layer.networks) forms.hidden.Add(network.down.format);
+        if (layer.latent.q_down.n > 0) forms.query_latent.Add(layer.q.format);
+        for (const PackedView& k_up : layer.latent.k_up) forms.query_nope.Add(k_up.format);
+        for (const PackedView& v_up : layer.latent.v_up) forms.mixed_latent.Add(v_up.format);
         if (layer.cross.q.n == 0) continue;
         forms.model.Add(layer.cross.input);
         forms.attention.Add(layer.cross.output.format);
@@ -200,16 +228,22 @@ class WeightPacker {
     return {Floats(weight), Floats(bias)};
   }
 
-  static Result<PackFormat> FormatOf(const TensorRef& src) {
-    if (const std::optional<PackFormat> format = PackFormatOf(src.type)) return *format;
-    return Unsupported(
-        fmt::format("tensor '{}' has type {}, which has no packed form", src.name, quant::Info(src.type).name));
+  static Result<PackFormat> FormatOf(const std::string& name, quant::DType type) {
+    if (const std::optional<PackFormat> format = PackFormatOf(type)) return *format;
+    return Unsupported(fmt::format("tensor '{}' has type {}, which has no packed form", name, quant::Info(type).name));
   }
+  static Result<PackFormat> FormatOf(const TensorRef& src) { return FormatOf(src.name, src.type); }
 
   Result<PackedView> Matrix(const TensorRef& src) {
     QUORUM_ASSIGN(const PackFormat format, FormatOf(src));
     const std::uint8_t* panels = Place(PackKind::kMatrix, src, PackedBytes(format, src.rows, src.cols));
     return PackedView{format, src.rows, src.cols, PanelBytes(format, src.cols), panels};
+  }
+
+  Result<PackedView> Transposed(const TensorRef& src) {
+    QUORUM_ASSIGN(const PackFormat format, FormatOf(src.name, TransposedType(src.type)));
+    const std::uint8_t* panels = Place(PackKind::kTransposed, src, PackedBytes(format, src.cols, src.rows));
+    return PackedView{format, src.cols, src.rows, PanelBytes(format, src.rows), panels};
   }
 
   PackedView FloatMatrix(const TensorRef& src) {
@@ -221,8 +255,13 @@ class WeightPacker {
     dst.attention_norm = Norm(src.attention_norm, src.attention_norm_bias);
     dst.attention_post_norm = Floats(src.attention_post_norm);
     QUORUM_ASSIGN(dst.q, Matrix(src.q));
-    QUORUM_ASSIGN(dst.k, Matrix(src.k));
-    QUORUM_ASSIGN(dst.v, Matrix(src.v));
+    if (src.latent) {
+      QUORUM_TRY(Latent(*src.latent, dst));
+    } else {
+      QUORUM_ASSIGN(dst.k, Matrix(src.k));
+      QUORUM_ASSIGN(dst.v, Matrix(src.v));
+      for (const PackedView* view : {&dst.q, &dst.k, &dst.v}) dst.attention_input.Add(view->format);
+    }
     QUORUM_ASSIGN(dst.output, Matrix(src.output));
     dst.q_bias = Floats(src.q_bias);
     dst.k_bias = Floats(src.k_bias);
@@ -231,7 +270,6 @@ class WeightPacker {
     dst.q_norm = Floats(src.q_norm);
     dst.k_norm = Floats(src.k_norm);
     dst.sinks = Floats(src.sinks);
-    for (const PackedView* view : {&dst.q, &dst.k, &dst.v}) dst.attention_input.Add(view->format);
     dst.attention_output.Add(dst.output.format);
     return {};
   }
@@ -246,6 +284,27 @@ class WeightPacker {
     return {};
   }
 
+  Status Latent(const LatentTensors& src, LayerWeights& dst) {
+    LatentWeights& latent = dst.latent;
+    if (src.q_down) {
+      QUORUM_ASSIGN(latent.q_down, Matrix(*src.q_down));
+    }
+    latent.q_norm = Floats(src.q_norm);
+    QUORUM_ASSIGN(latent.kv_down, Matrix(src.kv_down));
+    latent.kv_norm = Floats(src.kv_norm);
+    for (const TensorRef& tensor : src.k_up) {
+      QUORUM_ASSIGN(const PackedView k_up, src.k_up_transposed ? Transposed(tensor) : Matrix(tensor));
+      latent.k_up.push_back(k_up);
+    }
+    for (const TensorRef& tensor : src.v_up) {
+      QUORUM_ASSIGN(const PackedView v_up, Matrix(tensor));
+      latent.v_up.push_back(v_up);
+    }
+    dst.attention_input.Add(src.q_down ? latent.q_down.format : dst.q.format);
+    dst.attention_input.Add(latent.kv_down.format);
+    return {};
+  }
+
   Status Ffn(const LayerTensors& src, LayerWeights& dst) {
     dst.ffn_norm = Norm(src.ffn_norm, src.ffn_norm_bias);
     dst.ffn_post_norm = Floats(src.ffn_post_norm);
@@ -254,6 +313,7 @@ class WeightPacker {
       dst.router = FloatMatrix(*src.router);
       dst.ffn_input.floats = true;
     }
+    dst.choice_bias = Floats(src.choice_bias);
     if (src.shared_gate) dst.shared_gate = FloatMatrix(*src.shared_gate);
     for (const NetworkTensors& network : src.networks) QUORUM_TRY(Network(network, dst));
     if (src.shared) QUORUM_TRY(Network(*src.shared, dst));

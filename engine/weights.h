@@ -47,9 +47,11 @@ struct ActForms {
   void Add(const ActForms& other);
 };
 
-/// Over all layers: the forms of the inputs of width d_model, of attention's outputs and of the networks' hidden rows.
+/// Over all layers: the forms of the inputs of width d_model, of attention's outputs and of the networks' hidden rows;
+/// with latent attention, of the queries' latent, of the parts of queries and of the mixed latents of each head.
 struct WeightForms {
   ActForms model, attention, hidden;
+  ActForms query_latent, query_nope, mixed_latent;
 };
 
 /// What packing will need and give.
@@ -65,11 +67,22 @@ struct CrossWeights {
   ActForms input;  // of q
 };
 
+/// LatentTensors, packed; one matrix a head in k_up and v_up.
+struct LatentWeights {
+  PackedView q_down{};             // (q_rank, d_model); n == 0: q reads the layer's input
+  const float* q_norm = nullptr;   // (q_rank)
+  PackedView kv_down{};            // (kv_rank + rope_dim, d_model)
+  const float* kv_norm = nullptr;  // (kv_rank)
+  std::vector<PackedView> k_up;    // (kv_rank, nope_dim)
+  std::vector<PackedView> v_up;    // (value_dim, kv_rank)
+};
+
 /// Float vectors point into the arena; an absent one is null.
 struct LayerWeights {
   NormWeights attention_norm;                  // (d_model)
   const float* attention_post_norm = nullptr;  // (d_model)
   PackedView q{}, k{}, v{}, output{};
+  LatentWeights latent;  // empty without latent attention; else k and v are
   const float* q_bias = nullptr;
   const float* k_bias = nullptr;
   const float* v_bias = nullptr;
@@ -83,6 +96,7 @@ struct LayerWeights {
   const float* ffn_post_norm = nullptr;  // (d_model)
   PackedView router{};                   // kF32 (experts, d_model); n == 0 when dense
   const float* router_bias = nullptr;    // (experts)
+  const float* choice_bias = nullptr;    // (experts)
   std::vector<NetworkWeights> networks;  // dense: one; else the experts, then the shared expert if there is one
   PackedView shared_gate{};              // kF32 (1, d_model); n == 0 when there is none
   ActForms attention_input, attention_output, ffn_input;

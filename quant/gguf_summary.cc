@@ -60,7 +60,10 @@ void ReadModel(Reader& reader, GgufSummary& out) {
   out.feed_forward = Collapse(reader.Ints(arch + "feed_forward_length"));
   out.heads = Collapse(reader.Ints(arch + "attention.head_count"));
   out.kv_heads = Collapse(reader.Ints(arch + "attention.head_count_kv"));
-  out.head_dim = reader.Int(arch + "attention.key_length");
+  out.kv_rank = reader.Int(arch + "attention.kv_lora_rank");
+  out.query_rank = reader.Int(arch + "attention.q_lora_rank");
+  out.head_dim = reader.Int(arch + "attention.key_length_mla");  // where the plain length is that of the cache
+  if (!out.head_dim) out.head_dim = reader.Int(arch + "attention.key_length");
   if (!out.head_dim && out.embedding && out.heads.size() == 1 && out.heads[0] > 0) {
     out.head_dim = *out.embedding / out.heads[0];
   }
@@ -72,6 +75,8 @@ void ReadModel(Reader& reader, GgufSummary& out) {
   out.rope_original_context = reader.Int(arch + "rope.scaling.original_context_length");
   out.experts = reader.Int(arch + "expert_count");
   out.experts_used = reader.Int(arch + "expert_used_count");
+  out.expert_groups = reader.Int(arch + "expert_group_count");
+  out.expert_groups_used = reader.Int(arch + "expert_group_used_count");
   out.experts_shared = reader.Int(arch + "expert_shared_count");
   out.expert_feed_forward = reader.Int(arch + "expert_feed_forward_length");
   out.upcycled_from = reader.String("quorum.upcycle.source");

@@ -26,6 +26,9 @@ struct GgufSummary {
   std::vector<std::int64_t> heads;
   std::vector<std::int64_t> kv_heads;
   std::optional<std::int64_t> head_dim;  // from the keys' length, or embedding / heads
+  // Multi-head latent attention: what the cache keeps is a latent of this rank and rope_dims rotated dimensions.
+  std::optional<std::int64_t> kv_rank;
+  std::optional<std::int64_t> query_rank;
   std::optional<std::int64_t> sliding_window;
 
   std::optional<double> rope_base;
@@ -37,6 +40,8 @@ struct GgufSummary {
   std::optional<std::int64_t> experts;
   std::optional<std::int64_t> experts_used;
   std::optional<std::int64_t> experts_shared;
+  std::optional<std::int64_t> expert_groups;
+  std::optional<std::int64_t> expert_groups_used;
   std::optional<std::int64_t> expert_feed_forward;
 
   std::string tokenizer;     // "gpt2", "llama" ...

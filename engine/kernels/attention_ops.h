@@ -14,6 +14,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "engine/kernels/kv_layout.h"
 #include "engine/kernels/vmath_ops.h"
@@ -119,13 +120,17 @@ QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float softcap, float* m,
 struct F32Element {
   using Type = float;
   template <class V>
-  static QUORUM_KERNEL_INLINE V Load(const float* p) { return V::Load(p); }
+  static QUORUM_KERNEL_INLINE V Load(const float* p) {
+    return V::Load(p);
+  }
 };
 
 struct Bf16Element {
   using Type = uint16_t;
   template <class V>
-  static QUORUM_KERNEL_INLINE V Load(const uint16_t* p) { return V::LoadBf16(p); }
+  static QUORUM_KERNEL_INLINE V Load(const uint16_t* p) {
+    return V::LoadBf16(p);
+  }
 };
 
 /// s[r][t] = sum over d, ascending, of q[r][d] * k[d][t], for W vectors of tokens from `token` on.
@@ -175,10 +180,10 @@ QUORUM_KERNEL_INLINE void FloatMix(const BlockState<R>& b, const typename Elemen
 
 /// One page of floats for R rows from `row` on.
 template <class Isa, class Element, int R>
-void FloatBlock(const AttendPageArgs& a, const int8_t* block, int64_t row, BlockState<R>& b) {
+void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* values, int64_t row, BlockState<R>& b) {
   using V = typename Isa::V;
   const auto* k = reinterpret_cast<const typename Element::Type*>(block);
-  const auto* v = reinterpret_cast<const typename Element::Type*>(block + KvValueOffset(a.type, a.head_dim_k));
+  const auto* v = reinterpret_cast<const typename Element::Type*>(values);
   const int64_t dv = KvPaddedDim(a.head_dim_v);
   const float* q = a.q + row * a.head_dim_k;
   for (int64_t token = 0; token < kTokens; token += 16 * Isa::kCols) {
@@ -198,35 +203,72 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, int64_t row, Block
   for (; d < dv; d += 16) FloatMix<V, Element, R, 1>(b, v, dv, d, begin, end, o);
 }
 
-/// The int8 queries of a call, in its scratch memory.
+/// The int8 queries of a call, in its scratch memory. Where values lie in the keys, the dimensions beyond them have a
+/// scale and a start of their own.
 struct IntQueries {
-  int8_t* q;       // (rows, head_dim_k)
-  float* scale;    // (rows)
-  int32_t* start;  // (rows) -128 * sum of q: takes back the 128 that is added to every key
+  int8_t* q;            // (rows, head_dim_k)
+  float* scale;         // (rows)
+  float* rest_scale;    // (rows)
+  int32_t* start;       // (rows) -128 * sum of q: takes back the 128 that is added to every key
+  int32_t* rest_start;  // (rows)
 
   explicit QUORUM_KERNEL_INLINE IntQueries(const AttendPageArgs& a)
-      : q(a.scratch),
-        scale(reinterpret_cast<float*>(a.scratch + (a.rows * a.head_dim_k + 63) / 64 * 64)),
-        start(reinterpret_cast<int32_t*>(scale + a.rows)) {}
+      : q(a.scratch + AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys)),
+        scale(reinterpret_cast<float*>(q + (a.rows * a.head_dim_k + 63) / 64 * 64)),
+        rest_scale(scale + a.rows),
+        start(reinterpret_cast<int32_t*>(rest_scale + a.rows)),
+        rest_start(start + a.rows) {}
+
+  /// Dimensions that share the first scale.
+  static QUORUM_KERNEL_INLINE int64_t FirstDims(const AttendPageArgs& a) {
+    return a.values_in_keys ? a.head_dim_v : a.head_dim_k;
+  }
+
+  template <class V>
+  QUORUM_KERNEL_INLINE void Quantize(const AttendPageArgs& a) const {
+    const int64_t first = FirstDims(a);
+    for (int64_t r = 0; r < a.rows; ++r) {
+      const float* x = a.q + r * a.head_dim_k;
+      int8_t* to = q + r * a.head_dim_k;
+      start[r] = -128 * QuantizeQuery<V>(x, first, to, scale + r);
+      if (first < a.head_dim_k) {
+        rest_start[r] = -128 * QuantizeQuery<V>(x + first, a.head_dim_k - first, to + first, rest_scale + r);
+      }
+    }
+  }
 };
 
 /// One page of int8 for R rows from `row` on.
 template <class Isa, int R>
-void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* block, int64_t row, BlockState<R>& b) {
+void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* block, const int8_t* v, int64_t row,
+              BlockState<R>& b) {
   using V = typename Isa::V;
   const int64_t dv = KvPaddedDim(a.head_dim_v);
   const auto* k = reinterpret_cast<const uint8_t*>(block);
-  const int8_t* v = block + KvValueOffset(a.type, a.head_dim_k);
-  const auto* k_scale = reinterpret_cast<const float*>(block + KvScaleOffset(a.type, a.head_dim_k, a.head_dim_v));
-  const float* v_scale = k_scale + kTokens;
+  const int64_t stored_v = a.values_in_keys ? 0 : a.head_dim_v;
+  const auto* k_scale = reinterpret_cast<const float*>(block + KvScaleOffset(a.type, a.head_dim_k, stored_v));
+  const float* v_scale = a.values_in_keys ? k_scale : k_scale + kTokens;
 
+  const int8_t* q = queries.q + row * a.head_dim_k;
+  const int64_t first = IntQueries::FirstDims(a);
   alignas(64) Array<int32_t[kTokens], R> products;
-  Isa::template ScoreTile<R>(queries.q + row * a.head_dim_k, a.head_dim_k, queries.start + row, k, a.head_dim_k,
-                             &products[0][0]);
+  Isa::template ScoreTile<R>(q, a.head_dim_k, queries.start + row, k, first, &products[0][0]);
   for (int r = 0; r < R; ++r) {
     const V q_scale = V::Set(queries.scale[row + r]);
     for (int c = 0; c < kTokens; c += 16) {
       (V::LoadInt32(products[r] + c) * (q_scale * V::Load(k_scale + c))).Store(b.s[r] + c);
+    }
+  }
+  if (first < a.head_dim_k) {
+    const float* rest_scale = k_scale + kTokens;
+    Isa::template ScoreTile<R>(q + first, a.head_dim_k, queries.rest_start + row, k + first * kTokens,
+                               a.head_dim_k - first, &products[0][0]);
+    for (int r = 0; r < R; ++r) {
+      const V q_scale = V::Set(queries.rest_scale[row + r]);
+      for (int c = 0; c < kTokens; c += 16) {
+        const V scale = q_scale * V::Load(rest_scale + c);
+        V::Fma(V::LoadInt32(products[r] + c), scale, V::Load(b.s[r] + c)).Store(b.s[r] + c);
+      }
     }
   }
   SoftmaxStep<V, R>(b, a.softcap, a.m + row, a.l + row);
@@ -251,8 +293,59 @@ void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* 
   Isa::template MixTile<R>(&weight[0][0], v, dv, b.alpha, scale, b.seen, a.o + row * dv);
 }
 
+/// Four vectors of four, each element of which moves to where rows and columns are exchanged. GNU vectors: the compiler
+/// has the shuffles of every instruction set.
+template <class T>
+QUORUM_KERNEL_INLINE void Transpose4x4(const T* src, int64_t ld_src, T* dst, int64_t ld_dst) {
+  typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+  Four in[4];
+  for (int i = 0; i < 4; ++i) memcpy(&in[i], src + i * ld_src, sizeof(Four));
+  const Four a = __builtin_shufflevector(in[0], in[1], 0, 4, 1, 5);
+  const Four b = __builtin_shufflevector(in[2], in[3], 0, 4, 1, 5);
+  const Four c = __builtin_shufflevector(in[0], in[1], 2, 6, 3, 7);
+  const Four d = __builtin_shufflevector(in[2], in[3], 2, 6, 3, 7);
+  const Four out[4] = {__builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+                       __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+  for (int i = 0; i < 4; ++i) memcpy(dst + i * ld_dst, &out[i], sizeof(Four));
+}
+
+/// v[t][d] = k[d][t] for `dim` dimensions, a multiple of 4; v's rows are `dv` long.
+template <class T>
+QUORUM_KERNEL_INLINE void FloatValuesOfKeys(const int8_t* keys, int64_t dim, int64_t dv, int8_t* values) {
+  const auto* k = reinterpret_cast<const T*>(keys);
+  auto* v = reinterpret_cast<T*>(values);
+  for (int64_t d = 0; d < dim; d += 4) {
+    for (int64_t t = 0; t < kTokens; t += 4) Transpose4x4(k + d * kTokens + t, kTokens, v + t * dv + d, dv);
+  }
+}
+
+/// From [d / 4][t][4 dims] + 128 to [t / 4][d][4 tokens].
+QUORUM_KERNEL_INLINE void IntValuesOfKeys(const int8_t* keys, int64_t dim, int64_t dv, int8_t* values) {
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
+  for (int64_t d = 0; d < dim; d += 4) {
+    for (int64_t t = 0; t < kTokens; t += 4) {
+      Bytes in;
+      memcpy(&in, keys + d * kTokens + 4 * t, sizeof in);
+      const Bytes out = __builtin_shufflevector(in, in, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15) ^ 0x80;
+      memcpy(values + t * dv + 4 * d, &out, sizeof out);
+    }
+  }
+}
+
+/// V of a page: its own memory, or made of its keys in scratch memory, whose padding is zero already.
+QUORUM_KERNEL_INLINE const int8_t* ValuesOfPage(const AttendPageArgs& a, const int8_t* block) {
+  if (!a.values_in_keys) return block + KvValueOffset(a.type, a.head_dim_k);
+  const int64_t dv = KvPaddedDim(a.head_dim_v);
+  switch (a.type) {
+    case KvType::kF32: FloatValuesOfKeys<float>(block, a.head_dim_v, dv, a.scratch); break;
+    case KvType::kBf16: FloatValuesOfKeys<uint16_t>(block, a.head_dim_v, dv, a.scratch); break;
+    case KvType::kInt8: IntValuesOfKeys(block, a.head_dim_v, dv, a.scratch); break;
+  }
+  return a.scratch;
+}
+
 template <class Isa, int R>
-void RowBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, int64_t row) {
+void RowBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, const int8_t* values, int64_t row) {
   BlockState<R> b;
   b.seen = 0;
   const int64_t page_pos = a.pos + page * kTokens;
@@ -264,21 +357,21 @@ void RowBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, 
   if (b.seen == 0) return;
   const auto* block = static_cast<const int8_t*>(a.blocks[page]);
   switch (a.type) {
-    case KvType::kF32: FloatBlock<Isa, F32Element, R>(a, block, row, b); break;
-    case KvType::kBf16: FloatBlock<Isa, Bf16Element, R>(a, block, row, b); break;
-    case KvType::kInt8: IntBlock<Isa, R>(a, queries, block, row, b); break;
+    case KvType::kF32: FloatBlock<Isa, F32Element, R>(a, block, values, row, b); break;
+    case KvType::kBf16: FloatBlock<Isa, Bf16Element, R>(a, block, values, row, b); break;
+    case KvType::kInt8: IntBlock<Isa, R>(a, queries, block, values, row, b); break;
   }
 }
 
 /// The last `rest` rows, fewer than a whole block.
 template <class Isa, int R>
-QUORUM_KERNEL_INLINE void TailBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, int64_t row,
-                                    int64_t rest) {
+QUORUM_KERNEL_INLINE void TailBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page,
+                                    const int8_t* values, int64_t row, int64_t rest) {
   if constexpr (R > 0) {
     if (rest == R) {
-      RowBlock<Isa, R>(a, queries, page, row);
+      RowBlock<Isa, R>(a, queries, page, values, row);
     } else {
-      TailBlock<Isa, R - 1>(a, queries, page, row, rest);
+      TailBlock<Isa, R - 1>(a, queries, page, values, row, rest);
     }
   }
 }
@@ -321,23 +414,22 @@ void JoinStates(const AttendPageArgs& a) {
 template <class Isa>
 QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
   const IntQueries queries(a);
-  if (a.type == KvType::kInt8 && a.pages > 0) {
-    for (int64_t r = 0; r < a.rows; ++r) {
-      const int32_t sum = QuantizeQuery<typename Isa::V>(a.q + r * a.head_dim_k, a.head_dim_k,
-                                                         queries.q + r * a.head_dim_k, queries.scale + r);
-      queries.start[r] = -128 * sum;
-    }
+  if (a.pages > 0) {
+    if (a.type == KvType::kInt8) queries.template Quantize<typename Isa::V>(a);
+    const int64_t value_bytes = AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys);
+    if (a.head_dim_v % 16 != 0) memset(a.scratch, 0, static_cast<size_t>(value_bytes));
   }
-  const int64_t block_bytes = KvBlockBytes(a.type, a.head_dim_k, a.head_dim_v);
+  const int64_t block_bytes = KvBlockBytes(a.type, a.head_dim_k, a.values_in_keys ? 0 : a.head_dim_v);
   for (int64_t page = 0; page < a.pages; ++page) {
     // Blocks lie anywhere, so the hardware cannot know the next one.
     if (page + 1 < a.pages) {
       const auto* next = static_cast<const int8_t*>(a.blocks[page + 1]);
       for (int64_t i = 0; i < block_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
     }
+    const int8_t* values = ValuesOfPage(a, static_cast<const int8_t*>(a.blocks[page]));
     int64_t row = 0;
-    for (; row + Isa::kRows <= a.rows; row += Isa::kRows) RowBlock<Isa, Isa::kRows>(a, queries, page, row);
-    TailBlock<Isa, Isa::kRows - 1>(a, queries, page, row, a.rows - row);
+    for (; row + Isa::kRows <= a.rows; row += Isa::kRows) RowBlock<Isa, Isa::kRows>(a, queries, page, values, row);
+    TailBlock<Isa, Isa::kRows - 1>(a, queries, page, values, row, a.rows - row);
   }
   if (a.into_m != nullptr) JoinStates<typename Isa::V>(a);
 }

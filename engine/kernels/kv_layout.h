@@ -10,6 +10,11 @@
 //
 // where dv is head_dim_v rounded up to 16 (the padding is zero). The int8 order is the operand order of VPDPBUSD and
 // of AMX tiles; keys are stored with 128 added because one operand of these must be unsigned.
+//
+// With multi-head latent attention the values are the keys' first head_dim_v dimensions. Such a block holds K alone
+// (head_dim_v counts as 0 in the offsets below), and the int8 scales are two of K's: k_scale is of the first head_dim_v
+// dimensions and so of the values, v_scale is of the rest, which are rotated and of another size. V's order is made of
+// K's once for all the rows that read a page.
 #pragma once
 
 #include <stddef.h>
@@ -56,8 +61,9 @@ static constexpr int64_t KvBlockBytes(KvType type, int64_t head_dim_k, int64_t h
 /// Keys and values must be finite.
 struct AttendPageArgs {
   KvType type;
-  int64_t head_dim_k;         // multiple of 4
+  int64_t head_dim_k;  // multiple of 4
   int64_t head_dim_v;
+  bool values_in_keys;  // V is K's first head_dim_v dimensions; then both head sizes are multiples of 4
   int64_t pages;
   const void* const* blocks;  // (pages) 64-byte aligned blocks
   int64_t pos;                // position of the first page's first token
@@ -75,7 +81,7 @@ struct AttendPageArgs {
   float* m;                   // (rows) running maximum, -inf at the start
   float* l;                   // (rows) running sum
   float* o;                   // (rows, KvPaddedDim(head_dim_v)), 64-byte aligned
-  int8_t* scratch;            // AttendScratchBytes(rows, head_dim_k), 64-byte aligned; used if pages > 0
+  int8_t* scratch;            // AttendScratchBytes, 64-byte aligned; used if pages > 0
   // Where not null: the state of earlier positions, same shapes, to which (m, l, o) is joined after the pages. An
   // empty state (m = -inf, l = 0) leaves the other as it is.
   float* into_m;
@@ -83,9 +89,16 @@ struct AttendPageArgs {
   float* into_o;
 };
 
-/// int8 queries, then for each row their scale and their sum.
-static constexpr int64_t AttendScratchBytes(int64_t rows, int64_t head_dim_k) {
-  return (rows * head_dim_k + 63) / 64 * 64 + rows * int64_t{sizeof(float) + sizeof(int32_t)};
+/// V of one page in its own order, where values lie in the keys.
+static constexpr int64_t AttendValueBytes(KvType type, int64_t head_dim_v, bool values_in_keys) {
+  return values_in_keys ? KvPaddedDim(head_dim_v) * kKvPageTokens * KvElementBytes(type) : 0;
+}
+
+/// V as above, then int8 queries, then their scales and sums, two of each for a row.
+static constexpr int64_t AttendScratchBytes(KvType type, int64_t rows, int64_t head_dim_k, int64_t head_dim_v,
+                                            bool values_in_keys) {
+  return AttendValueBytes(type, head_dim_v, values_in_keys) + (rows * head_dim_k + 63) / 64 * 64 +
+         2 * rows * int64_t{sizeof(float) + sizeof(int32_t)};
 }
 
 }  // namespace quorum::engine

@@ -38,6 +38,7 @@ struct Config {
   bool sinks = false;
   bool bias = false;   // by distance, reaching over more than a page
   bool whole = false;  // every row sees the whole sequence
+  bool values_in_keys = false;
 
   std::int32_t heads() const { return kv_heads * group; }
 };
@@ -61,6 +62,9 @@ Sequence MakeSequence(const Config& config, std::int32_t length, std::uint32_t s
   fill(s.q, config.heads() * config.dk, 1.5F);
   fill(s.k, config.kv_heads * config.dk, 1.5F);
   fill(s.v, config.kv_heads * config.dv, 1.0F);
+  for (std::int64_t i = 0; config.values_in_keys && i < std::ssize(s.v); ++i) {
+    s.v[Size(i)] = s.k[Size(i / config.dv * config.dk + i % config.dv)];
+  }
   return s;
 }
 
@@ -74,10 +78,11 @@ KvCache MakeCache(const Config& config, std::vector<Sequence>& sequences) {
   shape.head_dim_k = config.dk;
   shape.head_dim_v = config.dv;
   shape.type = config.type;
+  shape.values_in_keys = config.values_in_keys;
   Result<KvCache> made = KvCache::Create(shape, total);
   REQUIRE(made.ok());
   KvCache cache = std::move(made).value();
-  const std::int64_t bytes = KvBlockBytes(config.type, config.dk, config.dv);
+  const std::int64_t bytes = KvBlockBytes(config.type, config.dk, shape.stored_v());
   for (std::int32_t page = 0; page < total; ++page) {
     for (std::int32_t head = 0; head < config.kv_heads; ++head) {
       std::memset(const_cast<void*>(cache.KPage(1, page, head)), 0xff, Size(bytes));
@@ -145,8 +150,8 @@ Floats RunStep(const Config& config, const KernelTable& kernels, ThreadPool& poo
     slice.whole = config.whole ? piece.sequence->length : 0;
     // Only the pages written by then, as a scheduler would give.
     const std::int32_t written = config.whole ? slice.whole : piece.pos + piece.count;
-    slice.pages = std::span<const std::int32_t>(piece.sequence->pages)
-                      .first(Size((written + kPageTokens - 1) / kPageTokens));
+    slice.pages =
+        std::span<const std::int32_t>(piece.sequence->pages).first(Size((written + kPageTokens - 1) / kPageTokens));
     slices.push_back(slice);
     const std::int64_t width = config.heads() * config.dk;
     q.insert(q.end(), piece.sequence->q.begin() + piece.pos * width,
@@ -262,6 +267,13 @@ std::vector<Config> Configs() {
     all.back().whole = true;
     add(3, 32, 24, 50, 4.0F, true);
     all.back().bias = all.back().whole = true;
+    add(3, 28, 20, 0, 0, false);
+    all.back().values_in_keys = true;
+    add(21, 144, 128, 70, 4.0F, true);
+    all.back().values_in_keys = true;
+    all.back().kv_heads = 1;
+    add(2, 16, 16, 0, 0, false);
+    all.back().values_in_keys = true;
   }
   return all;
 }

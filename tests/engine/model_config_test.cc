@@ -131,8 +131,6 @@ TEST_CASE("What the forward pass does not do is refused, never ignored") {
              {"dynamic"}));
   CHECK(Says(ReadError([](GgufWriter& file) { file.SetString("llama.rope.scaling.type", "longrope"); }),
              ErrorCode::kInvalidArgument, {"0 frequency factors", "8"}));
-  CHECK(Says(ReadError([](GgufWriter& file) { file.SetUint32("llama.expert_group_count", 4); }, {.experts = 4}), kNo,
-             {"'llama.expert_group_count' is 4"}));
   CHECK(Says(ReadError([](GgufWriter& file) { file.SetInt32s("llama.attention.head_count_kv", {2, 1}); }), kNo,
              {"head_count_kv", "layers"}));
   static const std::vector<float> values(64, 1.0F);
@@ -224,6 +222,69 @@ TEST_CASE("Tensors of a wrong shape or type name tensor, found and expected") {
                    quant::GgufWriter::Source([](const auto& sink) { return sink(std::vector<std::byte>(64 * 72)); }));
   });
   CHECK(Says(integers, ErrorCode::kUnsupported, {"'output.weight'", "I8"}));
+}
+
+TEST_CASE("Latent attention and groups of experts") {
+  TinyShape shape;
+  shape.architecture = "deepseek2";
+  shape.heads = 3;
+  shape.head_dim = 20;
+  shape.experts = 6;
+  shape.groups = 3;
+  shape.top_groups = 2;
+  shape.split_kv_b = true;
+  const auto tiny = testing::MakeTinyModel(shape);
+  const AttentionSpec& attention = tiny->spec.attention;
+  CHECK(attention.latent.kv_rank == 24);
+  CHECK(attention.latent.nope_dim == 12);
+  CHECK(attention.latent.rope_dim == 8);
+  CHECK(attention.latent.value_dim == 12);
+  CHECK(attention.kv_heads == 1);
+  CHECK(attention.cached_key_dim() == 32);
+  CHECK(tiny->spec.rope.pairs == RopePairs::kInterleaved);
+  CHECK(tiny->spec.router.score == RouterScore::kSigmoid);
+  CHECK(tiny->spec.router.choice_bias);
+  CHECK(tiny->spec.router.groups == 3);
+  CHECK(tiny->spec.router.top_groups == 2);
+  CHECK(tiny->spec.router.group_score == GroupScore::kTopTwo);
+  // d * vocabulary, then for each of 2 layers: queries, latent, up-projections, output; router; 2 experts.
+  const std::int64_t layer = 64 * 60 + 64 * 32 + 3 * 24 * 24 + 36 * 64 + 64 * 6 + 2 * 3 * 64 * 96;
+  CHECK(tiny->spec.active_weights() == 64 * 72 + 2 * layer);
+
+  // A file of before there were these keys: experts chosen by plain softmax.
+  TinyShape old = shape;
+  old.groups = 0;
+  old.split_kv_b = false;
+  CHECK(testing::MakeTinyModel(old)->spec.router.score == RouterScore::kSoftmax);
+  CHECK(testing::MakeTinyModel(old)->spec.router.groups == 1);
+
+  const auto set = [](const char* key, std::uint32_t value) {
+    return [=](GgufWriter& file) { file.SetUint32(key, value); };
+  };
+  using enum ErrorCode;
+  CHECK(Says(ReadError(set("deepseek2.expert_group_count", 4), shape), kInvalidArgument, {"6 experts", "4 groups"}));
+  CHECK(Says(ReadError(set("deepseek2.expert_group_used_count", 4), shape), kInvalidArgument, {"is 4", "1 to 3"}));
+  CHECK(Says(ReadError(set("deepseek2.expert_used_count", 5), shape), kInvalidArgument, {"uses 5", "hold only 4"}));
+  CHECK(Says(ReadError(set("deepseek2.rope.dimension_count", 20), shape), kInvalidArgument, {"key_length"}));
+  CHECK(Says(ReadError(set("deepseek2.attention.key_length", 31), shape), kInvalidArgument, {"is 31", "expected 32"}));
+  CHECK(Says(ReadError(set("deepseek2.attention.kv_lora_rank", 28), old), kInvalidArgument,
+             {"blk.0.attn_kv_a_mqa", "36"}));
+  CHECK(Says(ReadError(set("deepseek2.attention.kv_lora_rank", 22), old), kUnsupported, {"22", "multiples of 4"}));
+  CHECK(Says(ReadError(set("deepseek2.attention.head_count", 4), shape), kInvalidArgument, {"expected"}));
+  CHECK(Says(ReadError(set("deepseek2.attention.head_count", 4), old), kInvalidArgument, {"head_count_kv"}));
+}
+
+TEST_CASE("Blocks for multi-token prediction are left out") {
+  TinyShape shape;
+  shape.layers = 3;
+  shape.edit = [](GgufWriter& file) {
+    file.SetUint32("llama.nextn_predict_layers", 1);
+    static const std::vector<float> values(64, 1.0F);
+    file.AddTensor("blk.2.nextn.eh_proj.weight", quant::DType::kF32, {64}, std::as_bytes(std::span(values)));
+  };
+  const auto tiny = testing::MakeTinyModel(shape);
+  CHECK(tiny->spec.layers.size() == 2);
+  CHECK(tiny->tensors.layers.size() == 2);
 }
 
 }  // namespace

@@ -56,6 +56,35 @@ TinyShape Shape(const std::string& architecture) {
   return shape;
 }
 
+/// Multi-head latent attention with sizes that are no whole vectors or panels.
+TinyShape LatentShape() {
+  TinyShape shape;
+  shape.architecture = "deepseek2";
+  shape.heads = 3;
+  shape.head_dim = 20;  // 12 and 8 rotated
+  shape.experts = 6;
+  shape.top_k = 2;
+  return shape;
+}
+
+/// As newer DeepSeek files have it: low-rank queries, split matrices, groups of experts, blocks of 32.
+TinyShape SplitLatentShape(DType type) {
+  TinyShape shape = LatentShape();
+  shape.heads = 5;
+  shape.head_dim = 40;
+  shape.kv_rank = 64;
+  shape.q_rank = 96;
+  shape.value_dim = 32;
+  shape.split_kv_b = true;
+  shape.experts = 9;
+  shape.top_k = 3;
+  shape.groups = 3;
+  shape.top_groups = 2;
+  shape.shared_ff = 64;
+  shape.type = type;
+  return shape;
+}
+
 /// Everything in one file type that all block sizes divide.
 TinyShape BlockShape(DType type, std::int32_t experts = 0) {
   TinyShape shape;
@@ -85,6 +114,8 @@ TEST_CASE("Float weights give the reference's logits") {
   shapes.push_back({.window = 24});
   shapes.push_back({.heads = 3, .kv_heads = 1, .head_dim = 8, .vocab = 70});  // widths that are no whole panels
   shapes.push_back({.d_model = 40, .ff = 56, .vocab = 33, .experts = 3});
+  shapes.push_back(LatentShape());
+  shapes.push_back(SplitLatentShape(DType::kF32));
   for (const TinyShape& shape : shapes) {
     CAPTURE(shape.architecture, shape.experts, shape.window, shape.tied, shape.d_model);
     const LoadedTiny loaded = LoadTiny(shape);
@@ -228,8 +259,32 @@ TEST_CASE("A layer may mix file types") {
   CHECK(RelativeError(RunSequence(*loaded.model, tokens, 64), Expected(loaded, tokens, true)) < 2e-3);
 }
 
+TEST_CASE("Latent attention: matrices of keys and values in one, quantized, and split give the reference's logits") {
+  TinyShape combined = SplitLatentShape(DType::kQ8_0);
+  combined.split_kv_b = false;
+  TinyShape rotated_less = SplitLatentShape(DType::kQ4_0);
+  rotated_less.q_rank = 0;
+  for (const TinyShape& shape :
+       {SplitLatentShape(DType::kQ8_0), combined, rotated_less, SplitLatentShape(DType::kF16)}) {
+    CAPTURE(quant::Info(shape.type).name, shape.split_kv_b, shape.q_rank);
+    const LoadedTiny loaded = LoadTiny(shape);
+    const std::vector<tok::TokenId> tokens = RandomTokens(40, loaded.model->vocab_size(), 18);
+    const std::vector<float> logits = RunSequence(*loaded.model, tokens, 64);
+    CHECK(RelativeError(logits, Expected(loaded, tokens, true)) < 0.02);
+    const LoadedTiny fine = LoadTiny(shape, KvType::kF32, 1, nullptr, ActPrecision::kInt16);
+    CHECK(RelativeError(RunSequence(*fine.model, tokens, 64), Expected(loaded, tokens)) < 2e-3);
+  }
+}
+
+TEST_CASE("Latent attention: the cache holds the latent and the shared key, once") {
+  const LoadedTiny loaded = LoadTiny(SplitLatentShape(DType::kF32), KvType::kBf16);
+  CHECK(loaded.model->memory().kv_cache == std::int64_t{loaded.model->num_pages()} * kPageTokens * 2 * (64 + 8) * 2);
+}
+
 TEST_CASE("int8 and bf16 KV caches stay near the float one") {
-  const TinyShape shape = Shape("llama");
+  TinyShape latent = SplitLatentShape(DType::kF32);
+  latent.experts = latent.groups = latent.shared_ff = 0;  // whose choices may flip
+  const TinyShape shape = GENERATE_COPY(Shape("llama"), latent);
   const LoadedTiny exact = LoadTiny(shape);
   const std::vector<tok::TokenId> tokens = RandomTokens(100, exact.model->vocab_size(), 10);
   const std::vector<float> expected = RunSequence(*exact.model, tokens, 64);
@@ -252,6 +307,8 @@ std::vector<TinyShape> BitShapes() {
   shapes.push_back(BlockShape(DType::kQ4_K, 8));
   shapes.back().down_type = DType::kQ6_K;
   shapes.back().embedding_type = DType::kQ8_0;
+  shapes.push_back(LatentShape());
+  shapes.push_back(SplitLatentShape(DType::kQ8_0));
   return shapes;
 }
 

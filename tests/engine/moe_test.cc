@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -29,10 +30,11 @@ struct Routed {
   std::vector<float> weights;
 };
 
-Routed Route(const RouterSpec& spec, std::vector<float> logits) {
+Routed Route(const RouterSpec& spec, std::vector<float> logits, const std::vector<float>& choice_bias = {}) {
   Routed routed{std::vector<std::int32_t>(static_cast<std::size_t>(spec.top_k)),
                 std::vector<float>(static_cast<std::size_t>(spec.top_k))};
-  RouteToken(ScalarKernels(), spec, logits, routed.ids.data(), routed.weights.data());
+  const float* bias = choice_bias.empty() ? nullptr : choice_bias.data();
+  RouteToken(ScalarKernels(), spec, bias, logits, routed.ids.data(), routed.weights.data());
   return routed;
 }
 
@@ -61,6 +63,53 @@ TEST_CASE("Router weights follow the spec") {
   const Routed sigmoid = Route({RouterScore::kSigmoid, 2, false, 1.0F}, logits);
   CHECK(Near(sigmoid.weights[0], 2.0 / 3));
   CHECK(Near(sigmoid.weights[1], 5.0 / 6));
+}
+
+TEST_CASE("Experts are chosen from the best groups") {
+  RouterSpec spec{RouterScore::kSoftmax, 2, false, 1.0F};
+  spec.groups = 3;
+  spec.top_groups = 1;
+  // Group 0 has the best expert, group 2 the best two, group 1 neither.
+  const std::vector<float> logits = {4.0F, -9.0F, 3.0F, 1.0F, 3.9F, 3.8F};
+  CHECK(Route(spec, logits).ids == std::vector<std::int32_t>{0, 1});
+  // Weights are those of a softmax over all experts.
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+  CHECK(Near(Route(spec, logits).weights[0], std::exp(4.0) / sum));
+  spec.group_score = GroupScore::kTopTwo;
+  CHECK(Route(spec, logits).ids == std::vector<std::int32_t>{4, 5});
+  spec.top_groups = 2;
+  CHECK(Route(spec, logits).ids == std::vector<std::int32_t>{0, 4});
+  spec.top_k = 3;
+  CHECK(Route(spec, logits).ids == std::vector<std::int32_t>{0, 4, 5});
+  // Groups of one expert, equal groups, and logits that are no numbers.
+  spec.groups = 6;
+  spec.top_groups = 4;
+  CHECK(Route(spec, logits).ids == std::vector<std::int32_t>{0, 4, 5});
+  spec.groups = 2;
+  spec.top_groups = 1;
+  CHECK(Route(spec, {1, 1, 1, 1, 1, 1}).ids == std::vector<std::int32_t>{0, 1, 2});
+  const Routed none = Route(spec, std::vector<float>(6, std::nanf("")));
+  CHECK(std::set<std::int32_t>(none.ids.begin(), none.ids.end()).size() == 3);
+}
+
+TEST_CASE("A bias on the choice moves the choice and not the weights") {
+  RouterSpec spec{RouterScore::kSigmoid, 2, true, 2.0F};
+  const std::vector<float> logits = {0.0F, std::log(2.0F), std::log(4.0F), std::log(3.0F)};  // 1/2, 2/3, 4/5, 3/4
+  CHECK(Route(spec, logits).ids == std::vector<std::int32_t>{2, 3});
+  const Routed moved = Route(spec, logits, {1.0F, 0.0F, 0.0F, -0.1F});
+  CHECK(moved.ids == std::vector<std::int32_t>{0, 2});
+  CHECK(Near(moved.weights[0], 2 * 0.5 / 1.3));
+  CHECK(Near(moved.weights[1], 2 * 0.8 / 1.3));
+  // A bias also moves groups.
+  spec.groups = 2;
+  spec.top_groups = 1;
+  spec.group_score = GroupScore::kTopTwo;
+  CHECK(Route(spec, logits, {0, 0, 0, 0}).ids == std::vector<std::int32_t>{2, 3});
+  CHECK(Route(spec, logits, {0.3F, 0.3F, 0, 0}).ids == std::vector<std::int32_t>{0, 1});
+  // Scores that vanish have weights that do.
+  const Routed vanished = Route(spec, {-100.0F, -100.0F, -101.0F, -102.0F});
+  for (const float weight : vanished.weights) CHECK((weight >= 0.0F && weight < 1e-10F));
 }
 
 TEST_CASE("SparseMixer weights each choice among those near it") {

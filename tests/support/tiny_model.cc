@@ -101,9 +101,13 @@ class Builder {
     Int("block_count", shape_.layers);
     Int("feed_forward_length", shape_.ff);
     Int("attention.head_count", shape_.heads);
-    Int("attention.head_count_kv", shape_.kv_heads);
-    Int("attention.key_length", shape_.head_dim);
-    Int("attention.value_length", shape_.head_dim);
+    if (Latent()) {
+      LatentKeys();
+    } else {
+      Int("attention.head_count_kv", shape_.kv_heads);
+      Int("attention.key_length", shape_.head_dim);
+      Int("attention.value_length", shape_.head_dim);
+    }
     writer_.SetFloat32(shape_.architecture + ".attention.layer_norm_rms_epsilon", 1e-5F);
     writer_.SetFloat32(shape_.architecture + ".rope.freq_base", 10000.0F);
     if (shape_.window > 0) Int("attention.sliding_window", shape_.window);
@@ -115,6 +119,50 @@ class Builder {
       Int("expert_feed_forward_length", shape_.ff);
       Int("expert_shared_feed_forward_length", shape_.shared_ff);
     }
+  }
+
+  bool Latent() const { return shape_.architecture == "deepseek2"; }
+
+  void LatentKeys() {
+    Int("attention.kv_lora_rank", shape_.kv_rank);
+    if (shape_.q_rank > 0) Int("attention.q_lora_rank", shape_.q_rank);
+    Int("attention.head_count_kv", shape_.split_kv_b ? 1 : shape_.heads);
+    Int("attention.key_length", shape_.split_kv_b ? shape_.kv_rank + shape_.rope_dim : shape_.head_dim);
+    Int("attention.value_length", shape_.split_kv_b ? shape_.kv_rank : shape_.value_dim);
+    if (shape_.split_kv_b) {
+      Int("attention.key_length_mla", shape_.head_dim);
+      Int("attention.value_length_mla", shape_.value_dim);
+    }
+    Int("rope.dimension_count", shape_.rope_dim);
+    if (shape_.groups > 0) {
+      Int("expert_group_count", shape_.groups);
+      Int("expert_group_used_count", shape_.top_groups);
+      Int("expert_gating_func", 2);
+      writer_.SetBool("deepseek2.expert_weights_norm", true);
+      writer_.SetFloat32("deepseek2.expert_weights_scale", 2.5F);
+    }
+  }
+
+  void LatentAttention(const std::string& prefix) {
+    const std::int64_t heads = shape_.heads;
+    const std::int64_t nope = shape_.head_dim - shape_.rope_dim;
+    const DType type = shape_.type;
+    const std::int64_t q_input = shape_.q_rank > 0 ? shape_.q_rank : shape_.d_model;
+    if (shape_.q_rank > 0) {
+      Matrix(prefix + "attn_q_a.weight", shape_.d_model, shape_.q_rank, type);
+      Norm(prefix + "attn_q_a_norm.weight", shape_.q_rank);
+    }
+    Matrix(prefix + (shape_.q_rank > 0 ? "attn_q_b.weight" : "attn_q.weight"), q_input, heads * shape_.head_dim, type);
+    Matrix(prefix + "attn_kv_a_mqa.weight", shape_.d_model, shape_.kv_rank + shape_.rope_dim, type);
+    Norm(prefix + "attn_kv_a_norm.weight", shape_.kv_rank);
+    const double sigma = 1.0 / std::sqrt(static_cast<double>(shape_.kv_rank));
+    if (shape_.split_kv_b) {
+      Add(prefix + "attn_k_b.weight", type, {nope, shape_.kv_rank, heads}, sigma);
+      Add(prefix + "attn_v_b.weight", type, {shape_.kv_rank, shape_.value_dim, heads}, sigma);
+    } else {
+      Matrix(prefix + "attn_kv_b.weight", shape_.kv_rank, heads * (nope + shape_.value_dim), type);
+    }
+    Matrix(prefix + "attn_output.weight", heads * shape_.value_dim, shape_.d_model, type);
   }
 
   /// Tokens 0..255 are the bytes, spelled as GPT-2 does; then the ChatML control tokens.
@@ -191,10 +239,14 @@ class Builder {
     const std::int64_t kv = std::int64_t{shape_.kv_heads} * shape_.head_dim;
     const std::string& architecture = shape_.architecture;
     Norm(prefix + "attn_norm.weight", shape_.d_model);
-    Matrix(prefix + "attn_q.weight", shape_.d_model, q, shape_.type);
-    Matrix(prefix + "attn_k.weight", shape_.d_model, kv, shape_.type);
-    Matrix(prefix + "attn_v.weight", shape_.d_model, kv, shape_.type);
-    Matrix(prefix + "attn_output.weight", q, shape_.d_model, shape_.type);
+    if (Latent()) {
+      LatentAttention(prefix);
+    } else {
+      Matrix(prefix + "attn_q.weight", shape_.d_model, q, shape_.type);
+      Matrix(prefix + "attn_k.weight", shape_.d_model, kv, shape_.type);
+      Matrix(prefix + "attn_v.weight", shape_.d_model, kv, shape_.type);
+      Matrix(prefix + "attn_output.weight", q, shape_.d_model, shape_.type);
+    }
     const bool all_biases = Is("gpt-oss") || Is("phimoe");
     if (shape_.biases || all_biases || architecture.starts_with("qwen2")) {
       Bias(prefix + "attn_q.bias", {q});
@@ -227,6 +279,7 @@ class Builder {
     Network(prefix, "ffn_up", shape_.d_model, shape_.ff, up);
     Network(prefix, "ffn_down", shape_.ff, shape_.d_model, down);
     if (shape_.experts > 0) Add(prefix + "ffn_gate_inp.weight", DType::kF32, {shape_.d_model, shape_.experts}, 0.5);
+    if (Latent() && shape_.groups > 0) Bias(prefix + "exp_probs_b.bias", {shape_.experts});
     if (Is("gpt-oss")) {
       Bias(prefix + "ffn_gate_inp.bias", {shape_.experts});
       Bias(prefix + "ffn_gate_exps.bias", {shape_.ff, shape_.experts});

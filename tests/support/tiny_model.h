@@ -31,6 +31,15 @@ struct TinyShape {
   std::int32_t top_k = 2;
   std::int32_t shared_ff = 0;  // qwen2moe, granitemoe
   std::int32_t window = 0;
+  // deepseek2: heads of head_dim, of which rope_dim are rotated, made of latents. Experts are sigmoids with a bias on the
+  // choice where there are groups.
+  std::int32_t kv_rank = 24;
+  std::int32_t q_rank = 0;
+  std::int32_t rope_dim = 8;
+  std::int32_t value_dim = 12;
+  bool split_kv_b = false;
+  std::int32_t groups = 0;
+  std::int32_t top_groups = 0;
   bool tied = true;
   bool single_experts = false;  // blk.N.ffn_gate.E.weight instead of stacked ones
   bool copies = false;          // all experts are the dense model's network, as upcycling makes them
