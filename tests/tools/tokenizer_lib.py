@@ -212,7 +212,7 @@ def gguf_vocab(path):
         "pad": get("padding_token_id"),
         "add_bos": get("add_bos_token", False),
         "add_eos": get("add_eos_token", False),
-        "add_space_prefix": get("add_space_prefix", False),
+        "add_space_prefix": get("add_space_prefix", get("model") == "llama"),
     }
 
 
