@@ -13,6 +13,10 @@
 #include "engine/step_model.h"
 #include "tokenizer/tokenizer.h"
 
+namespace quorum::grammar {
+class CompiledGrammar;
+}
+
 namespace quorum::engine {
 
 /// How the next token is drawn. Defaults are OpenAI's: temperature 1, nothing cut.
@@ -47,6 +51,7 @@ struct GenerationRequest {
   std::int32_t top_logprobs = 0;       // and the best few
   bool prompt_logprobs = false;        // score the prompt's tokens too (echo)
   bool include_control_text = false;   // control tokens become text (skip_special_tokens = false)
+  std::shared_ptr<const grammar::CompiledGrammar> grammar;  // what the reply must be; null: any text
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };

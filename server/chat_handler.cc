@@ -158,6 +158,7 @@ Result<std::shared_ptr<Chat>> Begin(const ApiContext& context, HttpRequest& http
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   engine::GenerationRequest submitted = request.generation.request;
   submitted.prompt = std::move(prompt);
+  QUORUM_ASSIGN(submitted.grammar, context.model->grammars->Get(request.generation.format));
   const auto started = std::chrono::steady_clock::now();
   auto generation = context.model->engine->Submit(std::move(submitted));
   if (!generation.ok()) {

@@ -8,6 +8,7 @@
 
 #include "engine/engine.h"
 #include "server/control_tokens.h"
+#include "server/output_format.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -23,6 +24,7 @@ struct ServedModel {
   std::shared_ptr<const tok::ChatTemplate> tool_template;  // for requests with tools; null: the same
   std::shared_ptr<engine::Engine> engine;
   ControlTokens control_tokens;
+  std::shared_ptr<GrammarCache> grammars;
   std::size_t longest_token = 1;  // bytes
 
   /// Whether `name` asks for this model: its id, or "default".
