@@ -13,6 +13,10 @@
 #include "engine/step_model.h"
 #include "tokenizer/tokenizer.h"
 
+namespace quorum::grammar {
+class CompiledGrammar;
+}
+
 namespace quorum::engine {
 
 /// How the next token is drawn. Defaults are OpenAI's: temperature 1, nothing cut.
@@ -52,6 +56,7 @@ struct GenerationRequest {
   bool include_control_text = false;   // control tokens become text (skip_special_tokens = false)
   Pooling pooling = Pooling::kNone;    // else max_tokens is 0 and n 1: the answer is the kPrompt event's `pooled`
   std::vector<tok::TokenId> shown_controls;  // these control tokens become text in any case: marks of tool calls
+  std::shared_ptr<const grammar::CompiledGrammar> grammar;  // what the reply must be; null: any text
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };

@@ -187,6 +187,7 @@ void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
     if (NeedsCounts(request.params.sampling)) {
       choice->counts.AddPrompt(std::span(first_tokens).subspan(static_cast<std::size_t>(first.source)));
     }
+    if (request.params.grammar != nullptr) choice->constraint.emplace(request.params, tokenizer_);
     Generate(*choice, row);
     if (choice.get() != &first && !choice->finished) scheduler_.Add(*choice);
   }
@@ -196,7 +197,8 @@ void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
 void EngineCore::Generate(Choice& choice, std::span<const float> row) {
   Request& request = choice.request;
   const GenerationRequest& params = request.params;
-  const auto token = sampler_.Sample(row, params.sampling, choice.counts, choice.key.choice, choice.length());
+  const TokenFilter* filter = choice.constraint ? &choice.constraint->Filter() : nullptr;
+  const auto token = sampler_.Sample(row, params.sampling, choice.counts, choice.key.choice, choice.length(), filter);
   if (!token.ok()) return Fail(request, token.error());
 
   Event event;
@@ -212,6 +214,9 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
   ++choice.generated;
   ++stats_.generated_tokens;
   if (NeedsCounts(params.sampling)) choice.counts.AddGenerated(*token);
+  if (choice.constraint) {
+    if (const Status fits = choice.constraint->Push(*token, prefetcher_); !fits.ok()) return Fail(request, fits.error());
+  }
 
   const bool ends = (!params.ignore_eos && tokenizer_.IsEndOfGeneration(*token)) ||
                     std::binary_search(params.stop_ids.begin(), params.stop_ids.end(), *token);
@@ -223,7 +228,7 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
   event.ends_text = ends || choice.stop.matched();
   const bool stops = event.ends_text;
   Emit(request, std::move(event));
-  if (stops) {
+  if (stops || (choice.constraint && choice.constraint->complete())) {
     Finish(choice, FinishReason::kStop);
   } else if (choice.generated >= request.token_limit) {
     Finish(choice, FinishReason::kLength);

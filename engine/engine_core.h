@@ -73,6 +73,7 @@ class EngineCore {
   std::optional<tok::TokenId> decoder_start_;
   Scheduler scheduler_;
   Sampler sampler_;
+  grammar::Prefetcher prefetcher_;
   std::map<std::int64_t, std::unique_ptr<Request>> requests_;  // by ordinal
   std::vector<std::unique_ptr<Request>> over_;                 // kept until their events are delivered
   std::vector<std::pair<EventQueue*, Event>> outbox_;

@@ -13,6 +13,7 @@
 #include "engine/sampler.h"
 #include "engine/sequence.h"
 #include "engine/stop_matcher.h"
+#include "engine/token_constraint.h"
 #include "tokenizer/utf8_stream.h"
 
 namespace quorum::engine {
@@ -31,6 +32,7 @@ struct Choice : Sequence {
   TokenCounts counts;
   tok::Utf8Stream utf8;
   StopMatcher stop;
+  std::optional<TokenConstraint> constraint;
   std::int32_t generated = 0;
   bool finished = false;
 };

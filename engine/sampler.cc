@@ -43,10 +43,13 @@ Result<float> CheckedMax(std::span<const float> row) {
   return max[0];
 }
 
-Error AllBanned(std::span<const float> raw) {
+Error AllBanned(std::span<const float> raw, bool filtered = false) {
   const bool model = std::all_of(raw.begin(), raw.end(), [](float x) { return x == kMinusInfinity; });
-  return model ? Internal("The model gave every token a probability of zero.")
-               : InvalidArgument("logit_bias bans every token that the model could generate.", "logit_bias");
+  if (model) return Internal("The model gave every token a probability of zero.");
+  return filtered
+             ? InvalidArgument("logit_bias, or the model, rules out every token that the asked-for format allows here.",
+                               "logit_bias")
+             : InvalidArgument("logit_bias bans every token that the model could generate.", "logit_bias");
 }
 
 /// A probability as a whole number of 2^-52 parts: sums of these are exact in any order, so that a cut or a draw cannot
@@ -154,12 +157,40 @@ void Sampler::Adjust(std::span<const float> logits, const SamplingParams& params
   }
 }
 
+void Sampler::Restrict(const TokenFilter& filter) {
+  const auto rows = static_cast<tok::TokenId>(logits_.size());
+  const auto spare = [&](std::span<const tok::TokenId> ids) {
+    for (const tok::TokenId id : ids) {
+      if (id < rows) spared_.emplace_back(id, logits_[static_cast<std::size_t>(id)]);
+    }
+  };
+  spared_.clear();
+  spare(filter.also);
+  if (filter.allowed->listed()) {
+    spare(filter.allowed->ids());
+    std::fill(logits_.begin(), logits_.end(), kMinusInfinity);
+  } else {
+    const auto bits = filter.allowed->bits();
+    for (std::size_t word = 0; word * 64 < logits_.size(); ++word) {
+      const std::uint64_t kept = word < bits.size() ? bits[word] : 0;
+      if (kept == ~std::uint64_t{0}) continue;
+      const std::size_t count = std::min<std::size_t>(64, logits_.size() - word * 64);
+      for (std::size_t i = 0; i < count; ++i) {
+        if ((kept >> i & 1U) == 0) logits_[word * 64 + i] = kMinusInfinity;
+      }
+    }
+  }
+  for (const auto& [id, logit] : spared_) logits_[static_cast<std::size_t>(id)] = logit;
+}
+
 Result<tok::TokenId> Sampler::Sample(std::span<const float> logits, const SamplingParams& params,
-                                     const TokenCounts& counts, std::int32_t choice, std::int32_t position) {
+                                     const TokenCounts& counts, std::int32_t choice, std::int32_t position,
+                                     const TokenFilter* filter) {
   QUORUM_TRY(CheckedMax(logits));
   Adjust(logits, params, counts);
+  if (filter != nullptr) Restrict(*filter);
   QUORUM_ASSIGN(const float max, CheckedMax(logits_));
-  if (max == kMinusInfinity) return AllBanned(logits);
+  if (max == kMinusInfinity) return AllBanned(logits, filter != nullptr);
   if (params.temperature == 0.0F) {
     return static_cast<tok::TokenId>(std::find(logits_.begin(), logits_.end(), max) - logits_.begin());
   }

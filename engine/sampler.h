@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/base/result.h"
 #include "engine/engine.h"
+#include "engine/grammar/token_set.h"
 #include "engine/kernels/kernel_table.h"
 
 namespace quorum::engine {
@@ -38,6 +40,12 @@ class TokenCounts {
 /// Whether `params` has a penalty, so that a TokenCounts must be kept.
 bool NeedsCounts(const SamplingParams& params);
 
+/// What a grammar allows next.
+struct TokenFilter {
+  const grammar::TokenSet* allowed = nullptr;
+  std::span<const tok::TokenId> also;  // besides those
+};
+
 /// Draws tokens. Deterministic: the same row, parameters and key give the same token on every machine and instruction
 /// set. Holds scratch memory: one thread at a time.
 class Sampler {
@@ -47,17 +55,19 @@ class Sampler {
   /// The token of `choice` that will stand at `position`. In this order (vLLM's, with the bias last so that -100 bans
   /// and 100 forces whatever the penalties are):
   ///   1. repetition penalty: positive logits are divided by it, negative ones multiplied (prompt and reply);
-  ///   2. minus frequency_penalty * count and presence_penalty (reply only); 3. plus logit_bias, <= -100 removes;
+  ///   2. minus frequency_penalty * count and presence_penalty (reply only); 3. plus logit_bias, <= -100 removes, and so
+  ///   does `filter`, if there is one, with what it does not hold;
   ///   4. temperature 0: the highest, ties to the lowest id, and nothing below applies; else divide by it;
   ///   5. top_k: the k highest; 6. min_p: those with p >= min_p * max p; 7. typical_p (Meister et al. 2023): closest to
   ///   the entropy first, until their mass reaches typical_p; 8. top_p (Holtzman et al. 2020): most probable first,
   ///   until their mass reaches top_p; 9. draw by p. Steps 6 to 9 each renormalise; ties go to the lower id.
   /// Errors: kInternal when the row holds NaN or +infinity or nothing finite; kInvalidArgument when all are banned.
   Result<tok::TokenId> Sample(std::span<const float> logits, const SamplingParams& params, const TokenCounts& counts,
-                              std::int32_t choice, std::int32_t position);
+                              std::int32_t choice, std::int32_t position, const TokenFilter* filter = nullptr);
 
  private:
   void Adjust(std::span<const float> logits, const SamplingParams& params, const TokenCounts& counts);
+  void Restrict(const TokenFilter& filter);
   tok::TokenId Draw(const SamplingParams& params, float max, double uniform);
   /// Keeps the first entries of order_, put in the order of `before`, whose weights reach `need`; at least one.
   /// REQUIRES: order_ holds the first entries of kept_ in that order, enough to reach it.
@@ -69,6 +79,7 @@ class Sampler {
   const KernelTable& kernels_;
   std::vector<float> logits_;         // adjusted, then (logit - max) / temperature; of the top k where that is set
   std::vector<float> probs_;          // their softmax
+  std::vector<std::pair<tok::TokenId, float>> spared_;  // what Restrict keeps
   std::vector<tok::TokenId> ids_;     // their tokens; empty: entry i is token i
   std::vector<std::uint32_t> kept_;   // entries that truncation left, ascending
   std::vector<std::uint32_t> order_;  // of these, the ones that a cut must look at

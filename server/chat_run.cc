@@ -53,6 +53,7 @@ Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatR
   PrepareForTools(*context.model, request.tool_use, request.generation.request);
   engine::GenerationRequest submitted = request.generation.request;
   submitted.prompt = std::move(prompt);
+  QUORUM_ASSIGN(submitted.grammar, context.model->grammars->Get(request.generation.format));
   const auto started = std::chrono::steady_clock::now();
   auto generation = context.model->engine->Submit(std::move(submitted));
   if (!generation.ok()) {

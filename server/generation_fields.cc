@@ -12,10 +12,17 @@ namespace {
 // Fields that ask for another answer than the one we would give. Off values (false, 0, "", []) are as good as absent;
 // an empty object is not one of them: `web_search_options: {}` turns a search on.
 constexpr const char* kNotYet[] = {
-    "moe",           "grammar",         "json_schema",        "guided_json",     "guided_regex",
-    "guided_choice", "guided_grammar",  "structured_outputs", "audio",           "web_search_options",
-    "functions",     "use_beam_search", "min_tokens",         "prompt_logprobs", "chat_template",
-    "lora",          "bad_words",       "allowed_token_ids",
+    "moe",
+    "audio",
+    "web_search_options",
+    "functions",
+    "use_beam_search",
+    "min_tokens",
+    "prompt_logprobs",
+    "chat_template",
+    "lora",
+    "bad_words",
+    "allowed_token_ids",
 };
 
 bool IsOff(const Json& value) {
@@ -29,18 +36,6 @@ Status RefuseUnsupported(JsonFields& fields) {
     if (value != nullptr && !IsOff(*value)) {
       return Error{ErrorCode::kUnsupported, fmt::format("'{}' is not supported yet", name), name,
                    "unsupported_parameter"};
-    }
-  }
-  if (const Json* format = fields.Find("response_format")) {
-    const auto type = format->is_object() ? format->find("type") : format->end();
-    if (!format->is_object() || type == format->end() || !type->is_string()) {
-      return InvalidArgument("'response_format' must be an object with a 'type'", "response_format");
-    }
-    if (*type != "text") {
-      return Error{
-          ErrorCode::kUnsupported,
-          fmt::format("response_format '{}' is not supported yet; only 'text' is", type->get_ref<const std::string&>()),
-          "response_format", "unsupported_parameter"};
     }
   }
   return {};
@@ -115,6 +110,7 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   engine::SamplingParams& sampling = request.sampling;
   QUORUM_ASSIGN(const auto model, fields.String("model"));
   out.model = model.value_or("");
+  QUORUM_ASSIGN(out.format, ReadOutputFormat(fields));
 
   QUORUM_ASSIGN(const auto temperature, fields.Number("temperature", 0, 2));
   QUORUM_ASSIGN(const auto top_p, fields.Number("top_p", 0, 1, true));

@@ -8,12 +8,14 @@
 
 #include "engine/engine.h"
 #include "server/json_fields.h"
+#include "server/output_format.h"
 
 namespace quorum::server {
 
 struct GenerationFields {
   std::string model;                  // as asked for; empty: not given
   engine::GenerationRequest request;  // all but prompt and max_tokens; a seed has been drawn if none was given
+  OutputFormat format;                // what the reply must be; compiled into request.grammar when the model is known
   bool stream = false;
   bool include_usage = false;        // stream_options.include_usage
   bool tokens_as_ids = false;        // return_tokens_as_token_ids

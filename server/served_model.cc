@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "engine/token_constraint.h"
+
 namespace quorum::server {
 
 void ServedModel::IndexTokenizer() {
   control_tokens = ControlTokens(*tokenizer);
+  grammars = std::make_shared<GrammarCache>(engine::MakeGrammarVocabulary(*tokenizer));
   for (tok::TokenId token = 0; token < tokenizer->vocab_size(); ++token) {
     longest_token = std::max(longest_token, tokenizer->TokenBytes(token).size());
   }

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/moe_router.h"
 #include "server/control_tokens.h"
+#include "server/output_format.h"
 #include "server/tools/dialect.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -29,6 +30,7 @@ struct ServedModel {
   std::function<engine::ExpertStats()> expert_stats;  // null: a dense model
   std::int32_t experts_per_token = 0;
   ControlTokens control_tokens;
+  std::shared_ptr<GrammarCache> grammars;
   std::size_t longest_token = 1;                     // bytes
   engine::Pooling pooling = engine::Pooling::kMean;  // of embeddings, where a request does not say
   ToolFormat tool_format = ToolFormat::kNone;

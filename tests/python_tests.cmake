@@ -16,3 +16,8 @@ set_tests_properties(cli.inspect PROPERTIES LABELS unit)
 add_test(NAME e2e.sdk COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/run.py $<TARGET_FILE:quorum>
                               ${PROJECT_SOURCE_DIR}/build/e2e-venv)
 set_tests_properties(e2e.sdk PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 TIMEOUT 900)
+
+# Random schemas, expressions and grammars against jsonschema and re: a small part of what tests/tools/grammar_fuzz.py does.
+add_test(NAME grammar.fuzz COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/grammar/fuzz_sample.py
+                                   $<TARGET_FILE:grammar_sample> ${PROJECT_SOURCE_DIR}/build/e2e-venv)
+set_tests_properties(grammar.fuzz PROPERTIES LABELS unit SKIP_RETURN_CODE 77 TIMEOUT 600)

@@ -237,7 +237,7 @@ def test_completion_stream(client, model):
     ({"temperature": 3}, "temperature"), ({"top_p": 0}, "top_p"), ({"n": 0}, "n"), ({"max_tokens": 0}, "max_tokens"),
     ({"top_logprobs": 2}, "top_logprobs"), ({"presence_penalty": 5}, "presence_penalty"), ({"messages": []}, "messages"),
     ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
-    ({"response_format": {"type": "json_object"}}, "response_format"), ({"logit_bias": {"x": 1}}, "logit_bias"),
+    ({"response_format": {"type": "xml"}}, "response_format"), ({"logit_bias": {"x": 1}}, "logit_bias"),
 ])
 @pytest.mark.parametrize("stream", [False, True])
 def test_wrong_parameters_are_bad_requests(client, model, options, param, stream):

@@ -1,0 +1,23 @@
+// Regular expressions: the part of ECMA-262 that describes regular languages, as JSON Schema uses it.
+#pragma once
+
+#include <string_view>
+
+#include "engine/base/result.h"
+#include "engine/grammar/grammar.h"
+
+namespace quorum::grammar {
+
+enum class RegexMatch {
+  kWhole,     // the whole text matches
+  kAnywhere,  // some part of it does, as JSON Schema's `pattern` says; ^ and $ tie it to the ends
+};
+
+/// Adds what `pattern` matches to `grammar`; only characters, sequences, choices and repeats.
+/// Where ECMA-262 and Python's `re` differ in what a class holds, only what both hold is meant: \d and \w are ASCII,
+/// \D, \W and \S leave out whatever one of them counts in, and `.` matches no line end of either. Errors:
+/// kInvalidArgument with the place, for what is malformed, and for what is not supported: look-around, back-references,
+/// word boundaries, Unicode properties, flags, and ^ or $ elsewhere than at the ends.
+Result<ExprId> ParseRegex(std::string_view pattern, RegexMatch match, Grammar& grammar);
+
+}  // namespace quorum::grammar

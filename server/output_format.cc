@@ -1,0 +1,200 @@
+#include "server/output_format.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "engine/grammar/gbnf.h"
+#include "engine/grammar/json_schema.h"
+#include "engine/grammar/regex.h"
+
+namespace quorum::server {
+namespace {
+
+using Kind = OutputFormat::Kind;
+
+Error NotSupported(const std::string& param, std::string_view what) {
+  return Error{ErrorCode::kUnsupported, fmt::format("'{}' {}", param, what), param, "unsupported_parameter"};
+}
+
+/// A schema as an object, or as a string of JSON (vLLM takes both).
+Result<OutputFormat> Schema(const Json& value, const std::string& param) {
+  if (value.is_string()) return OutputFormat{Kind::kJsonSchema, value.get<std::string>(), false, param};
+  if (!value.is_object() && !value.is_boolean()) {
+    return InvalidArgument(fmt::format("'{}' must be a JSON schema, but is {}", param, KindOf(value)), param);
+  }
+  return OutputFormat{Kind::kJsonSchema, DumpJson(value), false, param};
+}
+
+Result<OutputFormat> Text(Kind kind, const Json& value, const std::string& param) {
+  if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
+    return InvalidArgument(fmt::format("'{}' must be a string, not empty", param), param);
+  }
+  return OutputFormat{kind, value.get<std::string>(), false, param};
+}
+
+Result<OutputFormat> Choices(const Json& value, const std::string& param) {
+  const bool texts = value.is_array() && !value.empty() &&
+                     std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_string(); });
+  if (!texts) return InvalidArgument(fmt::format("'{}' must be a list of strings, not empty", param), param);
+  return OutputFormat{Kind::kChoice, DumpJson(value), false, param};
+}
+
+Result<OutputFormat> ResponseFormat(const Json& value) {
+  const std::string param = "response_format";
+  if (!value.is_object() || !value.contains("type") || !value["type"].is_string()) {
+    return InvalidArgument("'response_format' must be an object with a 'type'", param);
+  }
+  JsonFields fields(value, param);
+  QUORUM_ASSIGN(const auto type, fields.String("type"));
+  if (*type == "text") return OutputFormat{};
+  if (*type == "json_object") {
+    // llama-server takes a schema here.
+    if (const Json* schema = fields.Find("schema")) return Schema(*schema, param + ".schema");
+    return OutputFormat{Kind::kJsonObject, {}, false, param};
+  }
+  if (*type != "json_schema") return NotSupported(param, fmt::format("of type '{}' is not supported", *type));
+  const Json* wrapper = fields.Find("json_schema");
+  if (wrapper == nullptr || !wrapper->is_object()) {
+    return InvalidArgument("'response_format.json_schema' must be an object with a 'schema'", param + ".json_schema");
+  }
+  JsonFields inner(*wrapper, param + ".json_schema");
+  QUORUM_ASSIGN(const auto name, inner.String("name"));
+  const auto usual = [](char c) {
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' || c == '-';
+  };
+  if (name && (name->empty() || name->size() > 64 || !std::all_of(name->begin(), name->end(), usual))) {
+    return InvalidArgument("'response_format.json_schema.name' must be 1 to 64 letters, digits, '_' or '-'",
+                           param + ".json_schema.name");
+  }
+  QUORUM_ASSIGN(const auto strict, inner.Bool("strict"));  // what is produced satisfies the schema either way
+  static_cast<void>(strict);
+  const Json* schema = inner.Find("schema");
+  if (schema == nullptr) {
+    return InvalidArgument("'response_format.json_schema.schema' is missing", param + ".json_schema.schema");
+  }
+  return Schema(*schema, param + ".json_schema.schema");
+}
+
+Result<OutputFormat> StructuredOutputs(const Json& value) {
+  const std::string param = "structured_outputs";
+  if (!value.is_object()) return InvalidArgument("'structured_outputs' must be an object", param);
+  JsonFields fields(value, param);
+  std::vector<OutputFormat> asked;
+  const auto take = [&](const char* name, const auto& read) -> Status {
+    const Json* field = fields.Find(name);
+    if (field == nullptr) return {};
+    QUORUM_ASSIGN(OutputFormat format, read(*field, fields.Param(name)));
+    asked.push_back(std::move(format));
+    return {};
+  };
+  QUORUM_TRY(take("json", Schema));
+  QUORUM_TRY(take("choice", Choices));
+  QUORUM_TRY(take("regex", [](const Json& v, const std::string& p) { return Text(Kind::kRegex, v, p); }));
+  QUORUM_TRY(take("grammar", [](const Json& v, const std::string& p) { return Text(Kind::kGbnf, v, p); }));
+  QUORUM_ASSIGN(const auto object, fields.Bool("json_object"));
+  if (object.value_or(false)) asked.push_back({Kind::kJsonObject, {}, false, param + ".json_object"});
+  QUORUM_ASSIGN(const auto compact, fields.Bool("disable_any_whitespace"));
+  for (const char* known : {"disable_additional_properties", "disable_fallback", "backend", "_backend"})
+    fields.Find(known);
+  for (const std::string& name : fields.Unread()) return NotSupported(name, "is not supported");
+  if (asked.size() != 1) {
+    return InvalidArgument("'structured_outputs' must have exactly one of json, regex, choice, grammar and json_object",
+                           param);
+  }
+  asked.front().compact = compact.value_or(false);
+  return asked.front();
+}
+
+Result<grammar::Grammar> Parse(const OutputFormat& format) {
+  const auto space = format.compact ? grammar::JsonSpace::kCompact : grammar::JsonSpace::kBounded;
+  grammar::Grammar made;
+  switch (format.kind) {
+    case Kind::kJsonSchema: return grammar::ParseJsonSchema(format.text, space);
+    case Kind::kGbnf: return grammar::ParseGbnf(format.text);
+    case Kind::kRegex: {
+      QUORUM_ASSIGN(const auto root, grammar::ParseRegex(format.text, grammar::RegexMatch::kWhole, made));
+      made.SetRoot(root);
+      return made;
+    }
+    case Kind::kChoice: {
+      QUORUM_ASSIGN(const Json choices, ParseJson(format.text));
+      made.SetRoot(made.OneOf(choices.get<std::vector<std::string>>()));
+      return made;
+    }
+    default: return grammar::JsonObjectGrammar(space);
+  }
+}
+
+}  // namespace
+
+Result<OutputFormat> ReadOutputFormat(JsonFields& fields) {
+  std::vector<OutputFormat> asked;
+  const auto take = [&](const char* name, const auto& read) -> Status {
+    const Json* value = fields.Find(name);
+    // What turns a feature off is as good as absent.
+    if (value == nullptr || (value->is_string() && value->get_ref<const std::string&>().empty()) ||
+        (value->is_boolean() && !value->get<bool>()) || (value->is_array() && value->empty())) {
+      return {};
+    }
+    QUORUM_ASSIGN(OutputFormat format, read(*value));
+    if (format.kind != Kind::kText) asked.push_back(std::move(format));
+    return {};
+  };
+  QUORUM_TRY(take("response_format", ResponseFormat));
+  QUORUM_TRY(take("structured_outputs", StructuredOutputs));
+  for (const char* name : {"guided_json", "json_schema"}) {
+    QUORUM_TRY(take(name, [&](const Json& value) { return Schema(value, name); }));
+  }
+  for (const char* name : {"guided_grammar", "grammar"}) {
+    QUORUM_TRY(take(name, [&](const Json& value) { return Text(Kind::kGbnf, value, name); }));
+  }
+  QUORUM_TRY(take("guided_regex", [](const Json& value) { return Text(Kind::kRegex, value, "guided_regex"); }));
+  QUORUM_TRY(take("guided_choice", [](const Json& value) { return Choices(value, "guided_choice"); }));
+  if (asked.size() > 1) {
+    return InvalidArgument(fmt::format("'{}' and '{}' exclude each other", asked[0].param, asked[1].param),
+                           asked[1].param);
+  }
+  return asked.empty() ? OutputFormat{} : asked.front();
+}
+
+Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarCache::Get(const OutputFormat& format) {
+  if (format.kind == Kind::kText) return std::shared_ptr<const grammar::CompiledGrammar>();
+  std::string key = fmt::format("{}{}", static_cast<int>(format.kind), format.compact ? '-' : '+');
+  if (format.thinking) {
+    const grammar::ThinkingMarks& marks = *format.thinking;
+    key += fmt::format("{}:{}:{}:{}{}{}{}", marks.open_token.value_or(-1), marks.close_token.value_or(-1),
+                       marks.open.size(), marks.close.size(), marks.open, marks.close, marks.inside ? '<' : '>');
+  }
+  key += '\n' + format.text;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = index_.find(key); known != index_.end()) {
+      entries_.splice(entries_.begin(), entries_, known->second);
+      return known->second->compiled;
+    }
+  }
+  const auto compile = [&]() -> Result<std::shared_ptr<const grammar::CompiledGrammar>> {
+    QUORUM_ASSIGN(grammar::Grammar parsed, Parse(format));
+    if (format.thinking) parsed.SetRoot(grammar::AfterThinking(parsed, *format.thinking, parsed.root()));
+    return grammar::CompiledGrammar::Compile(parsed, vocabulary_);
+  };
+  const auto compiled = compile();  // without the lock: others need not wait; at worst two do the same
+  if (!compiled.ok()) {
+    return InvalidArgument(fmt::format("'{}': {}", format.param, compiled.error().message), format.param);
+  }
+  const std::lock_guard lock(mutex_);
+  if (index_.count(key) == 0) {
+    entries_.push_front({key, *compiled});
+    index_[key] = entries_.begin();
+    if (entries_.size() > kMaxGrammars) {
+      index_.erase(entries_.back().key);
+      entries_.pop_back();
+    }
+  }
+  return *compiled;
+}
+
+}  // namespace quorum::server

@@ -1,0 +1,59 @@
+// What a reply must be: OpenAI's response_format, and the like fields of vLLM and llama-server.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/base/result.h"
+#include "engine/grammar/compiled_grammar.h"
+#include "engine/grammar/free_text.h"
+#include "server/json_fields.h"
+
+namespace quorum::server {
+
+struct OutputFormat {
+  enum class Kind { kText, kJsonObject, kJsonSchema, kRegex, kChoice, kGbnf };
+  Kind kind = Kind::kText;
+  std::string text;                                // the schema, expression, JSON list of choices or grammar
+  bool compact = false;                            // JSON without white space
+  std::string param;                               // the field that asked for it
+  std::optional<grammar::ThinkingMarks> thinking;  // of a model that thinks first; whoever knows the prompt fills it in
+};
+
+/// Reads whichever of these is there: response_format (text, json_object, json_schema), structured_outputs (json,
+/// regex, choice, grammar, json_object, disable_any_whitespace), guided_json, guided_regex, guided_choice,
+/// guided_grammar, and llama-server's grammar and json_schema. Errors: kInvalidArgument for a wrong shape or more than
+/// one; kUnsupported for kinds that Quorum does not have.
+Result<OutputFormat> ReadOutputFormat(JsonFields& fields);
+
+/// Compiled formats of one model, the most recently used kept. Thread-safe.
+class GrammarCache {
+ public:
+  static constexpr std::size_t kMaxGrammars = 16;
+
+  explicit GrammarCache(std::shared_ptr<const grammar::Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)) {}
+
+  /// Null for text. Errors: kInvalidArgument, with `format.param`, for what cannot be compiled.
+  Result<std::shared_ptr<const grammar::CompiledGrammar>> Get(const OutputFormat& format);
+
+  const std::shared_ptr<const grammar::Vocabulary>& vocabulary() const { return vocabulary_; }
+
+ private:
+  struct Entry {
+    std::string key;
+    std::shared_ptr<const grammar::CompiledGrammar> compiled;
+  };
+
+  const std::shared_ptr<const grammar::Vocabulary> vocabulary_;
+  std::mutex mutex_;
+  std::list<Entry> entries_;  // the latest used first
+  std::unordered_map<std::string, std::list<Entry>::iterator> index_;
+};
+
+}  // namespace quorum::server

@@ -1,0 +1,252 @@
+#include "engine/grammar/json_schema.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/grammar_texts.h"
+
+namespace quorum::grammar {
+namespace {
+
+using test::CompileSchema;
+using test::Complaint;
+using test::Takes;
+using Texts = std::vector<std::string>;
+
+void Check(const std::string& schema, const Texts& yes, const Texts& no, JsonSpace space = JsonSpace::kBounded) {
+  INFO(schema);
+  const auto compiled = CompileSchema(schema, space);
+  INFO(Complaint(compiled));
+  REQUIRE(compiled.ok());
+  for (const auto& text : yes) {
+    INFO("must be taken: " << text);
+    CHECK(Takes(**compiled, text));
+  }
+  for (const auto& text : no) {
+    INFO("must not be taken: " << text);
+    CHECK_FALSE(Takes(**compiled, text));
+  }
+}
+
+void Refuse(const std::string& schema, const std::string& what) {
+  INFO(schema.substr(0, 300));
+  const std::string complaint = Complaint(CompileSchema(schema));
+  INFO(complaint);
+  CHECK(complaint.find(what) != std::string::npos);
+}
+
+TEST_CASE("Schema: scalars") {
+  Check(R"({"type":"boolean"})", {"true", "false"}, {"null", "tru"});
+  Check(R"({"type":["null","integer"]})", {"null", "0", "-12"}, {"1.5", "01", "-0", "+1", "\"a\""});
+  Check(R"({"type":"number"})", {"0", "-1.5", "1e5", "2.50E-10"}, {"01", ".5", "1.", "1e", "NaN"});
+  Check(R"({"type":"string"})", {R"("")", R"("a\"\\\/\b\u00e9\ud83d\ude00é")"},
+        {R"("\u0000")", R"("\ud83d")", "\"\n\"", R"("\x")", "\"a"});
+  Check(R"({"type":"string","minLength":2,"maxLength":3})", {R"("ab")", R"("日本😀")", R"("\n\u0041x")"},
+        {R"("a")", R"("abcd")"});
+  Check("true", {"[1]", "{\"a\": null}", "1"}, {"", "[1"});
+  Check("{}", {"\"x\"", "[]", "{}"}, {" []"});
+}
+
+TEST_CASE("Schema: enum and const") {
+  Check(R"({"enum":["a","ab",1,null,{"k":[1,"z"]},[]]})",
+        {R"("a")", R"("ab")", "1", "null", R"({"k":[1,"z"]})", R"({"k": [1, "z"]})", "[]"},
+        {R"("abc")", "2", R"({"k":[]})"});
+  Check(R"({"type":"string","enum":["a",1,"bcd"],"maxLength":2})", {R"("a")"}, {"1", R"("bcd")"});
+  Check(R"({"const":"q\"\n"})", {R"("q\"\n")"}, {R"("q")"});
+  Check(R"({"const":1.0})", {"1.0"}, {"2"});
+}
+
+TEST_CASE("Schema: numbers in bounds") {
+  Check(R"({"type":"integer","minimum":-5,"maximum":120})", {"-5", "-1", "0", "9", "99", "100", "120"},
+        {"-6", "121", "1000", "-10", "1.0"});
+  Check(R"({"type":"integer","exclusiveMinimum":10})", {"11", "100"}, {"10", "9", "-11"});
+  Check(R"({"type":"integer","multipleOf":7,"minimum":10,"maximum":30})", {"14", "21", "28"}, {"7", "15", "35"});
+  Check(R"({"type":"number","minimum":0.5,"exclusiveMaximum":2})", {"0.5", "1", "1.99", "0.51"},
+        {"0.49", "2", "2.0", "-1", "0"});
+  Check(R"({"type":"number","minimum":-1.25,"maximum":-0.5})", {"-1.25", "-1", "-0.5", "-0.75"},
+        {"-1.26", "-0.4", "0", "1"});
+  Check(R"({"type":"number","multipleOf":0.25,"minimum":0})", {"0", "0.25", "1.5", "3.75", "10"},
+        {"0.3", "0.125", "-0.25"});
+  Check(R"({"type":"integer","minimum":1e2,"maximum":12345678901234567890})", {"100", "1234567890123456"},
+        {"99", "12345678901234567891"});
+  Check(R"({"minimum":3})", {"3", "17.5"}, {"2", "\"a\""});  // without a type, the keyword implies one
+  Refuse(R"({"type":"integer","minimum":5,"maximum":4})", "no text");
+}
+
+TEST_CASE("Schema: patterns and formats") {
+  Check(R"({"type":"string","pattern":"^[A-Z]{2}-\\d+$"})", {R"("AB-1")"}, {R"("AB-")", R"("xAB-1")"});
+  Check(R"({"type":"string","pattern":"b.b"})", {R"("abxbc")", R"("b\"b")"}, {R"("bb")"});
+  Check(R"({"type":"string","pattern":"^a*$","minLength":2,"maxLength":4})", {R"("aa")", R"("aaaa")"},
+        {R"("a")", R"("aaaaa")", R"("ab")"});
+  Check(R"({"type":"string","format":"date"})", {R"("2024-02-29")", R"("1999-12-31")"},
+        {R"("2023-02-29")", R"("2024-13-01")", R"("1900-02-29")"});
+  Check(R"({"type":"string","format":"date-time"})",
+        {R"("2024-01-02T03:04:05Z")", R"("2024-01-02T03:04:05.678+02:00")"}, {R"("2024-01-02 03:04:05Z")"});
+  Check(R"({"type":"string","format":"uuid"})", {R"("123e4567-e89b-12d3-a456-426614174000")"}, {R"("123e4567")"});
+  Check(R"({"type":"string","format":"email"})", {R"("a.b@c.de")"}, {R"("a@")", R"("a@b")"});
+  Check(R"({"type":"string","format":"ipv4"})", {R"("255.0.10.1")"}, {R"("256.0.0.1")", R"("1.2.3")"});
+  Check(R"({"type":"string","format":"ipv6"})", {R"("::")", R"("::1")", R"("1:2:3:4:5:6:7:8")", R"("fe80::1:2")"},
+        {R"("1:2:3")", R"("1::2::3")", R"("1:2:3:4:5:6:7:8:9")"});
+  Check(R"({"type":"string","format":"uri"})", {R"("https://a.b/c?d=e#f")"}, {R"("no uri")"});
+  Refuse(R"({"type":"string","format":"color"})", "#/format: this format is not supported");
+  Refuse(R"({"type":"string","pattern":"(?=a)b"})", "#/pattern");
+}
+
+TEST_CASE("Schema: objects") {
+  Check(
+      R"({"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"}},"required":["a","b"],"additionalProperties":false})",
+      {R"({"a":1,"b":"x"})", R"({"a": 1, "b": "x"})", "{\n  \"a\": 1,\n  \"b\": \"x\"\n}"},
+      {R"({"b":"x","a":1})", R"({"a":1})", R"({"a":1,"b":"x","c":1})", "{\"a\":  1,\"b\":\"x\"}",
+       R"({ "a":1,"b":"x"})"});
+  Check(
+      R"({"type":"object","properties":{"a":{"type":"null"},"b":{"type":"null"},"c":{"type":"null"}},"required":["b"]})",
+      {R"({"b":null})", R"({"a":null,"b":null})", R"({"b":null,"c":null})", R"({"a":null,"b":null,"c":null})"},
+      {"{}", R"({"a":null})", R"({"b":null,"d":1})", R"({"b":null,})"});
+  Check(R"({"type":"object","additionalProperties":{"type":"integer"}})", {"{}", R"({"x":1})", R"({"x":1,"y":2})"},
+        {R"({"x":"y"})"});
+  Check(R"({"type":"object","properties":{"ab":{"type":"null"}},"additionalProperties":{"type":"integer"}})",
+        {"{}", R"({"ab":null})", R"({"ab":null,"abc":1})", R"({"a":1})", R"({"":1})"},
+        {R"({"ab":1})", R"({"\u0061b":1})"});
+  Check(R"({"type":"object","required":["k"]})", {R"({"k":[1]})"}, {"{}", R"({"j":1})"});
+  Check(
+      R"({"type":"object","patternProperties":{"^n_":{"type":"integer"},"_s$":{"type":["string","integer"]}},"additionalProperties":false})",
+      {"{}", R"({"n_x":1})", R"({"x_s":"a","n_s":2})"}, {R"({"n_x":"a"})", R"({"n_s":"a"})", R"({"x":1})"});
+  Check(R"({"type":"object","propertyNames":{"pattern":"^[a-c]+$","maxLength":2},"additionalProperties":true})",
+        {R"({"ab":1})"}, {R"({"abc":1})", R"({"x":1})"});
+  Check(
+      R"({"type":"object","properties":{"a":true,"b":true,"c":true},"minProperties":2,"maxProperties":2,"additionalProperties":false})",
+      {R"({"a":1,"b":1})", R"({"a":1,"c":1})", R"({"b":1,"c":1})"}, {R"({"a":1})", R"({"a":1,"b":1,"c":1})", "{}"});
+  Check(R"({"type":"object","minProperties":1,"maxProperties":2})", {R"({"a":1})", R"({"a":1,"b":2})"},
+        {"{}", R"({"a":1,"b":2,"c":3})"});
+  Check(R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]})", {R"({"a":1})"}, {R"({"a": 1 })"},
+        JsonSpace::kCompact);
+  Check(R"({"properties":{"x":false,"y":{"const":1}}})", {"{}", R"({"y":1})"}, {R"({"x":1})", "5"});
+  Refuse(R"({"type":"object","minProperties":3})", "#/minProperties");
+  Refuse(R"({"type":"object","properties":{"x":false},"required":["x"]})", "no text");
+}
+
+TEST_CASE("Schema: arrays") {
+  Check(R"({"type":"array","items":{"type":"integer"}})", {"[]", "[1]", "[1,2, 3]", "[\n  1,\n  2\n]"},
+        {"[1,]", "[,1]", "[\"a\"]", "[1 ]"});
+  Check(R"({"type":"array","items":{"type":"integer"},"minItems":2,"maxItems":3})", {"[1,2]", "[1,2,3]"},
+        {"[1]", "[1,2,3,4]", "[]"});
+  Check(R"({"type":"array","prefixItems":[{"type":"integer"},{"type":"string"}],"items":false})",
+        {"[]", "[1]", "[1,\"a\"]"}, {"[\"a\"]", "[1,\"a\",2]"});
+  Check(R"({"type":"array","prefixItems":[{"type":"integer"},{"type":"string"}],"items":{"type":"null"},"minItems":2})",
+        {"[1,\"a\"]", "[1,\"a\",null,null]"}, {"[1]", "[1,\"a\",1]"});
+  Check(R"({"type":"array","items":[{"type":"integer"}],"additionalItems":{"type":"string"}})", {"[1,\"a\"]"},
+        {"[1,2]"});
+  Check(R"({"type":"array","maxItems":0})", {"[]"}, {"[1]"});
+  Check(R"({"type":"array","items":{"type":"null"},"minItems":500,"maxItems":1000000})", {}, {"[null]"});
+}
+
+TEST_CASE("Schema: references and recursion") {
+  Check(
+      R"({"$ref":"#/$defs/node","$defs":{"node":{"type":"object","properties":{"v":{"type":"integer"},"next":{"anyOf":[{"$ref":"#/$defs/node"},{"type":"null"}]}},"required":["v","next"],"additionalProperties":false}}})",
+      {R"({"v":1,"next":null})", R"({"v":1,"next":{"v":2,"next":null}})"}, {R"({"v":1})", R"({"v":1,"next":2})"});
+  Check(R"({"type":"object","properties":{"c":{"type":"array","items":{"$ref":"#"}}}})",
+        {"{}", R"({"c":[{},{"c":[]}]})"}, {R"({"c":[1]})"});
+  Check(R"({"$ref":"#/definitions/a~1b%25","definitions":{"a/b%":{"type":"null"}}})", {"null"}, {"1"});
+  Check(R"({"properties":{"x":{"$ref":"#there"}},"required":["x"],"$defs":{"t":{"$anchor":"there","type":"boolean"}}})",
+        {R"({"x":true})"}, {R"({"x":1})"});
+  Check(R"({"$id":"https://x.y/s","$ref":"https://x.y/s#/$defs/a","$defs":{"a":{"type":"null"}}})", {"null"}, {"1"});
+  Check(R"({"$defs":{"s":{"type":"string"}},"$ref":"#/$defs/s","maxLength":2})", {R"("ab")"}, {R"("abc")"});
+  Refuse(R"({"$ref":"#/$defs/a"})", "#/$ref: it leads nowhere");
+  Refuse(R"({"$ref":"https://example.com/s"})", "#/$ref");
+  Refuse(R"({"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]})", "no text");
+}
+
+TEST_CASE("Schema: combinations") {
+  Check(R"({"anyOf":[{"type":"integer"},{"type":"string","maxLength":1}]})", {"1", R"("a")"}, {R"("ab")"});
+  Check(
+      R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"anyOf":[{"properties":{"b":{"const":1}},"required":["b"]},{"properties":{"c":{"const":2}},"required":["c"]}]})",
+      {R"({"a":5,"b":1})", R"({"a":5,"c":2})"}, {R"({"a":5})", R"({"b":1})"});
+  Check(R"({"allOf":[{"type":"integer","minimum":3},{"maximum":5}]})", {"3", "5"}, {"2", "6"});
+  Check(
+      R"({"allOf":[{"properties":{"a":{"type":"integer"}},"required":["a"]},{"properties":{"a":{"minimum":5},"b":true}}],"type":"object"})",
+      {R"({"a":5})", R"({"a":7,"b":[]})"}, {R"({"a":4})"});
+  Check(R"({"oneOf":[{"type":"integer"},{"type":"string"}]})", {"1", R"("a")"}, {"null"});
+  Check(
+      R"({"oneOf":[{"type":"object","properties":{"kind":{"const":"a"},"x":{"type":"integer"}},"required":["kind","x"]},{"type":"object","properties":{"kind":{"const":"b"},"y":{"type":"string"}},"required":["kind","y"]}],"discriminator":{"propertyName":"kind"}})",
+      {R"({"kind":"a","x":1})", R"({"kind":"b","y":"z"})"}, {R"({"kind":"a","y":"z"})"});
+  Check(R"({"oneOf":[{"enum":[1,2]},{"enum":[2,3]}],"enum":[1,2,3]})", {"1", "3"}, {"2"});
+  Check(
+      R"({"oneOf":[{"type":"integer","maximum":0},{"type":"integer","exclusiveMinimum":0},{"type":"string","pattern":"^a"},{"type":"string","pattern":"^b"}]})",
+      {"-1", "1", R"("ax")", R"("bx")"}, {R"("c")"});
+  Refuse(R"({"oneOf":[{"type":"integer"},{"type":"number"}]})", "#/oneOf: branches 0 and 1");
+  Refuse(R"({"oneOf":[{"required":["a"]},{"required":["b"]}]})", "oneOf");
+}
+
+TEST_CASE("Schema: what is not supported is named") {
+  Refuse(R"({"properties":{"a/b":{"not":{}}}})", "#/properties/a~1b/not: this keyword is not supported");
+  Refuse(R"({"type":"array","uniqueItems":true})", "#/uniqueItems");
+  Refuse(R"({"type":"array","contains":{}})", "#/contains");
+  Refuse(R"({"if":{},"then":{}})", "#/if");
+  Refuse(R"({"$defs":{"x":{"dependentRequired":{}}}})", "#/$defs/x/dependentRequired");
+  Refuse(R"({"type":"object","unevaluatedProperties":false})", "#/unevaluatedProperties");
+  Refuse(R"({"type":"string","maxlength":3})", "#/maxlength: unknown keyword");
+  Refuse(R"({"type":"text"})", "#/type");
+  Refuse(R"({"type":"string","minLength":-1})", "#/minLength");
+  Refuse(R"({"properties":{"a":1}})", "#/properties/a");
+  Refuse(R"({"required":"a"})", "#/required");
+  Refuse(R"({"enum":[]})", "#/enum");
+  Refuse("[", "not valid JSON");
+  Refuse("1", "must be an object or a boolean");
+  Refuse("false", "no text");
+  Check(
+      R"({"type":"string","x-note":1,"title":"t","description":"d","default":"","examples":[1],"$schema":"s","deprecated":false})",
+      {R"("a")"}, {});
+}
+
+TEST_CASE("Schema: hostile ones are refused or bounded, and soon") {
+  // A way on must exist wherever one gets to; what cannot be compiled must say why. (Times are seen by running it.)
+  const auto survive = [](const std::string& schema) {
+    INFO(schema.substr(0, 60));
+    const auto compiled = CompileSchema(schema);
+    if (compiled.ok()) {
+      CHECK(test::Walk(*compiled, 1, 30, 200).fault.empty());
+    } else {
+      CHECK_FALSE(Complaint(compiled).empty());
+    }
+  };
+  std::string deep;
+  for (int i = 0; i < 2000; ++i) deep += R"({"items":)";
+  survive(deep + "{}" + std::string(2000, '}'));
+  std::string nested_arrays = "{}";
+  for (int i = 0; i < 60; ++i) nested_arrays = R"({"type":"array","minItems":1,"items":)" + nested_arrays + "}";
+  survive(nested_arrays);
+  // Each level doubles what it refers to.
+  std::string doubling = R"({"$ref":"#/$defs/d0","$defs":{)";
+  for (int i = 0; i < 40; ++i) {
+    const std::string next = R"({"$ref":"#/$defs/d)" + std::to_string(i + 1) + "\"}";
+    doubling +=
+        "\"d" + std::to_string(i) + R"(":{"type":"array","prefixItems":[)" + next + "," + next + R"(],"minItems":2},)";
+  }
+  survive(doubling + R"("d40":{"type":"null"}}})");
+  std::string product = R"({"allOf":[)";
+  for (int i = 0; i < 12; ++i) {
+    product += std::string(i == 0 ? "" : ",") + R"({"anyOf":[)";
+    for (int k = 0; k < 8; ++k)
+      product +=
+          std::string(k == 0 ? "" : ",") + R"({"required":[")" + std::to_string(i) + "_" + std::to_string(k) + "\"]}";
+    product += "]}";
+  }
+  survive(product + "]}");
+  std::string huge_enum = R"({"enum":[)";
+  for (int i = 0; i < 30000; ++i) huge_enum += "\"value number " + std::to_string(i * 7919) + "\",";
+  survive(huge_enum + "\"\"]}");
+  std::string wide = R"({"type":"object","properties":{)";
+  for (int i = 0; i < 3000; ++i) wide += "\"property" + std::to_string(i) + R"(":{"type":"integer"},)";
+  survive(wide + R"("last":true},"additionalProperties":{"type":"string"}})");
+  survive(R"({"type":"string","pattern":"(a|b)*a(a|b){18}","maxLength":1000})");
+  survive(R"({"type":"string","pattern":"^(a+)+$"})");
+  survive(R"({"type":"string","pattern":"^(([a-z])+.)+[A-Z]([a-z])+$","minLength":1000000})");
+  survive(R"({"type":"string","pattern":"(x{1,1000}){1,1000}","maxLength":500})");
+  survive(R"({"type":"string","minLength":1000000,"maxLength":4000000000})");
+  survive(R"({"type":"array","minItems":4294967296,"items":{"type":"array","minItems":1000000}})");
+  survive(R"({"type":"integer","multipleOf":999983,"minimum":-1e15,"maximum":1e15})");
+  survive(R"({"$ref":"#"})");
+  survive(R"({"anyOf":[{"$ref":"#"},{"$ref":"#"}]})");
+  survive(R"({"allOf":[{"$ref":"#"}],"oneOf":[{"$ref":"#"},{"type":"null"}]})");
+}
+
+}  // namespace
+}  // namespace quorum::grammar
