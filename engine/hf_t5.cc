@@ -120,8 +120,7 @@ Result<LayerTensors> Layer(HfTensors& from, const ModelSpec& spec, bool decoder,
   if (shape.experts > 0) {
     QUORUM_ASSIGN(layer.router, from.Required(ffn + "mlp.router.classifier.weight"));
     for (std::int32_t e = 0; e < shape.experts; ++e) {
-      QUORUM_ASSIGN(NetworkTensors network,
-                    Network(from, fmt::format("{}mlp.experts.expert_{}.", ffn, e), spec.gated));
+      QUORUM_ASSIGN(NetworkTensors network, Network(from, fmt::format("{}mlp.experts.expert_{}.", ffn, e), spec.gated));
       layer.networks.push_back(std::move(network));
     }
   } else {
@@ -167,8 +166,8 @@ Status HfT5Tensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors
   QUORUM_ASSIGN(tensors.embedding, from.Required(embedding));
   from.Ignore("encoder.embed_tokens.weight");  // the same again
   from.Ignore("decoder.embed_tokens.weight");
-  QUORUM_ASSIGN(tensors.encoder_bias, bias("encoder"));
-  QUORUM_ASSIGN(tensors.decoder_bias, bias("decoder"));
+  QUORUM_ASSIGN(tensors.encoder_position_bias, bias("encoder"));
+  QUORUM_ASSIGN(tensors.position_bias, bias("decoder"));
   QUORUM_ASSIGN(tensors.encoder_norm, from.Required("encoder.final_layer_norm.weight"));
   QUORUM_ASSIGN(tensors.final_norm, from.Required("decoder.final_layer_norm.weight"));
   QUORUM_ASSIGN(tensors.output, from.Optional("lm_head.weight"));
