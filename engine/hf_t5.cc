@@ -71,10 +71,10 @@ Status SetActivation(const HfConfig& config, std::string_view key, std::string_v
 /// transformers makes layer i sparse if i % step == 1, or all if step is 1, with step = layers / sparse layers.
 Status Sparse(const HfConfig& config, std::string_view key, std::int32_t experts, std::vector<LayerSpec>& layers) {
   const auto count = static_cast<std::int32_t>(layers.size());
-  QUORUM_ASSIGN(const std::int32_t sparse, config.IntOr(key, 3, 0, count));
+  QUORUM_ASSIGN(const std::int32_t sparse, config.IntOr(key, 3));
   const std::int32_t step = sparse > 0 ? count / sparse : count;
   for (std::int32_t i = 0; i < count; ++i) {
-    if (step == 1 || i % step == 1) layers[static_cast<std::size_t>(i)].experts = experts;
+    if (step == 1 || (step > 0 && i % step == 1)) layers[static_cast<std::size_t>(i)].experts = experts;
   }
   return {};
 }
