@@ -122,7 +122,7 @@ bool Connection::Write(std::string_view bytes, std::chrono::milliseconds timeout
     }
     short revents = 0;
     // A session may have to read before it can write (a handshake, a new key); mostly it waits for room.
-    const bool reads = tls_ != nullptr && ::SSL_want_read(tls_) != 0;
+    const bool reads = tls_ != nullptr && SSL_want_read(tls_) != 0;
     const short wanted = reads ? POLLIN : POLLOUT;
     if (count != kNone || PollUntil(fd_, wanted, Clock::now() + timeout, &revents) <= 0 || (revents & wanted) == 0) {
       write_failed_ = true;

@@ -23,7 +23,7 @@ struct OutputFormat {
   std::string text;                                // the schema, expression, JSON list of choices or grammar
   bool compact = false;                            // JSON without white space
   std::string param;                               // the field that asked for it
-  std::optional<grammar::ThinkingMarks> thinking;  // of a model that thinks first; whoever knows the prompt fills it in
+  std::optional<grammar::ThinkingMarks> thinking = {};  // of a model that thinks first; whoever knows the prompt fills it in
 };
 
 /// Reads whichever of these is there: response_format (text, json_object, json_schema), structured_outputs (json,
