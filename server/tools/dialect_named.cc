@@ -11,6 +11,10 @@ namespace {
 
 using State = JsonCursor::State;
 
+constexpr std::size_t kLongestName = 300;   // bytes
+constexpr std::size_t kLongestFence = 64;   // between the line of the name and the arguments
+constexpr std::size_t kLongestMarks = 200;  // between a name and its arguments
+
 std::string_view TrimEnd(std::string_view text) {
   while (!text.empty() && SkipSpace(text, text.size() - 1) == text.size()) text.remove_suffix(1);
   return text;
@@ -66,9 +70,9 @@ class MistralDialect final : public Dialect {
     if (brace == std::string_view::npos) {
       const bool may_follow =
           left.empty() || BeginsWith(left, kArgs) == Begins::kMaybe || BeginsWith(left, kCallId) == Begins::kMaybe;
-      return may_follow && between.size() < 200 ? Reading{} : not_a_call;
+      return may_follow && between.size() < kLongestMarks ? Reading{} : not_a_call;
     }
-    if (!left.empty()) return not_a_call;
+    if (!left.empty() || between.size() >= kLongestMarks) return not_a_call;
     if (!arguments_.has_value()) arguments_.emplace();
     const State state = arguments_->Read(body.substr(brace));
     calls_ = {{std::string(name), arguments_->clean(), state == State::kDone}};
@@ -120,7 +124,9 @@ class DeepSeekDialect final : public Dialect {
     }
     at += kBegin.size();
     const std::size_t sep = text.find(kSep, at);
-    if (sep == std::string_view::npos) return text.size() - at < 300 ? Reading{} : not_a_call;
+    // Where something may stand is a matter of its place alone, so that how the text is cut decides nothing.
+    if (sep == std::string_view::npos) return text.size() - at < kLongestName + kSep.size() ? Reading{} : not_a_call;
+    if (sep - at >= kLongestName) return not_a_call;
     std::string_view name = TrimEnd(text.substr(at, sep - at));
     name.remove_prefix(SkipSpace(name, 0));
     at = sep + kSep.size();
@@ -128,9 +134,11 @@ class DeepSeekDialect final : public Dialect {
     const std::string_view before = text.substr(at, brace - std::min(brace, at));
     if (name == "function" && !tools_.Has(name)) {
       const std::size_t line = text.find('\n', at);
-      if (line == std::string_view::npos) return text.size() - at < 300 ? Reading{} : not_a_call;
+      if (line == std::string_view::npos) return text.size() - at <= kLongestName ? Reading{} : not_a_call;
+      if (line - at >= kLongestName) return not_a_call;
       name = TrimEnd(text.substr(at, line - at));
-      if (brace == std::string_view::npos) return text.size() - line < 64 ? Reading{} : not_a_call;
+      if (brace == std::string_view::npos) return text.size() - line <= kLongestFence ? Reading{} : not_a_call;
+      if (brace > line && brace - line >= kLongestFence) return not_a_call;
       const std::string_view fence = text.substr(line, brace > line ? brace - line : 0);
       const std::string_view word = TrimEnd(fence.substr(SkipSpace(fence, 0)));
       if (word != "```json" && word != "```" && !word.empty()) return not_a_call;

@@ -83,13 +83,15 @@ class HarmonyReader final : public MessageReader {
 
   bool ReadHeader(bool ended, MessageDelta& out) {
     const std::size_t end = pending_.find(kMessage);
-    if (end == std::string::npos) {
-      constexpr std::size_t kLongest = 400;
-      if (!ended && pending_.size() < kLongest) return false;
-      out.content += pending_;  // not a header
-      pending_.clear();
+    constexpr std::size_t kLongest = 400;
+    if (end == std::string::npos && !ended && pending_.size() < kLongest + kMessage.size()) return false;
+    if (end == std::string::npos ||
+        end >= kLongest) {  // not a header: its first byte is text, the rest is looked at anew
+      out.content += pending_.front();
+      pending_.erase(0, 1);
       part_ = Part::kBetween;
-      return false;
+      fresh_ = false;
+      return true;
     }
     const std::string_view header = std::string_view(pending_).substr(0, end);
     const std::size_t channel_at = header.find(kChannel);
