@@ -42,6 +42,7 @@ std::optional<Json> PythonLiteral(std::string text) {
     for (const char c : text.substr(1, text.size() - 2)) quoted += c == '"' ? "\\\"" : std::string(1, c);
     text = "\"" + quoted + "\"";
   }
+  if (NestsDeeply(text)) return std::nullopt;
   Json value = Json::parse(text, nullptr, false);
   if (value.is_discarded()) return std::nullopt;
   return value;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/tools/dialect.h"
+#include "server/tools/json_cursor.h"
 
 namespace quorum::server {
 namespace {
@@ -78,7 +79,7 @@ class XmlDialect final : public Dialect {
                                     : value == "False" ? "false"
                                     : value == "None"  ? "null"
                                                        : value;
-      Json parsed = Json::parse(word, nullptr, false);
+      Json parsed = NestsDeeply(word) ? Json(Json::value_t::discarded) : Json::parse(word, nullptr, false);
       if (!parsed.is_discarded()) typed = std::move(parsed);
     }
     if (call.arguments.size() > 1) call.arguments += ", ";

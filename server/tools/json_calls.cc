@@ -14,12 +14,13 @@ bool IsArguments(std::string_view key) { return key == "arguments" || key == "pa
 }  // namespace
 
 std::optional<std::string> WholeArguments(std::string_view json) {
+  if (NestsDeeply(json)) return std::nullopt;
   const Json value = Json::parse(json, nullptr, false);
   if (value.is_object()) return std::string(json);
   if (value.is_null()) return "{}";
   if (value.is_string()) {
     const auto& inner = value.get_ref<const std::string&>();
-    if (Json::parse(inner, nullptr, false).is_object()) return inner;
+    if (!NestsDeeply(inner) && Json::parse(inner, nullptr, false).is_object()) return inner;
   }
   return std::nullopt;
 }

@@ -180,4 +180,22 @@ void JsonCursor::EndValue() {
   if (Watching() && !members_.empty() && members_.back().end == std::string::npos) members_.back().end = clean_.size();
 }
 
+bool NestsDeeply(std::string_view json) {
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (c == '{' || c == '[')) {
+      if (++depth > kMaxDepth) return true;
+    } else if (!in_string && (c == '}' || c == ']') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
 }  // namespace quorum::server

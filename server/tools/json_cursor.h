@@ -79,4 +79,7 @@ class JsonCursor {
   int objects_ = 0;
 };
 
+/// Whether a text that may be JSON nests deeper than a cursor takes: writing such a value would recurse as deeply.
+bool NestsDeeply(std::string_view json);
+
 }  // namespace quorum::server

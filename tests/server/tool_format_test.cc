@@ -273,6 +273,19 @@ TEST_CASE("Harmony: channels are reasoning, content and calls") {
   }
 }
 
+TEST_CASE("Absurdly deep arguments neither crash nor become calls") {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  CHECK(Read(ToolFormat::kHermes, "<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": " + deep + "}}</tool_call>",
+             1000)
+            .names.empty());
+  const Message xml = Read(ToolFormat::kQwenXml,
+                           "<function=get_weather>\n<parameter=days>\n" + deep + "\n</parameter>\n</function>", 1000);
+  REQUIRE(xml.arguments.size() == 1);  // it stays the text that it is
+  CHECK(Json::parse(xml.arguments[0])["days"] == deep);
+  CHECK(Read(ToolFormat::kLlama3, "<|python_tag|>search.call(query=" + deep + ")", 1000).names ==
+        std::vector<std::string>{"python"});
+}
+
 TEST_CASE("parallel_tool_calls false lets one call through") {
   const std::string call = R"(<tool_call>{"name": "now"}</tool_call>)";
   CHECK(Read(ToolFormat::kHermes, call + call + call, 1, false, 0, true).names.size() == 1);
