@@ -41,10 +41,21 @@ std::string FirstLine(std::string_view text) {
 std::string FamilyOf(const GgufSummary& s) {
   if (s.architecture == "llama" && s.experts.value_or(0) > 0) return "Mixtral";
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"llama", "Llama"},        {"qwen2", "Qwen2"}, {"qwen2moe", "Qwen2-MoE"},       {"qwen3", "Qwen3"},
-      {"qwen3moe", "Qwen3-MoE"}, {"olmoe", "OLMoE"}, {"gpt-oss", "gpt-oss"},          {"granitemoe", "GraniteMoE"},
-      {"phimoe", "Phi-3.5-MoE"}, {"grok", "Grok-1"}, {"deepseek2", "DeepSeek-V2/V3"}, {"granite", "Granite"},
-      {"smollm3", "SmolLM3"},    {"phi3", "Phi-3"},
+      {"llama", "Llama"},
+      {"qwen2", "Qwen2"},
+      {"qwen2moe", "Qwen2-MoE"},
+      {"qwen3", "Qwen3"},
+      {"qwen3moe", "Qwen3-MoE"},
+      {"olmoe", "OLMoE"},
+      {"gpt-oss", "gpt-oss"},
+      {"granitemoe", "GraniteMoE"},
+      {"phimoe", "Phi-3.5-MoE"},
+      {"grok", "Grok-1"},
+      {"deepseek2", "DeepSeek-V2/V3"},
+      {"granite", "Granite"},
+      {"smollm3", "SmolLM3"},
+      {"phi3", "Phi-3"},
+      {"t5", "T5"},
   };
   for (const auto& [architecture, name] : kNames) {
     if (architecture == s.architecture) return std::string(name);

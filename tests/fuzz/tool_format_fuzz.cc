@@ -10,6 +10,7 @@
 
 #include "engine/base/check.h"
 #include "server/tools/message_reader.h"
+#include "tokenizer/utf8_stream.h"
 
 namespace quorum::server {
 namespace {
@@ -64,7 +65,8 @@ void Fuzz(std::string_view data) {
   if (data.size() < 4) return;
   const auto format = static_cast<ToolFormat>(static_cast<unsigned char>(data[0]) % 9);
   const bool cut = (data[1] & 1) != 0;
-  const std::string_view cuts = data.substr(2, 2), text = data.substr(4);
+  const std::string_view cuts = data.substr(2, 2);
+  const std::string text = tok::SanitizeUtf8(data.substr(4));  // the engine lets out nothing else
   MessageRules rules{format, Tools(), true, (data[1] & 2) != 0, std::string::npos};
   const Message whole = Read(rules, text, {}, cut);
   const Message pieces = Read(rules, text, cuts, cut);
