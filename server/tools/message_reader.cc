@@ -52,8 +52,8 @@ class CallReader final : public MessageReader {
       EmitCalls(dialect_->calls(), out);
     } else if (emitted_ > 0 || open_bytes_ > 0) {
       // A call that is partly out does not parse after all: it ends where it stops parsing, and what follows is
-      // content. Nothing is made up for it and nothing is lost.
-      EmitCalls(dialect_->calls(), out);
+      // content. Nothing is made up for it and nothing is lost. No further call begins unless it is whole.
+      EmitCalls(dialect_->calls(), out, true);
       broken_ = broken_ || open_bytes_ > 0;
       LeaveRegion(std::clamp<std::size_t>(dialect_->read(), 1, pending_.size()));
       return true;
@@ -95,12 +95,13 @@ class CallReader final : public MessageReader {
     spaces_ = text.substr(last + 1);
   }
 
-  // What of the region's calls is not out yet.
-  void EmitCalls(const std::vector<ToolCall>& calls, MessageDelta& out) {
+  // What of the region's calls is not out yet; with `only_whole`, calls that are not whole do not begin.
+  void EmitCalls(const std::vector<ToolCall>& calls, MessageDelta& out, bool only_whole = false) {
     for (std::size_t i = emitted_; i < calls.size(); ++i) {
       const ToolCall& call = calls[i];
       if (!call.complete && call.name.empty()) return;
       if (rules_.one_call && open_bytes_ == 0 && calls_ >= 1) return;
+      if (only_whole && open_bytes_ == 0 && !(call.complete && rules_.tools.Has(call.name))) return;
       if (open_bytes_ == 0) {
         out.calls.push_back({calls_++, call.name, call.arguments});
       } else if (call.arguments.size() > open_bytes_) {
