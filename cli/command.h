@@ -20,6 +20,7 @@ void AddUpcycle(CLI::App& app, Action& action);
 void AddInspect(CLI::App& app, Action& action);
 void AddEval(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);
+void AddSimulate(CLI::App& app, Action& action);
 
 /// Prints `quorum: <message>` to stderr and returns exit status 1.
 int Fail(const Error& error);

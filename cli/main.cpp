@@ -34,6 +34,7 @@ int Main(int argc, char** argv) {
   AddUpcycle(app, action);
   AddEval(app, action);
   AddBench(app, action);
+  AddSimulate(app, action);
   CLI11_PARSE(app, argc, argv);
 
   const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo},

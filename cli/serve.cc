@@ -121,6 +121,16 @@ void AddServe(CLI::App& app, Action& action) {
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command
+      ->add_option("--max-queue-tokens", flags->serving.engine.max_queue_tokens,
+                   "Prompt tokens that may wait in all; more are refused with 429; 0: no limit")
+      ->envname("QUORUM_MAX_QUEUE_TOKENS")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--prefix-file", flags->serving.engine.prefix_file,
+                   "Keep prompts that requests choose with \"cache_save\" in this file, computed, over restarts")
+      ->envname("QUORUM_PREFIX_FILE");
+  command
       ->add_option(
           "--api-key-file", flags->api_key_file,
           "Accept only these keys: one a line, or sha256:HEX; behind it name=WORD concurrent=N tokens-per-minute=N")

@@ -119,6 +119,24 @@ void AddServingFlags(CLI::App& command, ServingFlags& flags) {
       ->envname("QUORUM_MAX_BATCH")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  command
+      .add_option("--max-itl-ms", flags.engine.max_itl_ms,
+                  "Longest time between two tokens of a reply that prompts of others may cause, in milliseconds: they "
+                  "are computed in pieces that fit; 0: no limit, best throughput")
+      ->envname("QUORUM_MAX_ITL_MS")
+      ->check(CLI::Range(0.0, 3.6e6))
+      ->capture_default_str();
+  command.add_option("--prefill-chunk", flags.engine.prefill_chunk, "Prompt tokens that one step computes at most")
+      ->envname("QUORUM_PREFILL_CHUNK")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command
+      .add_option(
+          "--speculate", flags.engine.speculate,
+          "Most tokens guessed at once from what a text repeats, while that pays; 0: never. Answers stay the same")
+      ->envname("QUORUM_SPECULATE")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   command.add_option("--chat-template", flags.chat_template_file, "A Jinja chat template instead of the model's own")
       ->envname("QUORUM_CHAT_TEMPLATE")
       ->check(CLI::ExistingFile);
@@ -137,6 +155,7 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   auto served = std::make_shared<server::ServedModel>();
   engine::LoadOptions options;
   options.max_batch = flags.engine.max_batch;
+  options.max_step_tokens = std::min(flags.engine.prefill_chunk + flags.engine.max_batch, 1 << 16);
   QUORUM_ASSIGN(serving.loaded, LoadModel(flags.model, std::move(options)));
   {
     QUORUM_ASSIGN(const engine::LoadedTokenizer loaded,
@@ -162,7 +181,9 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
     served->experts_per_token = serving.loaded.model->spec().router.top_k;
   }
   served->IndexTokenizer();
-  served->engine = engine::MakeEngine(*serving.loaded.model, *served->tokenizer, flags.engine);
+  engine::EngineOptions engine_options = flags.engine;
+  engine_options.fingerprint = served->fingerprint;
+  served->engine = engine::MakeEngine(*serving.loaded.model, *served->tokenizer, engine_options);
   serving.served = std::move(served);
   return serving;
 }

@@ -13,7 +13,7 @@ namespace quorum::cli {
 
 struct ServingFlags {
   ModelFlags model;
-  engine::EngineOptions engine;
+  engine::EngineOptions engine{.max_itl_ms = 250, .speculate = 4};
   std::string name;                // as the API calls it; empty: the file's name without ".gguf"
   std::string chat_template_file;  // instead of the model's own
   std::string tool_parser = "auto";

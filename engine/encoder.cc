@@ -34,6 +34,7 @@ void Encoder::Run(std::span<const StepSlice> sources, ExpertCounters* counters) 
 void Encoder::Gather(std::span<const StepSlice> sources) {
   rows_.clear();
   blocks_.clear();
+  GatherExperts(sources, row_experts_);
   for (const StepSlice& source : sources) {
     for (std::size_t i = 0; i < source.tokens.size(); ++i) {
       const auto position = static_cast<std::int32_t>(i);
@@ -43,8 +44,10 @@ void Encoder::Gather(std::span<const StepSlice> sources) {
   }
   for (std::int64_t begin = 0; begin < std::ssize(rows_); begin += buffers_.rows) {
     const std::int64_t end = std::min(begin + buffers_.rows, static_cast<std::int64_t>(std::ssize(rows_)));
-    Block block{
-        begin, std::span(rows_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), {}};
+    const auto first_row = static_cast<std::size_t>(begin);
+    const auto count = static_cast<std::size_t>(end - begin);
+    Block block{begin, std::span(rows_).subspan(first_row, count), {}, {}};
+    if (!row_experts_.empty()) block.requests = std::span(row_experts_).subspan(first_row, count);
     std::int64_t start = 0;  // of a source
     for (const StepSlice& source : sources) {
       const std::int64_t first = std::max(start, begin);
@@ -88,7 +91,7 @@ void Encoder::Layer(std::size_t index, ExpertCounters* counters) {
       std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
     });
     buffers_.ffn->Run(team_, static_cast<std::int32_t>(spec_.layers.size() + index), spec_.encoder[index], layer,
-                      *buffers_.model, rows, buffers_.block, counters);
+                      *buffers_.model, rows, buffers_.block, block.requests, counters);
     team_.ForRows(rows, [&](std::int64_t row) { Residual(block).Add(layer.ffn_post_norm, row); });
   }
 }

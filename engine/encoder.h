@@ -43,6 +43,7 @@ class Encoder {
   struct Block {
     std::int64_t begin;
     std::span<const StepRow> rows;
+    std::span<const RowExperts> requests;  // of each row, or empty
     std::vector<AttendSlice> slices;
   };
 
@@ -57,6 +58,7 @@ class Encoder {
   const Team& team_;
   EncoderBuffers buffers_;
   std::vector<StepRow> rows_;
+  std::vector<RowExperts> row_experts_;  // of each row; empty where no source asks for anything
   std::vector<Block> blocks_;
 };
 

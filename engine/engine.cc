@@ -1,7 +1,5 @@
 #include "engine/engine.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <cstddef>
@@ -11,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "engine/base/log.h"
 #include "engine/engine_core.h"
 #include "engine/event_queue.h"
 #include "engine/float_mode.h"
@@ -30,7 +29,8 @@ struct Shared {
   bool cancel_all = false;
   bool draining = false;
   bool stop = false;
-  std::int32_t not_started = 0;  // requests in the inbox or waiting for their first step
+  std::int32_t not_started = 0;     // requests in the inbox or waiting for their first step
+  std::int64_t waiting_tokens = 0;  // of their prompts
   std::int32_t free_slots = 0;
   std::int32_t open = 0;  // requests whose events are not all delivered
   std::int64_t accepted = 0;
@@ -69,12 +69,6 @@ class Handle : public Generation {
   std::shared_ptr<Shared> shared_;
 };
 
-std::uint64_t RandomSeed() {
-  std::uint64_t seed = 0;
-  if (getrandom(&seed, sizeof(seed), 0) == static_cast<ssize_t>(sizeof(seed))) return seed;
-  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
-
 /// The table's bits do not depend on the instruction set, so any will do where none was chosen.
 const KernelTable& SomeKernels() {
   const auto chosen = ChooseKernels();
@@ -85,12 +79,15 @@ class ThreadedEngine : public Engine {
  public:
   ThreadedEngine(StepModel& model, const tok::Tokenizer& tokenizer, const EngineOptions& options)
       : options_(options),
+        prefixes_{options.fingerprint, model.page_bytes()},
         vocab_(model.vocab_size()),
         decoder_start_(model.decoder_start()),
         context_(ContextLength(model)),
         has_hidden_(model.hidden_size() > 0),
         shared_(std::make_shared<Shared>()),
-        core_(model, tokenizer, SomeKernels(), options, RandomSeed()) {
+        experts_(model.experts()),
+        core_(model, tokenizer, SomeKernels(), options) {
+    LoadPrefixes();
     shared_->stats = core_.stats();
     shared_->free_slots = core_.free_slots();
     thread_ = std::thread([this] { Loop(); });
@@ -115,27 +112,31 @@ class ThreadedEngine : public Engine {
   bool Drain(std::chrono::milliseconds limit) override;
 
  private:
+  void LoadPrefixes();
+  void SavePrefixes();
   void Loop();
   bool TakeWork();
   void Publish();
 
   const EngineOptions options_;
+  const PrefixKind prefixes_;
   const std::int32_t vocab_;
   const std::optional<tok::TokenId> decoder_start_;
   const std::int32_t context_;
   const bool has_hidden_;
   const std::shared_ptr<Shared> shared_;
+  const ExpertShape experts_;
   EngineCore core_;  // the engine thread's, from the start of Loop
   std::thread thread_;
 };
 
 Result<std::shared_ptr<Generation>> ThreadedEngine::Submit(GenerationRequest asked) {
-  QUORUM_TRY(CheckRequest(asked, vocab_, context_, decoder_start_.has_value()));
+  QUORUM_TRY(CheckRequest(asked, vocab_, context_, decoder_start_.has_value(), experts_));
   if (asked.pooling != Pooling::kNone && !has_hidden_) {
     return Error{ErrorCode::kUnsupported, "This model does not give its hidden states.", "input", "unsupported_model"};
   }
   auto events = std::make_shared<EventQueue>();
-  auto request = std::make_unique<Request>(std::move(asked), events, context_, decoder_start_);
+  auto request = std::make_unique<Request>(std::move(asked), events, context_, decoder_start_, experts_);
   {
     const std::lock_guard lock(shared_->mutex);
     if (shared_->draining) {
@@ -150,6 +151,19 @@ Result<std::shared_ptr<Generation>> ThreadedEngine::Submit(GenerationRequest ask
                    {},
                    "rate_limit_exceeded"};
     }
+    // Whoever waits alone waits in any case: a prompt of any length that fits the context is let in.
+    const std::int64_t tokens = request->prompt_size();
+    const bool waits = shared_->not_started >= shared_->free_slots;
+    if (options_.max_queue_tokens > 0 && waits && shared_->waiting_tokens > 0 &&
+        shared_->waiting_tokens + tokens > options_.max_queue_tokens) {
+      ++shared_->refused;
+      return Error{ErrorCode::kOverloaded,
+                   "The server is busy: prompts with " + std::to_string(shared_->waiting_tokens) +
+                       " tokens are waiting, and this one has " + std::to_string(tokens) + ".",
+                   {},
+                   "rate_limit_exceeded"};
+    }
+    shared_->waiting_tokens += tokens;
     request->SetOrdinal(shared_->accepted++);
     events->requests_ahead.store(shared_->not_started++, std::memory_order_relaxed);
     ++shared_->open;
@@ -181,11 +195,28 @@ bool ThreadedEngine::Drain(std::chrono::milliseconds limit) {
   return false;
 }
 
+/// A file that cannot be used costs the time to compute its prefixes again, nothing more.
+void ThreadedEngine::LoadPrefixes() {
+  if (options_.prefix_file.empty()) return;
+  auto stored = LoadPrefixFile(options_.prefix_file, prefixes_);
+  if (!stored.ok()) return Log(LogLevel::kWarn, "stored prefixes are not used: {}", stored.error().message);
+  const std::size_t count = stored->size();
+  core_.ImportPrefixes(std::move(*stored));
+  Log(LogLevel::kInfo, "{} stored prefixes read from {}", count, options_.prefix_file);
+}
+
+void ThreadedEngine::SavePrefixes() {
+  if (options_.prefix_file.empty() || !core_.prefixes_changed()) return;
+  const Status saved = SavePrefixFile(options_.prefix_file, prefixes_, core_.ExportPrefixes());
+  if (!saved.ok()) Log(LogLevel::kWarn, "prefixes were not stored: {}", saved.error().message);
+}
+
 /// Waits until there is something to do and takes it over. False: the engine ends.
 bool ThreadedEngine::TakeWork() {
   std::vector<std::unique_ptr<Request>> inbox;
   bool cancel_all = false;
   bool stop = false;
+  if (core_.idle()) SavePrefixes();
   {
     std::unique_lock lock(shared_->mutex);
     shared_->work.wait(lock, [this] {
@@ -199,6 +230,7 @@ bool ThreadedEngine::TakeWork() {
   }
   for (auto& request : inbox) core_.Add(std::move(request));
   core_.RemoveCancelled();
+  core_.RemoveExpired();
   if (cancel_all) core_.CancelAll();
   return !stop;
 }
@@ -226,6 +258,8 @@ void ThreadedEngine::Publish() {
     shared_->stats = core_.stats();
     shared_->free_slots = core_.free_slots();
     shared_->not_started = not_started + static_cast<std::int32_t>(shared_->inbox.size());
+    shared_->waiting_tokens = core_.waiting_tokens();
+    for (const auto& request : shared_->inbox) shared_->waiting_tokens += request->prompt_size();
   }
   const std::int32_t over = core_.DeliverEvents();
   if (over == 0) return;

@@ -20,24 +20,32 @@ Pooling PoolingOf(const Sequence& sequence) { return static_cast<const Choice&>(
 }  // namespace
 
 EngineCore::EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const KernelTable& kernels,
-                       const EngineOptions& options, std::uint64_t hash_seed)
+                       const EngineOptions& options)
     : model_(model),
       tokenizer_(tokenizer),
       kernels_(kernels),
       vocab_(static_cast<std::size_t>(model.vocab_size())),
       decoder_start_(model.decoder_start()),
-      scheduler_({.max_running = options.max_batch,
-                  .prefill_chunk = options.prefill_chunk,
-                  .max_step_tokens = model.max_step_tokens(),
-                  .max_step_logits = model.max_step_logits(),
-                  .num_pages = model.num_pages()},
-                 hash_seed),
+      options_(options),
+      cost_(model.experts()),
+      scheduler_(
+          {.max_running = options.max_batch,
+           .prefill_chunk = options.prefill_chunk,
+           .max_step_tokens = model.max_step_tokens(),
+           .max_step_logits = model.max_step_logits(),
+           .num_pages = model.num_pages(),
+           .max_itl_seconds = options.max_itl_ms / 1000},
+          [&model](std::int32_t from, std::int32_t to) { model.CopyPage(from, to); }, &cost_),
       sampler_(kernels) {
   stats_.pages_total = model.num_pages();
 }
 
 void EngineCore::Add(std::unique_ptr<Request> request) {
   Request& added = *request;
+  if (added.params.explain_cache) {
+    const Choice& first = *added.choices.front();
+    added.prompt_event.known_tokens = scheduler_.cache().Known(first.tokens, first.lineage);
+  }
   requests_.emplace(added.ordinal(), std::move(request));
   scheduler_.Add(*added.choices.front());
 }
@@ -53,8 +61,57 @@ void EngineCore::CancelAll() {
   while (!requests_.empty()) Cancel(*requests_.begin()->second);
 }
 
+void EngineCore::RemoveExpired(Clock::time_point now) {
+  for (auto it = requests_.begin(); it != requests_.end();) {
+    Request& request = *(it++)->second;  // ending erases it
+    if (request.deadline > now) continue;
+    ++stats_.timed_out;
+    if (request.started) {
+      Cancel(request, FinishReason::kTimeLimit);
+    } else {
+      Fail(request, Error{ErrorCode::kUnavailable, "The time limit of the request was over before its turn came.",
+                          "timeout", "timeout"});
+    }
+  }
+}
+
+std::int64_t EngineCore::waiting_tokens() const {
+  std::int64_t tokens = 0;
+  for (const auto& [ordinal, request] : requests_) tokens += request->started ? 0 : request->prompt_size();
+  return tokens;
+}
+
+/// Guesses for sequences that decode, where that is expected to pay.
+void EngineCore::GuessTokens() {
+  if (options_.speculate <= 0) return;
+  for (Sequence* sequence : scheduler_.running()) sequence->draft = 0;
+  StepWork step;
+  std::int32_t decoding = 0;
+  for (const Sequence* sequence : scheduler_.running()) {
+    if (sequence->remaining() != 1) return;  // prompts use a step better
+    step.Add(1, sequence->computed, 1);
+    ++decoding;
+  }
+  for (Sequence* sequence : scheduler_.running()) {
+    auto& choice = static_cast<Choice&>(*sequence);
+    const Request& request = choice.request;
+    if (!request.params.speculate || request.tally != nullptr || choice.generated == 0) continue;
+    const std::int32_t most = std::min(options_.speculate, request.token_limit - choice.generated - 1);
+    const auto guesses = choice.lookup.Guess(choice.tokens, most);
+    if (guesses.empty()) continue;
+    choice.draft = static_cast<std::int32_t>(guesses.size());
+    if (!options_.speculate_always) {
+      choice.draft = choice.gate.Choose(choice.draft, decoding, step, choice.computed, cost_);
+    }
+    choice.guesses.assign(guesses.begin(), guesses.begin() + choice.draft);
+  }
+}
+
 void EngineCore::Plan() {
+  step_began_ = Clock::now();
+  GuessTokens();
   planned_ = scheduler_.Plan();
+  work_ = scheduler_.Work();
   for (Sequence* sequence : scheduler_.running()) static_cast<Choice*>(sequence)->request.started = true;
 }
 
@@ -63,7 +120,7 @@ void EngineCore::Compute() {
   slices_.clear();
   std::size_t rows = 0;
   for (Sequence* sequence : planned_) {
-    slices_.push_back(SliceOf(*sequence));
+    slices_.push_back(SliceOf(static_cast<Choice&>(*sequence)));
     // Where hidden states are wanted, logits are not.
     StepSlice& slice = slices_.back();
     if (PoolingOf(*sequence) != Pooling::kNone) slice.first_logits = sequence->step_tokens;
@@ -72,6 +129,8 @@ void EngineCore::Compute() {
   PlaceHidden();
   if (logits_.size() < rows * vocab_) logits_.resize(rows * vocab_);
   ++stats_.steps;
+  stats_.computed_tokens += work_.rows;
+  stats_.predicted_seconds = cost_.Predict(work_);
   const Status computed = model_.Step(slices_, std::span(logits_).first(rows * vocab_));
   if (!computed.ok()) {
     FailRunning(computed.error());
@@ -85,25 +144,37 @@ void EngineCore::Compute() {
     ReadLogits(static_cast<Choice&>(*planned_[i]), left.first(wanted * vocab_));
     left = left.subspan(wanted * vocab_);
   }
+  stats_.step_seconds = std::chrono::duration<double>(Clock::now() - step_began_).count();
+  cost_.Observe(work_, stats_.step_seconds);
 }
 
-/// The sequence's part of the planned step.
-StepSlice EngineCore::SliceOf(const Sequence& sequence) const {
-  const auto first = static_cast<std::size_t>(sequence.computed);
-  const auto source_pages = static_cast<std::size_t>(sequence.source_pages());
-  const std::span<const std::int32_t> pages = sequence.pages;
+/// The choice's part of the planned step.
+StepSlice EngineCore::SliceOf(Choice& choice) const {
+  const Request& request = choice.request;
+  const auto first = static_cast<std::size_t>(choice.computed);
+  const auto source_pages = static_cast<std::size_t>(choice.source_pages());
+  const std::span<const std::int32_t> pages = choice.pages;
   StepSlice slice;
-  slice.tokens = std::span(sequence.tokens).subspan(first, static_cast<std::size_t>(sequence.step_tokens));
-  slice.first_logits = sequence.step_first_logits;
-  slice.encode = sequence.encodes();
+  slice.tokens =
+      std::span(choice.tokens).subspan(first, static_cast<std::size_t>(choice.step_tokens - choice.step_draft));
+  if (choice.step_draft > 0) {
+    choice.step_input.assign(slice.tokens.begin(), slice.tokens.end());
+    choice.step_input.insert(choice.step_input.end(), choice.guesses.begin(),
+                             choice.guesses.begin() + choice.step_draft);
+    slice.tokens = choice.step_input;
+  }
+  slice.first_logits = choice.step_first_logits;
+  slice.experts = request.experts.has_value() ? &*request.experts : nullptr;
+  slice.tally = request.tally.get();
+  slice.encode = choice.encodes();
   if (slice.encode) {
     slice.pages = pages.first(source_pages);
     return slice;
   }
-  slice.pos = sequence.computed - sequence.source;
+  slice.pos = choice.computed - choice.source;
   slice.pages = pages.subspan(source_pages);
   slice.source_pages = pages.first(source_pages);
-  slice.source_tokens = sequence.source;
+  slice.source_tokens = choice.source;
   return slice;
 }
 
@@ -144,7 +215,7 @@ void EngineCore::ReadLogits(Choice& choice, std::span<const float> rows) {
   if (choice.finished) return;  // its request failed, here or at another choice of this step
   if (choice.remaining() > 0) return;
   if (choice.request.prompt_done) {
-    Generate(choice, rows);
+    GenerateGuessed(choice, rows);
   } else {
     FinishPrompt(choice, rows);
   }
@@ -164,7 +235,7 @@ void EngineCore::ScorePrompt(Choice& choice, std::span<const float>& rows) {
 }
 
 /// All choices begin with the row behind the prompt, so that it is computed once and their first events come in order.
-/// The choices after the first have yet to compute what stands behind the prompt's last full page.
+/// The choices after the first share its full pages and copy the beginning of the page after them.
 void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
   Request& request = first.request;
   request.prompt_done = true;
@@ -172,6 +243,12 @@ void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
   stats_.prompt_tokens += request.prompt_size();
   stats_.cached_tokens += first.cached;
   Emit(request, std::move(request.prompt_event));
+  const std::int32_t whole = request.prompt_size() / kPageTokens * kPageTokens;
+  if (request.params.save_prefix && whole > 0 && first.source == 0) {
+    const auto& prompt = request.params.prompt;
+    ChoosePrefix({first.lineage == nullptr ? "" : *first.lineage, {prompt.begin(), prompt.begin() + whole}});
+  }
+  if (request.params.n > 1) scheduler_.Publish(first);
   const std::vector<tok::TokenId> first_tokens = first.tokens;  // of every choice
   for (const auto& choice : request.choices) {
     if (choice->finished) return;  // the request failed at an earlier choice
@@ -193,12 +270,40 @@ void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
   }
 }
 
+/// Draws the next token from the first row, and goes on with the next row as long as the guess that it stands for was
+/// right: then the row is what a step of its own would have given.
+void EngineCore::GenerateGuessed(Choice& choice, std::span<const float> rows) {
+  const std::int32_t drafted = choice.step_draft;
+  std::int32_t accepted = 0;
+  for (;;) {
+    Generate(choice, rows.first(vocab_));
+    if (choice.finished || accepted == drafted ||
+        choice.tokens.back() != choice.guesses[static_cast<std::size_t>(accepted)]) {
+      break;
+    }
+    ++accepted;
+    ++choice.computed;
+    rows = rows.subspan(vocab_);
+  }
+  if (drafted == 0) return;
+  stats_.drafted_tokens += drafted;
+  stats_.accepted_tokens += accepted;
+  choice.gate.Learn(drafted, accepted);
+}
+
+/// The next token: what ends a thought whose budget is spent, or a draw.
+Result<tok::TokenId> EngineCore::NextToken(Choice& choice, std::span<const float> row) {
+  const GenerationRequest& params = choice.request.params;
+  if (const auto forced = choice.thinking.Forced()) return *forced;
+  const TokenFilter* filter = choice.constraint ? &choice.constraint->Filter() : nullptr;
+  return sampler_.Sample(row, params.sampling, choice.counts, choice.key.choice, choice.length(), filter);
+}
+
 /// Draws the choice's next token from `row` and says so.
 void EngineCore::Generate(Choice& choice, std::span<const float> row) {
   Request& request = choice.request;
   const GenerationRequest& params = request.params;
-  const TokenFilter* filter = choice.constraint ? &choice.constraint->Filter() : nullptr;
-  const auto token = sampler_.Sample(row, params.sampling, choice.counts, choice.key.choice, choice.length(), filter);
+  const auto token = NextToken(choice, row);
   if (!token.ok()) return Fail(request, token.error());
 
   Event event;
@@ -212,6 +317,7 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
   }
   choice.tokens.push_back(*token);
   ++choice.generated;
+  choice.thinking.Push(*token);
   ++stats_.generated_tokens;
   if (NeedsCounts(params.sampling)) choice.counts.AddGenerated(*token);
   if (choice.constraint) {
@@ -240,6 +346,7 @@ void EngineCore::Finish(Choice& choice, FinishReason reason) {
   event.kind = Event::Kind::kFinish;
   event.choice = choice.key.choice;
   event.completion_tokens = choice.generated;
+  event.reasoning_tokens = choice.thinking.tokens();
   if (reason != FinishReason::kCancelled) {
     if (!choice.stop.matched()) event.text = choice.stop.Push(choice.utf8.Finish());
     if (choice.stop.matched()) {
@@ -253,15 +360,16 @@ void EngineCore::Finish(Choice& choice, FinishReason reason) {
   Request& request = choice.request;
   scheduler_.Remove(choice);
   choice.finished = true;
+  if (request.open_choices == 1) event.experts = request.tally;
   Emit(request, std::move(event));
   if (--request.open_choices > 0) return;
-  ++(reason == FinishReason::kCancelled ? stats_.cancelled : stats_.finished);
+  if (reason != FinishReason::kTimeLimit) ++(reason == FinishReason::kCancelled ? stats_.cancelled : stats_.finished);
   End(request);
 }
 
-void EngineCore::Cancel(Request& request) {
+void EngineCore::Cancel(Request& request, FinishReason reason) {
   for (const auto& choice : request.choices) {
-    if (!choice->finished) Finish(*choice, FinishReason::kCancelled);
+    if (!choice->finished) Finish(*choice, reason);
   }
 }
 
@@ -311,6 +419,7 @@ const EngineStats& EngineCore::stats() {
   stats_.running = static_cast<std::int32_t>(scheduler_.running().size());
   stats_.waiting = static_cast<std::int32_t>(scheduler_.waiting().size());
   stats_.pages_used = scheduler_.cache().referenced();
+  stats_.pages_cached = scheduler_.cache().cached();
   return stats_;
 }
 

@@ -58,6 +58,7 @@ Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTabl
       residual_{spec, kernels, buffers_.x, buffers_.block, &buffers_.model},
       rope_(MakeRopeTable(spec.rope)) {
   rows_.reserve(static_cast<std::size_t>(limits.rows));
+  row_experts_.reserve(static_cast<std::size_t>(limits.rows));
   wanted_.reserve(static_cast<std::size_t>(limits.logits));
   if (spec.encoder.empty()) return;
   encoder_ = std::make_unique<Encoder>(spec, weights, cache, team_,
@@ -93,7 +94,8 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
       residual_.Norm(layer.ffn_norm, layer.ffn_input, row, row);
       std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
     });
-    buffers_.ffn.Run(team_, index, spec_.layers[i], layer, buffers_.model, rows, buffers_.block, counters);
+    buffers_.ffn.Run(team_, index, spec_.layers[i], layer, buffers_.model, rows, buffers_.block, row_experts_,
+                     counters);
   }
   if (!wanted_.empty()) Logits(logits);
   Hidden(slices);
@@ -129,6 +131,7 @@ void Forward::CrossAttention(const CrossWeights& cross, std::int32_t index, std:
 void Forward::Gather(std::span<const StepSlice> slices) {
   rows_.clear();
   wanted_.clear();
+  GatherExperts(slices, row_experts_);
   for (const StepSlice& slice : slices) {
     for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
       const auto position = slice.pos + static_cast<std::int32_t>(i);

@@ -80,7 +80,8 @@ class Forward {
   std::vector<StepSlice> sources_, decoding_;  // of a step with both kinds of slices
   std::vector<AttendSlice> crossing_;
   std::vector<StepRow> rows_;
-  std::vector<std::int32_t> wanted_;  // rows whose logits are asked for, ascending
+  std::vector<RowExperts> row_experts_;  // of each row; empty where no slice asks for anything
+  std::vector<std::int32_t> wanted_;     // rows whose logits are asked for, ascending
 };
 
 }  // namespace quorum::engine

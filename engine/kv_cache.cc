@@ -154,6 +154,32 @@ void KvCache::Write(std::int32_t layer, std::int32_t page, std::int32_t slot, co
   }
 }
 
+void KvCache::CopyPage(std::int32_t from, std::int32_t to) {
+  const auto bytes =
+      static_cast<std::size_t>(block_bytes_ * shape_.kv_heads);  // a layer's heads of a page lie together
+  for (std::int32_t layer = 0; layer < shape_.layers; ++layer) {
+    std::memcpy(memory_.data() + BlockOffset(layer, to, 0), memory_.data() + BlockOffset(layer, from, 0), bytes);
+  }
+}
+
+void KvCache::ReadPage(std::int32_t page, std::span<std::byte> out) const {
+  const auto bytes = static_cast<std::size_t>(block_bytes_ * shape_.kv_heads);
+  QUORUM_CHECK(out.size() == bytes * static_cast<std::size_t>(shape_.layers));
+  for (std::int32_t layer = 0; layer < shape_.layers; ++layer) {
+    std::memcpy(out.data() + static_cast<std::size_t>(layer) * bytes, memory_.data() + BlockOffset(layer, page, 0),
+                bytes);
+  }
+}
+
+void KvCache::WritePage(std::int32_t page, std::span<const std::byte> in) {
+  const auto bytes = static_cast<std::size_t>(block_bytes_ * shape_.kv_heads);
+  QUORUM_CHECK(in.size() == bytes * static_cast<std::size_t>(shape_.layers));
+  for (std::int32_t layer = 0; layer < shape_.layers; ++layer) {
+    std::memcpy(memory_.data() + BlockOffset(layer, page, 0), in.data() + static_cast<std::size_t>(layer) * bytes,
+                bytes);
+  }
+}
+
 const void* KvCache::KPage(std::int32_t layer, std::int32_t page, std::int32_t head) const {
   return memory_.data() + BlockOffset(layer, page, head);
 }

@@ -46,6 +46,13 @@ class KvCache {
   /// Where values lie in the keys, `v` is not read, and int8 has one scale for these dimensions and one for the rest.
   void Write(std::int32_t layer, std::int32_t page, std::int32_t slot, const float* k, const float* v);
 
+  /// Makes page `to` equal to page `from` in every layer.
+  void CopyPage(std::int32_t from, std::int32_t to);
+
+  /// A page's blocks, layer after layer. REQUIRES: BytesPerPage(shape()) bytes.
+  void ReadPage(std::int32_t page, std::span<std::byte> out) const;
+  void WritePage(std::int32_t page, std::span<const std::byte> in);
+
   /// The block of a (layer, page, head): keys, then values, then int8's scales (kv_layout.h). 64-byte aligned.
   const void* KPage(std::int32_t layer, std::int32_t page, std::int32_t head) const;
   /// REQUIRES: the values are not part of the keys.

@@ -213,6 +213,14 @@ Status Model::CheckSource(const StepSlice& slice) const {
   return CheckPages(slice.source_pages, slice.source_tokens);
 }
 
+ExpertShape Model::experts() const {
+  ExpertShape shape{spec_.router.top_k, {}};
+  for (const std::vector<LayerSpec>* stack : {&spec_.layers, &spec_.encoder}) {
+    for (const LayerSpec& layer : *stack) shape.experts.push_back(layer.experts);
+  }
+  return shape;
+}
+
 Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) const {
   std::int64_t rows = 0;
   std::int64_t sources = 0;
@@ -235,6 +243,13 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
     }
     if (slice.first_logits < 0 || slice.first_logits > n) {
       return InvalidArgument(fmt::format("logits are asked for from token {} of {}", slice.first_logits, n));
+    }
+    const auto cells = static_cast<std::size_t>(spec_.all_layers()) * static_cast<std::size_t>(spec_.max_experts());
+    const ExpertOptions* options = slice.experts;
+    if ((slice.tally != nullptr && slice.tally->tokens.size() != cells) ||
+        (options != nullptr && (options->top_k < 1 || options->experts != spec_.max_experts() ||
+                                (!options->masked.empty() && options->masked.size() != cells)))) {
+      return InvalidArgument("a slice's expert options were made for another model");
     }
     QUORUM_TRY(CheckSource(slice));
     (slice.encode ? sources : rows) += n;

@@ -75,6 +75,12 @@ class Model final : public StepModel {
     return spec_.encoder.empty() ? static_cast<std::int32_t>(spec_.d_model) : 0;
   }
 
+  ExpertShape experts() const override;
+  void CopyPage(std::int32_t from, std::int32_t to) override { cache_->CopyPage(from, to); }
+  std::int64_t page_bytes() const override { return KvCache::BytesPerPage(cache_->shape()); }
+  void ReadPage(std::int32_t page, std::span<std::byte> out) const override { cache_->ReadPage(page, out); }
+  void WritePage(std::int32_t page, std::span<const std::byte> in) override { cache_->WritePage(page, in); }
+
   /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed.
   Status Step(std::span<const StepSlice> slices, std::span<float> logits) override;
 

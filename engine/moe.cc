@@ -27,25 +27,40 @@ std::int64_t SlotsPerRow(const ModelSpec& spec) {
 
 }  // namespace
 
+void GatherExperts(std::span<const StepSlice> slices, std::vector<RowExperts>& rows) {
+  rows.clear();
+  const bool special = std::any_of(slices.begin(), slices.end(), [](const StepSlice& slice) {
+    return slice.experts != nullptr || slice.tally != nullptr;
+  });
+  if (!special) return;
+  for (const StepSlice& slice : slices) {
+    rows.insert(rows.end(), slice.tokens.size(), {slice.experts, slice.tally});
+    if (slice.tally != nullptr) slice.tally->rows += std::ssize(slice.tokens);
+  }
+}
+
 FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows,
                          ActPrecision precision)
     : router_(spec.router),
       activation_(spec.activation),
       swiglu_alpha_(spec.swiglu_alpha),
       swiglu_limit_(spec.swiglu_limit),
-      d_model_(spec.d_model) {
-  const std::int64_t slots = max_rows * SlotsPerRow(spec);
+      d_model_(spec.d_model),
+      stride_(spec.max_experts()),
+      capacity_(max_rows * SlotsPerRow(spec)) {
   const std::int64_t experts = spec.max_experts();
+  const std::int64_t slots = max_rows * (std::max<std::int64_t>(experts, 1) + 1);  // all experts and a shared one
   router_logits_ = memory.Take<float>(max_rows * experts);
-  expert_ids_ = memory.Take<std::int32_t>(max_rows * std::max(spec.router.top_k, 1));
-  expert_weights_ = memory.Take<float>(max_rows * std::max(spec.router.top_k, 1));
+  expert_count_ = memory.Take<std::int32_t>(max_rows);
+  expert_ids_ = memory.Take<std::int32_t>(max_rows * stride_);
+  expert_weights_ = memory.Take<float>(max_rows * stride_);
   shared_weights_ = memory.Take<float>(max_rows);
   slot_rows_ = memory.Take<std::int32_t>(slots);
   slot_weights_ = memory.Take<float>(slots);
-  hidden_ = ActBuffer(memory, slots, spec.max_ff(), forms.hidden, precision);
+  hidden_ = ActBuffer(memory, capacity_, spec.max_ff(), forms.hidden, precision);
   fill_.reserve(static_cast<std::size_t>(experts) + 1);
   groups_.reserve(static_cast<std::size_t>(experts) + 1);
-  const std::int64_t row_blocks = CeilDiv(slots, kRowBlock) + experts + 1;
+  const std::int64_t row_blocks = CeilDiv(capacity_, kRowBlock) + experts + 1;
   hidden_tasks_.reserve(static_cast<std::size_t>(row_blocks * CeilDiv(spec.max_ff(), kColumns)));
 }
 
@@ -55,22 +70,37 @@ std::int64_t FeedForward::ScratchFloats() {
 }
 
 void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
-                      ActBuffer& in, std::int64_t rows, float* out, ExpertCounters* counters) {
-  Route(team, spec, weights, in, rows);
-  GroupByExpert(layer, spec, weights, rows, counters);
-  SplitHidden(team);
-  team.pool.ParallelFor(std::ssize(hidden_tasks_), [&](std::int64_t task, int worker) {
-    Hidden(team, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
-  });
+                      ActBuffer& in, std::int64_t rows, float* out, std::span<const RowExperts> requests,
+                      ExpertCounters* counters) {
+  Route(team, layer, spec, weights, in, rows, requests);
+  GroupByExpert(layer, spec, weights, rows, requests, counters);
   const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
   const std::int64_t step = team.PanelsPerTask(panels);
-  team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int worker) {
-    Down(team, task * step, std::min(panels, (task + 1) * step), out, worker);
-  });
+  // Passes go by ascending expert, and so does the sum of a row in each: their number changes no bit.
+  pass_ = {};
+  for (NextPass(); !pass_.empty(); NextPass()) {
+    SplitHidden(team);
+    team.pool.ParallelFor(std::ssize(hidden_tasks_), [&](std::int64_t task, int worker) {
+      Hidden(team, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
+    });
+    team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int worker) {
+      Down(team, task * step, std::min(panels, (task + 1) * step), out, worker);
+    });
+  }
 }
 
-void FeedForward::Route(const Team& team, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in,
-                        std::int64_t rows) {
+/// The groups after pass_, as many as fit.
+void FeedForward::NextPass() {
+  const Group* const end = groups_.data() + groups_.size();
+  const Group* const first = pass_.empty() ? groups_.data() : pass_.data() + pass_.size();
+  const Group* last = first;
+  while (last != end && last->end - first->begin <= capacity_) ++last;
+  pass_ = {first, last};
+  QUORUM_CHECK(first == end || !pass_.empty());
+}
+
+void FeedForward::Route(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
+                        ActBuffer& in, std::int64_t rows, std::span<const RowExperts> requests) {
   Product products[2];
   std::int64_t count = 0;
   if (spec.experts > 0) {
@@ -85,15 +115,20 @@ void FeedForward::Route(const Team& team, const LayerSpec& spec, const LayerWeig
     if (spec.experts > 0) {
       float* logits = router_logits_ + row * spec.experts;
       if (weights.router_bias != nullptr) team.kernels.add(weights.router_bias, spec.experts, logits);
-      RouteToken(team.kernels, router_, weights.choice_bias, {logits, static_cast<std::size_t>(spec.experts)},
-                 expert_ids_ + row * router_.top_k, expert_weights_ + row * router_.top_k);
+      RouteLimits limits;
+      if (!requests.empty() && requests[static_cast<std::size_t>(row)].options != nullptr) {
+        const ExpertOptions& options = *requests[static_cast<std::size_t>(row)].options;
+        limits = {options.top_k, options.min_weight, options.MaskOf(layer)};
+      }
+      expert_count_[row] = RouteToken(team.kernels, router_, weights.choice_bias, {logits, static_cast<std::size_t>(spec.experts)},
+                                      expert_ids_ + row * stride_, expert_weights_ + row * stride_, limits);
     }
     if (gated) shared_weights_[row] = Sigmoid(team.kernels, shared_weights_[row]);
   });
 }
 
 void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
-                                std::int64_t rows, ExpertCounters* counters) {
+                                std::int64_t rows, std::span<const RowExperts> requests, ExpertCounters* counters) {
   groups_.clear();
   const auto add_all = [&](const NetworkWeights& network, const float* weight_of_row) {
     const std::int64_t begin = groups_.empty() ? 0 : groups_.back().end;
@@ -107,18 +142,24 @@ void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const
     add_all(weights.networks.front(), nullptr);
     return;
   }
-  const std::int64_t k = router_.top_k;
   fill_.assign(static_cast<std::size_t>(spec.experts) + 1, 0);
-  for (std::int64_t i = 0; i < rows * k; ++i) ++fill_[static_cast<std::size_t>(expert_ids_[i]) + 1];
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int32_t* ids = expert_ids_ + row * stride_;
+    for (std::int32_t i = 0; i < expert_count_[row]; ++i) ++fill_[static_cast<std::size_t>(ids[i]) + 1];
+  }
   for (std::int64_t e = 0; e < spec.experts; ++e) {
     const auto at = static_cast<std::size_t>(e);
     if (fill_[at + 1] > 0) groups_.push_back({&weights.networks[at], fill_[at], fill_[at] + fill_[at + 1]});
     fill_[at + 1] += fill_[at];
   }
-  for (std::int64_t i = 0; i < rows * k; ++i) {
-    const std::int64_t slot = fill_[static_cast<std::size_t>(expert_ids_[i])]++;
-    slot_rows_[slot] = static_cast<std::int32_t>(i / k);
-    slot_weights_[slot] = expert_weights_[i];
+  for (std::int64_t row = 0; row < rows; ++row) {
+    ExpertTally* tally = requests.empty() ? nullptr : requests[static_cast<std::size_t>(row)].tally;
+    for (std::int64_t i = row * stride_; i < row * stride_ + expert_count_[row]; ++i) {
+      const std::int64_t slot = fill_[static_cast<std::size_t>(expert_ids_[i])]++;
+      slot_rows_[slot] = static_cast<std::int32_t>(row);
+      slot_weights_[slot] = expert_weights_[i];
+      if (tally != nullptr) tally->Count(layer, expert_ids_[i], expert_weights_[i]);
+    }
   }
   if (counters != nullptr) {
     for (const Group& group : groups_) {
@@ -133,13 +174,13 @@ void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const
 
 void FeedForward::SplitHidden(const Team& team) {
   hidden_tasks_.clear();
-  for (const Group& group : groups_) {
+  for (const Group& group : pass_) {
     const NetworkWeights& network = *group.network;
     const std::int64_t block = ActBlock(network.down.format);
     std::int64_t width = block > 32 ? kWideColumns : kColumns;
     // Few networks on many threads: narrower tasks, where blocks allow it.
     const std::int64_t wanted = 4 * static_cast<std::int64_t>(team.pool.size());
-    while (block <= 32 && width > 64 && std::ssize(groups_) * CeilDiv(network.ff, width) < wanted) width /= 2;
+    while (block <= 32 && width > 64 && std::ssize(pass_) * CeilDiv(network.ff, width) < wanted) width /= 2;
     for (std::int64_t col = 0; col < network.ff; col += width) {
       for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
         hidden_tasks_.push_back(
@@ -186,6 +227,7 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
   ActForms forms;
   forms.Add(network.down.format);
   float* row = scratch + kRowBlock * 2 * kWideColumns;
+  const std::int64_t slot = task.slot - pass_.front().begin;
   for (std::int64_t i = 0; i < task.m; ++i) {
     float* both = scratch + i * ld;
     const std::int64_t part = network.interleaved ? kPanelRows : width;
@@ -203,9 +245,9 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
       Activate(kernels, gate, up, part, row + col);
     }
     if (forms.floats) {
-      std::memcpy(hidden_.Floats(task.slot + i) + task.col, row, static_cast<std::size_t>(task.cols) * sizeof(float));
+      std::memcpy(hidden_.Floats(slot + i) + task.col, row, static_cast<std::size_t>(task.cols) * sizeof(float));
     } else {
-      hidden_.Quantize(kernels, forms, task.slot + i, task.col, row, task.cols);
+      hidden_.Quantize(kernels, forms, slot + i, task.col, row, task.cols);
     }
   }
 }
@@ -215,12 +257,12 @@ void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, f
   const std::int64_t col = begin * kPanelRows;
   const std::int64_t width = (end - begin) * kPanelRows;
   const std::int64_t cols = std::min(width, d_model_ - col);
-  for (const Group& group : groups_) {
+  for (const Group& group : pass_) {
     const PackedView& down = group.network->down;
     for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
       const std::int64_t m = std::min(kRowBlock, group.end - slot);
-      Matmul(team.kernels, down, hidden_.View(down.format, slot), nullptr, m, begin, end, scratch, width,
-             team.PlaneScratch(worker));
+      Matmul(team.kernels, down, hidden_.View(down.format, slot - pass_.front().begin), nullptr, m, begin, end, scratch,
+             width, team.PlaneScratch(worker));
       for (std::int64_t i = 0; i < m; ++i) {
         float* dst = out + std::int64_t{slot_rows_[slot + i]} * d_model_ + col;
         float* row = scratch + i * width;

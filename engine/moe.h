@@ -4,14 +4,27 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "engine/expert_options.h"
 #include "engine/forward_buffers.h"
 #include "engine/model_spec.h"
 #include "engine/moe_router.h"
+#include "engine/step_model.h"
 #include "engine/weights.h"
 
 namespace quorum::engine {
+
+/// One row's request, as far as experts go.
+struct RowExperts {
+  const ExpertOptions* options = nullptr;  // null: the model's own routing
+  ExpertTally* tally = nullptr;            // null: not asked for
+};
+
+/// One entry for each token of the slices, or none where no slice asks for anything. Counts the tokens in their
+/// tallies.
+void GatherExperts(std::span<const StepSlice> slices, std::vector<RowExperts>& rows);
 
 /// Working memory of the feed-forward layers of one model; one step at a time.
 class FeedForward {
@@ -25,8 +38,9 @@ class FeedForward {
 
   /// out[row] += sum over row's experts, ascending by id, of weight * expert(in[row]); fma from what `out` holds.
   /// `in` holds `rows` normed rows of d_model in the forms that the layer asks for, `out` is (rows, d_model).
+  /// `requests` is one for each row, or empty where nobody asks for anything.
   void Run(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in,
-           std::int64_t rows, float* out, ExpertCounters* counters);
+           std::int64_t rows, float* out, std::span<const RowExperts> requests, ExpertCounters* counters);
 
  private:
   /// Rows of one network: slots [begin, end) of the arrays below.
@@ -40,9 +54,11 @@ class FeedForward {
     std::int64_t slot, m, col, cols;
   };
 
-  void Route(const Team& team, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in, std::int64_t rows);
+  void Route(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in,
+             std::int64_t rows, std::span<const RowExperts> requests);
   void GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, std::int64_t rows,
-                     ExpertCounters* counters);
+                     std::span<const RowExperts> requests, ExpertCounters* counters);
+  void NextPass();
   void SplitHidden(const Team& team);
   void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
   void Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker);
@@ -52,15 +68,19 @@ class FeedForward {
   Activation activation_;
   float swiglu_alpha_, swiglu_limit_;
   std::int64_t d_model_ = 0;
-  float* router_logits_ = nullptr;      // (max_rows, experts)
-  std::int32_t* expert_ids_ = nullptr;  // (max_rows, top_k)
-  float* expert_weights_ = nullptr;     // (max_rows, top_k)
-  float* shared_weights_ = nullptr;     // (max_rows)
-  std::int32_t* slot_rows_ = nullptr;   // (slots) the row of each slot; slots ascend by expert, then by row
-  float* slot_weights_ = nullptr;       // (slots)
-  ActBuffer hidden_;                    // (slots, max_ff)
-  std::vector<std::int64_t> fill_;      // (experts + 1)
-  std::vector<Group> groups_;           // of this step, ascending by expert
+  float* router_logits_ = nullptr;        // (max_rows, experts)
+  std::int64_t stride_ = 0;               // the most experts that a row may visit
+  std::int32_t* expert_count_ = nullptr;  // (max_rows) experts that the row visits
+  std::int32_t* expert_ids_ = nullptr;    // (max_rows, stride)
+  float* expert_weights_ = nullptr;       // (max_rows, stride)
+  float* shared_weights_ = nullptr;       // (max_rows)
+  std::int32_t* slot_rows_ = nullptr;     // (slots) the row of each slot; slots ascend by expert, then by row
+  float* slot_weights_ = nullptr;         // (slots)
+  std::int64_t capacity_ = 0;             // slots of a pass: enough for the model's own routing, or for any one expert
+  ActBuffer hidden_;                      // (capacity, max_ff)
+  std::vector<std::int64_t> fill_;        // (experts + 1)
+  std::vector<Group> groups_;             // of this step, ascending by expert
+  std::span<const Group> pass_;           // those that are computed at once: more experts a row than usual take several
   std::vector<HiddenTask> hidden_tasks_;
 };
 

@@ -1,6 +1,7 @@
 #include "engine/moe_router.h"
 
 #include <algorithm>
+#include <bitset>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -10,23 +11,35 @@
 namespace quorum::engine {
 namespace {
 
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
 /// Whether a logit beats another; NaN loses against every number.
 bool Higher(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)); }
 
-/// The highest of `values` that is not among `ids`; the first of equals.
-std::int32_t Best(std::span<const float> values, std::span<const std::int32_t> ids) {
+/// Experts that may not be chosen (any more).
+using Taken = std::bitset<kMaxExperts>;
+
+/// The highest of `values` that is not taken; the first of equals.
+std::int32_t Best(std::span<const float> values, const Taken& taken) {
   std::int32_t best = -1;
   for (std::int32_t i = 0; i < std::ssize(values); ++i) {
-    if (std::find(ids.begin(), ids.end(), i) != ids.end()) continue;
+    if (taken[static_cast<std::size_t>(i)]) continue;
     if (best < 0 || Higher(values[static_cast<std::size_t>(i)], values[static_cast<std::size_t>(best)])) best = i;
   }
   return best;
 }
 
-/// The `k` highest of `values`, ids ascending. O(n k), with k small.
-void TopK(std::span<const float> values, std::int32_t k, std::int32_t* ids) {
+/// The `k` highest of `values` that are not taken, ids ascending. O(n k), with k small; all that there are cost O(n).
+void TopK(std::span<const float> values, Taken taken, std::int32_t k, std::int32_t* ids) {
+  if (std::ssize(values) - static_cast<std::int64_t>(taken.count()) == k) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (!taken[i]) *ids++ = static_cast<std::int32_t>(i);
+    }
+    return;
+  }
   for (std::int32_t found = 0; found < k; ++found) {
-    ids[found] = Best(values, {ids, static_cast<std::size_t>(found)});
+    ids[found] = Best(values, taken);
+    taken[static_cast<std::size_t>(ids[found])] = true;
   }
   std::sort(ids, ids + k);
 }
@@ -48,48 +61,53 @@ void KeepBestGroups(const RouterSpec& spec, std::span<float> choice) {
   const std::size_t size = choice.size() / static_cast<std::size_t>(spec.groups);
   for (std::int32_t group = 0; group < spec.groups; ++group) {
     const std::span<const float> members = choice.subspan(static_cast<std::size_t>(group) * size, size);
-    const std::int32_t best = Best(members, {});
-    worth[group] = members[static_cast<std::size_t>(best)];
+    Taken taken;
+    const auto best = static_cast<std::size_t>(Best(members, taken));
+    worth[group] = members[best];
     if (spec.group_score == GroupScore::kTopTwo && size > 1) {
-      worth[group] += members[static_cast<std::size_t>(Best(members, {&best, 1}))];
+      taken[best] = true;
+      const float second = members[static_cast<std::size_t>(Best(members, taken))];
+      if (second != kNever) worth[group] += second;  // of an expert that is masked
     }
   }
-  TopK({worth, static_cast<std::size_t>(spec.groups)}, spec.top_groups, kept);
+  TopK({worth, static_cast<std::size_t>(spec.groups)}, {}, spec.top_groups, kept);
   for (std::int32_t group = 0; group < spec.groups; ++group) {
     if (std::binary_search(kept, kept + spec.top_groups, group)) continue;
-    std::fill_n(choice.data() + static_cast<std::size_t>(group) * size, size, -std::numeric_limits<float>::infinity());
+    std::fill_n(choice.data() + static_cast<std::size_t>(group) * size, size, kNever);
   }
 }
 
-/// Ids of the experts that a token visits, ascending.
+/// Ids of the `k` experts that a token visits, ascending; none of the `taken`. Where the best groups have fewer, the
+/// others follow.
 void Choose(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias, std::span<const float> logits,
-            std::int32_t* ids) {
-  if (spec.groups == 1 && choice_bias == nullptr) return TopK(logits, spec.top_k, ids);
+            const Taken& taken, std::int32_t k, std::int32_t* ids) {
+  if (spec.groups == 1 && choice_bias == nullptr) return TopK(logits, taken, k, ids);
   float all[kMaxExperts];
   const std::span<float> choice(all, logits.size());
   std::copy(logits.begin(), logits.end(), choice.begin());
   // A bias or a sum is of scores; a mere order is that of the logits.
   if (choice_bias != nullptr || spec.group_score == GroupScore::kTopTwo) Score(kernels, spec.score, choice);
   if (choice_bias != nullptr) kernels.add(choice_bias, std::ssize(choice), choice.data());
+  for (std::size_t i = 0; i < choice.size(); ++i) {
+    if (taken[i]) choice[i] = kNever;
+  }
   if (spec.groups > 1) KeepBestGroups(spec, choice);
-  TopK(choice, spec.top_k, ids);
+  TopK(choice, taken, k, ids);
 }
 
 /// SparseMixer as it decides without training noise (GRIN-MoE, Liu et al. 2024): each choice is the highest that is
 /// left, weighted by a softmax over those that are left and near it. Ids ascending.
-void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<const float> logits, std::int32_t* ids,
-                 float* weights) {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
+void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<const float> logits, Taken taken,
+                 std::int32_t k, std::int32_t* ids, float* weights) {
   float near[kMaxExperts];
-  for (std::int32_t found = 0; found < spec.top_k; ++found) {
-    const std::span<const std::int32_t> before(ids, static_cast<std::size_t>(found));
-    const std::int32_t best = Best(logits, before);
+  for (std::int32_t found = 0; found < k; ++found) {
+    const std::int32_t best = Best(logits, taken);
     const float top = logits[static_cast<std::size_t>(best)];
     for (std::size_t i = 0; i < logits.size(); ++i) {
       const float factor = std::max(std::abs(logits[i]), top);
-      near[i] = (top - logits[i]) / factor > 2.0F * spec.jitter ? kNever : logits[i];
+      near[i] = taken[i] || (top - logits[i]) / factor > 2.0F * spec.jitter ? kNever : logits[i];
     }
-    for (const std::int32_t id : before) near[id] = kNever;
+    taken[static_cast<std::size_t>(best)] = true;
     kernels.softmax(near, std::ssize(logits));
     // Into place among the ids before it.
     std::int32_t at = found;
@@ -122,9 +140,26 @@ void Renormalize(std::span<float> weights) {
   *largest = std::isnan(sum) ? sum : rest;
 }
 
-void Finish(const RouterSpec& spec, std::span<float> weights) {
-  if (spec.renormalize) Renormalize(weights);
-  for (float& weight : weights) weight *= spec.scale;
+/// Keeps the experts whose weight is at least `min_weight`, and the heaviest in any case; returns how many.
+std::int32_t DropLight(float min_weight, std::int32_t k, std::int32_t* ids, float* weights) {
+  const std::int64_t heaviest = std::max_element(weights, weights + k) - weights;
+  std::int32_t kept = 0;
+  for (std::int32_t i = 0; i < k; ++i) {
+    if (i != heaviest && weights[i] < min_weight) continue;
+    ids[kept] = ids[i];
+    weights[kept++] = weights[i];
+  }
+  return kept;
+}
+
+/// What is done to the weights of `k` chosen experts; returns how many are left.
+std::int32_t Finish(const RouterSpec& spec, float min_weight, std::int32_t k, std::int32_t* ids, float* weights) {
+  if (spec.renormalize) Renormalize({weights, static_cast<std::size_t>(k)});
+  const std::int32_t kept = min_weight > 0 ? DropLight(min_weight, k, ids, weights) : k;
+  const bool sums_to_one = spec.renormalize || spec.score == RouterScore::kTopKSoftmax;
+  if (kept < k && sums_to_one) Renormalize({weights, static_cast<std::size_t>(kept)});
+  for (std::int32_t i = 0; i < kept; ++i) weights[i] *= spec.scale;
+  return kept;
 }
 
 }  // namespace
@@ -135,23 +170,34 @@ float Sigmoid(const KernelTable& kernels, float x) {
   return pair[0];
 }
 
-void RouteToken(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias, std::span<float> logits,
-                std::int32_t* ids, float* weights) {
-  const std::int32_t k = spec.top_k;
-  QUORUM_CHECK(k >= 1 && k <= std::ssize(logits));
-  if (spec.softcap != 0.0F) kernels.softcap(spec.softcap, std::ssize(logits), logits.data());
-  if (spec.score == RouterScore::kSparseMixer) {
-    SparseMixer(kernels, spec, logits, ids, weights);
-    return Finish(spec, {weights, static_cast<std::size_t>(k)});
+std::int32_t RouteToken(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias,
+                        std::span<float> logits, std::int32_t* ids, float* weights, const RouteLimits& limits) {
+  const std::int64_t n = std::ssize(logits);
+  QUORUM_CHECK(n <= kMaxExperts);
+  if (spec.softcap != 0.0F) kernels.softcap(spec.softcap, n, logits.data());
+  Taken taken;
+  if (limits.masked != nullptr) {
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if (limits.masked[i] == 0) continue;
+      taken[i] = true;
+      logits[i] = kNever;
+    }
   }
-  Choose(kernels, spec, choice_bias, logits, ids);
-  if (spec.score == RouterScore::kSoftmax) kernels.softmax(logits.data(), std::ssize(logits));
+  const std::int64_t left = n - static_cast<std::int64_t>(taken.count());
+  const auto k = static_cast<std::int32_t>(std::min<std::int64_t>(limits.top_k > 0 ? limits.top_k : spec.top_k, left));
+  QUORUM_CHECK(k >= 1);
+  if (spec.score == RouterScore::kSparseMixer) {
+    SparseMixer(kernels, spec, logits, taken, k, ids, weights);
+    return Finish(spec, limits.min_weight, k, ids, weights);
+  }
+  Choose(kernels, spec, choice_bias, logits, taken, k, ids);
+  if (spec.score == RouterScore::kSoftmax) kernels.softmax(logits.data(), n);
   for (std::int32_t i = 0; i < k; ++i) {
     const float value = logits[static_cast<std::size_t>(ids[i])];
     weights[i] = spec.score == RouterScore::kSigmoid ? Sigmoid(kernels, value) : value;
   }
   if (spec.score == RouterScore::kTopKSoftmax) kernels.softmax(weights, k);
-  Finish(spec, {weights, static_cast<std::size_t>(k)});
+  return Finish(spec, limits.min_weight, k, ids, weights);
 }
 
 ExpertCounters::ExpertCounters(std::int32_t layers, std::int32_t experts)

@@ -12,13 +12,20 @@
 
 namespace quorum::engine {
 
+/// What one request changes about one layer's routing.
+struct RouteLimits {
+  std::int32_t top_k = 0;                // 0: spec.top_k
+  float min_weight = 0;                  // see ExpertRequest
+  const std::uint8_t* masked = nullptr;  // (experts) 1: as if the expert did not exist; at least one is 0
+};
+
 /// Chooses spec.top_k experts of one token from its router logits (destroyed) and writes their ids, ascending, and
-/// weights. Highest logits win, ties go to the lower id; logits that are not numbers still give valid, distinct ids.
-/// With groups, the best spec.top_groups of them are chosen first. `choice_bias` (experts), or null, is added to the
-/// scores that experts and groups are chosen by, not to the weights.
-/// With `renormalize` (and scale 1) the weights sum to exactly 1; with top_k 1 the weight is 1.
-void RouteToken(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias, std::span<float> logits,
-                std::int32_t* ids, float* weights);
+/// weights; returns how many (always spec.top_k without `limits`). Highest logits win, ties go to the lower id; logits
+/// that are not numbers still give valid, distinct ids. With groups, the best spec.top_groups of them are chosen first.
+/// `choice_bias` (experts), or null, is added to the scores that experts and groups are chosen by, not to the weights.
+/// With `renormalize` (and scale 1) the weights sum to exactly 1; with one expert the weight is 1.
+std::int32_t RouteToken(const KernelTable& kernels, const RouterSpec& spec, const float* choice_bias,
+                        std::span<float> logits, std::int32_t* ids, float* weights, const RouteLimits& limits = {});
 
 /// 1 / (1 + exp(-x)) by the kernels' own exp.
 float Sigmoid(const KernelTable& kernels, float x);

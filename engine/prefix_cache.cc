@@ -1,40 +1,47 @@
 #include "engine/prefix_cache.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <algorithm>
-#include <array>
 #include <cstddef>
+#include <iterator>
+#include <string_view>
 
 #include "engine/base/check.h"
 
 namespace quorum::engine {
-
 namespace {
 
-constexpr std::int32_t kSourceParent = -2;  // of a source's first page
+std::string_view TextOf(const std::string* lineage) {
+  return lineage == nullptr ? std::string_view() : std::string_view(*lineage);
+}
+
+bool SamePlace(const PrefixCache::Place& a, const PrefixCache::Place& b) {
+  return a.parent == b.parent && (a.parent != PrefixCache::kNoParent || TextOf(a.lineage) == TextOf(b.lineage));
+}
+
+std::int32_t CommonTokens(PrefixCache::Tokens a, PrefixCache::Tokens b) {
+  return static_cast<std::int32_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
 
 }  // namespace
 
-PrefixCache::PrefixCache(std::int32_t num_pages, std::uint64_t seed)
-    : pages_(num_pages), seed_(seed), nodes_(static_cast<std::size_t>(num_pages)) {}
-
-PrefixCache::Key PrefixCache::KeyOf(std::int32_t parent, PageTokens tokens) const {
-  // The parent's id stands for everything before: it is not reused as long as it has children.
-  std::array<std::int32_t, static_cast<std::size_t>(kPageTokens) + 1> content;
-  content[0] = parent;
-  std::copy(tokens.begin(), tokens.end(), content.begin() + 1);
-  const XXH128_hash_t hash = XXH3_128bits_withSeed(content.data(), sizeof(content), seed_);
-  return {hash.low64, hash.high64};
+bool PrefixCache::Less::Compare(const Probe& a, const Probe& b) {
+  if (a.place.parent != b.place.parent) return a.place.parent < b.place.parent;
+  if (a.place.parent == kNoParent) {
+    const int order = TextOf(a.place.lineage).compare(TextOf(b.place.lineage));
+    if (order != 0) return order < 0;
+  }
+  return std::lexicographical_compare(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end());
 }
 
-PrefixCache::Key PrefixCache::KeyOfSource(std::span<const tok::TokenId> source) const {
-  const XXH128_hash_t hash = XXH3_128bits_withSeed(source.data(), source.size_bytes(), ~seed_);
-  return {hash.low64, hash.high64};
+PrefixCache::PrefixCache(std::int32_t num_pages)
+    : pages_(num_pages), nodes_(static_cast<std::size_t>(num_pages)), tree_(Less{this}) {}
+
+PrefixCache::Probe PrefixCache::ProbeOf(std::int32_t page) const {
+  const Node& node = At(page);
+  return {{node.parent, node.lineage.get()}, Tokens(node.tokens).first(static_cast<std::size_t>(node.count))};
 }
 
-bool PrefixCache::IsEvictable(std::int32_t page) {
+bool PrefixCache::IsEvictable(std::int32_t page) const {
   const Node& node = At(page);
   return node.in_tree && node.children == 0 && pages_.refs(page) == 0;
 }
@@ -42,6 +49,11 @@ bool PrefixCache::IsEvictable(std::int32_t page) {
 std::optional<std::int32_t> PrefixCache::Take() {
   if (pages_.free_pages() == 0 && !evictable_.empty()) Evict(evictable_.begin()->second);
   return pages_.Allocate();
+}
+
+void PrefixCache::Ref(std::int32_t page) {
+  if (IsEvictable(page)) evictable_.erase({At(page).last_use, page});
+  pages_.Ref(page);
 }
 
 void PrefixCache::Release(std::int32_t page) {
@@ -55,66 +67,88 @@ void PrefixCache::Release(std::int32_t page) {
   if (IsEvictable(page)) evictable_.emplace(node.last_use, page);
 }
 
-std::optional<std::int32_t> PrefixCache::Find(std::int32_t parent, PageTokens tokens) {
-  return Find(KeyOf(parent, tokens), parent, tokens);
+std::optional<std::int32_t> PrefixCache::Find(Place place, Tokens tokens) {
+  QUORUM_CHECK(tokens.size() == static_cast<std::size_t>(kPageTokens));
+  const auto it = tree_.find(Probe{place, tokens});
+  if (it == tree_.end()) return {};
+  Ref(*it);
+  return *it;
 }
 
-std::optional<std::int32_t> PrefixCache::FindSource(std::span<const tok::TokenId> source) {
-  return Find(KeyOfSource(source), kSourceParent, source);
+PrefixCache::Match PrefixCache::Longest(Place place, Tokens tokens) const {
+  // Of all the pages at a place, one of the two between which the tokens would stand has the most in common with them.
+  Match best;
+  const auto consider = [&](std::int32_t page) {
+    const Probe probe = ProbeOf(page);
+    if (!SamePlace(probe.place, place)) return;
+    const std::int32_t common = CommonTokens(tokens, probe.tokens);
+    if (common > best.tokens) best = {page, common};
+  };
+  const auto next = tree_.lower_bound(Probe{place, tokens});
+  if (next != tree_.end()) consider(*next);
+  if (next != tree_.begin()) consider(*std::prev(next));
+  return best;
 }
 
-std::optional<std::int32_t> PrefixCache::Insert(std::int32_t parent, PageTokens tokens, std::int32_t page) {
-  QUORUM_CHECK(parent == kNoParent || At(parent).in_tree);
-  return Insert(KeyOf(parent, tokens), parent, tokens, page);
-}
-
-std::optional<std::int32_t> PrefixCache::InsertSource(std::span<const tok::TokenId> source, std::int32_t page) {
-  return Insert(KeyOfSource(source), kSourceParent, source, page);
-}
-
-std::optional<std::int32_t> PrefixCache::Find(const Key& key, std::int32_t parent,
-                                              std::span<const tok::TokenId> tokens) {
-  const auto it = index_.find(key);
-  if (it == index_.end()) return {};
-  const std::int32_t page = it->second;
-  const Node& node = At(page);
-  if (node.parent != parent || !std::equal(tokens.begin(), tokens.end(), node.tokens.begin(), node.tokens.end())) {
-    return {};
+std::int32_t PrefixCache::Known(Tokens sequence, const Lineage& lineage) const {
+  Place place{kNoParent, lineage.get()};
+  std::int32_t known = 0;
+  while (static_cast<std::size_t>(known) < sequence.size()) {
+    const Tokens left = sequence.subspan(static_cast<std::size_t>(known));
+    const Match match = Longest(place, left.first(std::min(left.size(), static_cast<std::size_t>(kPageTokens))));
+    known += match.tokens;
+    if (match.tokens < kPageTokens) break;
+    place = {match.page, nullptr};
   }
-  if (IsEvictable(page)) evictable_.erase({node.last_use, page});
-  pages_.Ref(page);
-  return page;
+  return known;
 }
 
-std::optional<std::int32_t> PrefixCache::Insert(const Key& key, std::int32_t parent,
-                                                std::span<const tok::TokenId> tokens, std::int32_t page) {
-  QUORUM_CHECK(!At(page).in_tree);
-  if (index_.contains(key)) {
-    const auto same = Find(key, parent, tokens);
-    if (same) Release(page);
-    return same;
-  }
-  index_.emplace(key, page);
+std::int32_t PrefixCache::Insert(Place place, const Lineage& lineage, Tokens tokens, std::int32_t page) {
+  QUORUM_CHECK(!tokens.empty() && tokens.size() <= static_cast<std::size_t>(kPageTokens));
+  QUORUM_CHECK(place.parent == kNoParent || (At(place.parent).in_tree && At(place.parent).count == kPageTokens));
+  const bool full = tokens.size() == static_cast<std::size_t>(kPageTokens);
   Node& node = At(page);
+  if (node.in_tree) {
+    QUORUM_CHECK(node.children == 0 && node.count <= static_cast<std::int32_t>(tokens.size()));
+    if (node.count == static_cast<std::int32_t>(tokens.size())) return page;
+    Unlink(page);
+  }
+  const Match match = Longest(place, tokens);
+  if (match.tokens == static_cast<std::int32_t>(tokens.size())) {
+    if (!full) return page;
+    Ref(match.page);
+    Release(page);
+    return match.page;
+  }
   node.in_tree = true;
-  node.parent = parent;
+  node.parent = place.parent;
   node.children = 0;
-  node.key = key;
-  node.tokens.assign(tokens.begin(), tokens.end());
-  if (parent >= 0) ++At(parent).children;
+  node.count = static_cast<std::int32_t>(tokens.size());
+  std::copy(tokens.begin(), tokens.end(), node.tokens.begin());
+  node.lineage = place.parent == kNoParent ? lineage : nullptr;
+  if (place.parent != kNoParent) ++At(place.parent).children;
+  tree_.insert(page);
+  // A part of it that nobody uses is of no more use.
+  if (match.tokens > 0 && match.tokens == At(match.page).count && IsEvictable(match.page)) Evict(match.page);
   return page;
+}
+
+/// Takes a childless page out of the tree.
+void PrefixCache::Unlink(std::int32_t page) {
+  Node& node = At(page);
+  tree_.erase(page);
+  node.in_tree = false;
+  node.lineage = nullptr;
+  if (node.parent == kNoParent) return;
+  --At(node.parent).children;
+  if (IsEvictable(node.parent)) evictable_.emplace(At(node.parent).last_use, node.parent);
 }
 
 void PrefixCache::Evict(std::int32_t page) {
-  Node& node = At(page);
   QUORUM_CHECK(IsEvictable(page));
-  evictable_.erase({node.last_use, page});
-  index_.erase(node.key);
-  node.in_tree = false;
+  evictable_.erase({At(page).last_use, page});
+  Unlink(page);
   pages_.Free(page);
-  if (node.parent < 0) return;
-  --At(node.parent).children;
-  if (IsEvictable(node.parent)) evictable_.emplace(At(node.parent).last_use, node.parent);
 }
 
 }  // namespace quorum::engine

@@ -1,31 +1,21 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <iterator>
+#include <utility>
 
 #include "engine/base/check.h"
 
 namespace quorum::engine {
 namespace {
 
-/// The page's tokens; what a source leaves empty in its last page is filled up.
-std::array<tok::TokenId, static_cast<std::size_t>(kPageTokens)> TokensOfPage(const Sequence& sequence,
-                                                                             std::int32_t page) {
-  std::array<tok::TokenId, static_cast<std::size_t>(kPageTokens)> tokens;
-  const auto end = std::copy(sequence.tokens.begin() + sequence.PageBegin(page),
-                             sequence.tokens.begin() + sequence.PageEnd(page), tokens.begin());
-  std::fill(end, tokens.end(), PrefixCache::kNoToken);
-  return tokens;
-}
-
-std::span<const tok::TokenId> SourceOf(const Sequence& sequence) {
-  return std::span(sequence.tokens).first(static_cast<std::size_t>(sequence.source));
-}
-
-std::int32_t ParentOf(const Sequence& sequence, std::int32_t page) {
-  return page == 0 ? PrefixCache::kNoParent : sequence.pages[static_cast<std::size_t>(page) - 1];
+/// Tokens before this position may be taken from the cache. The last token is always computed, for its logits; so are
+/// tokens that wait for their score.
+std::int32_t AdoptEnd(const Sequence& sequence) {
+  if (sequence.compute_all) return 0;
+  const std::int32_t last = sequence.length() - 1;
+  return sequence.scored < sequence.score_end ? std::min(last, sequence.scored) : last;
 }
 
 SchedulerLimits AtLeastOne(SchedulerLimits limits) {
@@ -40,12 +30,29 @@ SchedulerLimits AtLeastOne(SchedulerLimits limits) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits, std::uint64_t hash_seed)
-    : limits_(AtLeastOne(limits)), cache_(limits.num_pages, hash_seed) {}
+Scheduler::Scheduler(const SchedulerLimits& limits, CopyPage copy, const CostModel* cost)
+    : limits_(AtLeastOne(limits)), copy_(std::move(copy)), cost_(cost), cache_(limits.num_pages) {}
+
+PrefixCache::Place Scheduler::PlaceOf(const Sequence& sequence, std::int32_t page) const {
+  if (page == 0) return {PrefixCache::kNoParent, sequence.lineage.get()};
+  return {sequence.pages[static_cast<std::size_t>(page) - 1], nullptr};
+}
+
+/// The tokens of a page up to position `end`. A source's last page counts as full: it is filled up with what is no
+/// token.
+PrefixCache::Tokens Scheduler::TokensOf(const Sequence& sequence, std::int32_t page, std::int32_t end) {
+  const auto begin = static_cast<std::size_t>(sequence.PageBegin(page));
+  const auto size = static_cast<std::size_t>(std::min(sequence.PageEnd(page), end)) - begin;
+  const PrefixCache::Tokens tokens = PrefixCache::Tokens(sequence.tokens).subspan(begin, size);
+  if (page >= sequence.source_pages() || size == filled_up_.size()) return tokens;
+  std::fill(std::copy(tokens.begin(), tokens.end(), filled_up_.begin()), filled_up_.end(), -1);
+  return filled_up_;
+}
 
 void Scheduler::Add(Sequence& sequence) {
   QUORUM_CHECK(sequence.state == Sequence::State::kIdle && !sequence.tokens.empty());
   QUORUM_CHECK(sequence.pages_needed() <= cache_.num_pages());
+  QUORUM_CHECK(sequence.source == 0 || sequence.lineage != nullptr);  // which names the whole source
   sequence.state = Sequence::State::kWaiting;
   waiting_.insert(&sequence);
 }
@@ -68,7 +75,7 @@ std::span<Sequence* const> Scheduler::Plan() {
   for (Sequence* sequence : running_) sequence->step_tokens = 0;
   GrowDecoding();
   Admit();
-  SharePrompts();
+  ShareStep();
   planned_.clear();
   std::copy_if(running_.begin(), running_.end(), std::back_inserter(planned_),
                [](const Sequence* sequence) { return sequence->step_tokens > 0; });
@@ -76,27 +83,57 @@ std::span<Sequence* const> Scheduler::Plan() {
   return planned_;
 }
 
+StepWork Scheduler::Work() const {
+  StepWork work;
+  for (const Sequence* sequence : running_) {
+    if (sequence->step_tokens == 0) continue;
+    work.Add(sequence->step_tokens, sequence->computed, sequence->step_tokens - sequence->step_first_logits);
+  }
+  return work;
+}
+
 void Scheduler::Commit() {
   for (Sequence* sequence : planned_) {
-    sequence->computed += sequence->step_tokens;
+    const std::int32_t certain = sequence->step_tokens - sequence->step_draft;
+    sequence->computed += certain;
     sequence->ever_computed = std::max(sequence->ever_computed, sequence->computed);
-    for (std::int32_t page = sequence->indexed; sequence->PageEnd(page) <= sequence->computed; ++page) {
-      std::int32_t& id = sequence->pages[static_cast<std::size_t>(page)];
-      const auto canonical = page == 0 && sequence->source > 0
-                                 ? cache_.InsertSource(SourceOf(*sequence), id)
-                                 : cache_.Insert(ParentOf(*sequence, page), TokensOfPage(*sequence, page), id);
-      if (!canonical) break;  // a hash collision: this sequence's later pages stay private too
-      id = *canonical;
-      sequence->indexed = page + 1;
-    }
+    IndexFull(*sequence);
+    if (certain > 1) IndexPart(*sequence);  // another one may wait for it
   }
 }
 
+void Scheduler::IndexFull(Sequence& sequence) {
+  for (; sequence.PageEnd(sequence.indexed) <= sequence.computed; ++sequence.indexed) {
+    std::int32_t& id = sequence.pages[static_cast<std::size_t>(sequence.indexed)];
+    id = cache_.Insert(PlaceOf(sequence, sequence.indexed), sequence.lineage,
+                       TokensOf(sequence, sequence.indexed, sequence.computed), id);
+  }
+}
+
+/// Indexes what is computed of the page that is not full yet.
+void Scheduler::IndexPart(Sequence& sequence) {
+  const std::int32_t page = sequence.indexed;
+  if (sequence.encodes() || sequence.computed <= sequence.PageBegin(page)) return;
+  cache_.Insert(PlaceOf(sequence, page), sequence.lineage, TokensOf(sequence, page, sequence.computed),
+                sequence.pages[static_cast<std::size_t>(page)]);
+}
+
 void Scheduler::GivePagesBack(Sequence& sequence) {
+  IndexFull(sequence);
+  IndexPart(sequence);
   for (auto page = sequence.pages.rbegin(); page != sequence.pages.rend(); ++page) cache_.Release(*page);
   sequence.pages.clear();
   sequence.computed = 0;
   sequence.indexed = 0;
+}
+
+void Scheduler::Preempt() {
+  Sequence& victim = *running_.back();
+  running_.pop_back();
+  GivePagesBack(victim);
+  victim.state = Sequence::State::kWaiting;
+  waiting_.insert(&victim);
+  ++preemptions_;
 }
 
 void Scheduler::GrowDecoding() {
@@ -106,79 +143,76 @@ void Scheduler::GrowDecoding() {
            static_cast<std::int32_t>(sequence.pages.size()) < sequence.pages_needed()) {
       if (const auto page = cache_.Take()) {
         sequence.pages.push_back(*page);
-        continue;
+      } else {
+        Preempt();  // perhaps `sequence` itself
       }
-      Sequence& victim = *running_.back();  // perhaps `sequence` itself
-      running_.pop_back();
-      GivePagesBack(victim);
-      victim.state = Sequence::State::kWaiting;
-      waiting_.insert(&victim);
-      ++preemptions_;
     }
   }
 }
 
 void Scheduler::Admit() {
-  while (!waiting_.empty() && static_cast<std::int32_t>(running_.size()) < limits_.max_running) {
+  while (!waiting_.empty()) {
     Sequence& sequence = **waiting_.begin();
-    if (!TryAdmit(sequence)) return;
-    waiting_.erase(waiting_.begin());
-    sequence.state = Sequence::State::kRunning;
-    running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, ByKey()), &sequence);
+    if (static_cast<std::int32_t>(running_.size()) < limits_.max_running && TryAdmit(sequence)) {
+      waiting_.erase(waiting_.begin());
+      sequence.state = Sequence::State::kRunning;
+      running_.insert(std::upper_bound(running_.begin(), running_.end(), &sequence, ByKey()), &sequence);
+    } else if (!running_.empty() && running_.back()->key.priority > sequence.key.priority) {
+      Preempt();
+    } else {
+      return;
+    }
   }
 }
 
 bool Scheduler::TryAdmit(Sequence& sequence) {
   const std::int32_t cached = sequence.cached;
   const std::int32_t ever_computed = sequence.ever_computed;
-  AdoptCached(sequence);
+  AdoptFull(sequence);
+  if (TakePages(sequence, static_cast<std::int32_t>(running_.size()))) return true;
+  GivePagesBack(sequence);
+  sequence.cached = cached;  // what was found may be gone at the next try
+  sequence.ever_computed = ever_computed;
+  return false;
+}
+
+/// Takes all pages that `sequence` lacks if `headroom` are left then, and fills the first from a page that begins
+/// alike.
+bool Scheduler::TakePages(Sequence& sequence, std::int32_t headroom) {
   const std::int32_t missing = sequence.pages_needed() - static_cast<std::int32_t>(sequence.pages.size());
-  const std::int32_t headroom = static_cast<std::int32_t>(running_.size());
-  if (cache_.available() < missing + headroom) {
-    GivePagesBack(sequence);
-    sequence.cached = cached;  // what was found may be gone at the next try
-    sequence.ever_computed = ever_computed;
-    return false;
+  if (cache_.available() < missing + headroom) return false;
+  PrefixCache::Match part = PartOf(sequence);
+  if (part.tokens > 0) {  // a reference, so that taking pages does not evict it
+    cache_.Ref(part.page);
+    if (cache_.available() < missing + headroom) {
+      cache_.Release(part.page);
+      part = {};
+    }
   }
   for (std::int32_t i = 0; i < missing; ++i) {
     const auto page = cache_.Take();
     QUORUM_CHECK(page.has_value());
     sequence.pages.push_back(*page);
   }
+  if (part.tokens > 0) {
+    copy_(part.page, sequence.pages[static_cast<std::size_t>(sequence.indexed)]);
+    cache_.Release(part.page);
+    Adopted(sequence, sequence.PageBegin(sequence.indexed) + part.tokens);
+  }
   return true;
 }
 
-bool Scheduler::MayAdopt(const Sequence& sequence) const {
-  if (sequence.compute_all) return false;
-  if (sequence.encodes() || sequence.PageBegin(sequence.indexed) != sequence.computed) return false;
-  const std::int32_t end = sequence.computed + kPageTokens;
-  // The last token is always computed, for its logits; so are tokens that wait for their score.
-  return end < sequence.length() && (sequence.scored >= sequence.score_end || end <= sequence.scored);
-}
-
-/// Page `page` of the sequence is the cached page `id`, which carries a reference for it.
-void Scheduler::Adopt(Sequence& sequence, std::int32_t page, std::int32_t id) {
-  if (page < static_cast<std::int32_t>(sequence.pages.size())) {
-    cache_.Release(sequence.pages[static_cast<std::size_t>(page)]);
-    sequence.pages[static_cast<std::size_t>(page)] = id;
-  } else {
-    sequence.pages.push_back(id);
-  }
-  sequence.computed = sequence.PageEnd(page);
-  sequence.indexed = page + 1;
-}
-
-void Scheduler::AdoptCached(Sequence& sequence) {
+/// Shares full pages that the cache has.
+void Scheduler::AdoptFull(Sequence& sequence) {
   if (sequence.encodes()) AdoptSource(sequence);
-  while (MayAdopt(sequence)) {
+  for (;;) {
     const std::int32_t page = sequence.indexed;
-    const auto found = cache_.Find(ParentOf(sequence, page), TokensOfPage(sequence, page));
-    if (!found) break;
-    Adopt(sequence, page, *found);
-  }
-  if (sequence.computed > sequence.ever_computed) {
-    sequence.cached += sequence.computed - sequence.ever_computed;
-    sequence.ever_computed = sequence.computed;
+    const std::int32_t end = sequence.PageEnd(page);
+    if (sequence.encodes() || sequence.computed >= end || end > AdoptEnd(sequence)) return;
+    const auto found = cache_.Find(PlaceOf(sequence, page), TokensOf(sequence, page, end));
+    if (!found) return;
+    Share(sequence, page, *found);
+    Adopted(sequence, end);
   }
 }
 
@@ -186,8 +220,8 @@ void Scheduler::AdoptCached(Sequence& sequence) {
 void Scheduler::AdoptSource(Sequence& sequence) {
   std::vector<std::int32_t> found;
   for (std::int32_t page = 0; page < sequence.source_pages(); ++page) {
-    const auto id =
-        page == 0 ? cache_.FindSource(SourceOf(sequence)) : cache_.Find(found.back(), TokensOfPage(sequence, page));
+    const PrefixCache::Place place{found.empty() ? PrefixCache::kNoParent : found.back(), sequence.lineage.get()};
+    const auto id = cache_.Find(place, TokensOf(sequence, page, sequence.source));
     if (!id) break;
     found.push_back(*id);
   }
@@ -196,81 +230,44 @@ void Scheduler::AdoptSource(Sequence& sequence) {
     return;
   }
   for (std::int32_t page = 0; page < sequence.source_pages(); ++page) {
-    Adopt(sequence, page, found[static_cast<std::size_t>(page)]);
+    Share(sequence, page, found[static_cast<std::size_t>(page)]);
   }
+  Adopted(sequence, sequence.source);
 }
 
-/// Most tokens of `sequence` for which `logit_rows` rows are enough.
-std::int32_t Scheduler::ChunkLimit(const Sequence& sequence, std::int32_t logit_rows) const {
-  if (sequence.scored >= sequence.score_end) return sequence.remaining();
-  return std::min(sequence.remaining(), std::max(0, sequence.scored - sequence.computed) + logit_rows);
-}
-
-void Scheduler::SetStep(Sequence& sequence, std::int32_t tokens) {
-  sequence.step_tokens = tokens;
-  if (sequence.scored < sequence.score_end) {
-    sequence.step_first_logits = std::min(tokens, std::max(0, sequence.scored - sequence.computed));
+/// Page `page` of the sequence is the full page `id` of the cache, which carries a reference for it.
+void Scheduler::Share(Sequence& sequence, std::int32_t page, std::int32_t id) {
+  if (page < static_cast<std::int32_t>(sequence.pages.size())) {
+    cache_.Release(sequence.pages[static_cast<std::size_t>(page)]);
+    sequence.pages[static_cast<std::size_t>(page)] = id;
   } else {
-    sequence.step_first_logits = tokens == sequence.remaining() ? tokens - 1 : tokens;
+    sequence.pages.push_back(id);
   }
+  sequence.indexed = page + 1;
 }
 
-/// Plans sources, oldest first, as far as `budget` reaches and at least one; returns their tokens.
-std::int32_t Scheduler::PlanEncoding(std::int32_t budget) {
-  std::int32_t planned = 0;
-  for (Sequence* sequence : sources_) {
-    if (planned > 0 && planned + sequence->source > budget) continue;
-    if (!in_progress_.insert(cache_.KeyOfSource(SourceOf(*sequence))).second) continue;  // another one computes it
-    sequence->step_tokens = sequence->source;
-    sequence->step_first_logits = sequence->source;
-    planned += sequence->source;
-  }
-  return planned;
+/// The page that agrees with `sequence` beyond what it has of its current page; none: no tokens.
+PrefixCache::Match Scheduler::PartOf(const Sequence& sequence) {
+  const std::int32_t page = sequence.indexed;
+  const std::int32_t end = AdoptEnd(sequence);
+  if (sequence.encodes() || sequence.computed >= sequence.PageEnd(page) || end <= sequence.computed) return {};
+  const PrefixCache::Match match = cache_.Longest(PlaceOf(sequence, page), TokensOf(sequence, page, end));
+  return sequence.PageBegin(page) + match.tokens > sequence.computed ? match : PrefixCache::Match{};
 }
 
-void Scheduler::SharePrompts() {
-  sources_.clear();
-  prompts_.clear();
-  in_progress_.clear();
-  std::int32_t singles = 0;
-  std::int32_t scorers = 0;
-  for (Sequence* sequence : running_) {
-    AdoptCached(*sequence);
-    if (sequence->encodes()) {
-      sources_.push_back(sequence);
-      continue;
-    }
-    if (sequence->remaining() == 1) {
-      SetStep(*sequence, 1);
-      ++singles;
-      continue;
-    }
-    const std::int32_t page = sequence->indexed;
-    const bool scores = sequence->scored < sequence->score_end;  // slow: nobody waits for it
-    const bool on_page =
-        sequence->computed >= sequence->PageBegin(page) && sequence->computed < sequence->PageEnd(page);
-    if (!scores && on_page && sequence->PageEnd(page) <= sequence->length()) {
-      const auto key = cache_.KeyOf(ParentOf(*sequence, page), TokensOfPage(*sequence, page));
-      if (!in_progress_.insert(key).second && MayAdopt(*sequence)) continue;  // another one computes this page
-    }
-    prompts_.push_back(sequence);
-    if (scores) ++scorers;
-  }
-  std::int32_t left = static_cast<std::int32_t>(prompts_.size());
-  std::int32_t spare_rows = limits_.max_step_logits - singles - left;
-  std::int32_t budget = std::min(limits_.prefill_chunk, limits_.max_step_tokens - singles);
-  budget = std::max(left, budget - PlanEncoding(budget));
-  // The ones with the fewest tokens first: what they do not take of their even share is there for the others.
-  std::stable_sort(prompts_.begin(), prompts_.end(),
-                   [](const Sequence* a, const Sequence* b) { return a->remaining() < b->remaining(); });
-  for (Sequence* sequence : prompts_) {
-    const bool scores = sequence->scored < sequence->score_end;
-    const std::int32_t extra_rows = scores ? spare_rows / std::max(1, scorers--) : 0;
-    const std::int32_t tokens = std::min(ChunkLimit(*sequence, 1 + extra_rows), budget / left--);
-    SetStep(*sequence, tokens);
-    if (scores) spare_rows -= std::max(0, tokens - sequence->step_first_logits - 1);
-    budget -= tokens;
-  }
+/// Copies the beginning of a page that agrees further than what `sequence` has computed of its own.
+void Scheduler::AdoptPart(Sequence& sequence) {
+  const PrefixCache::Match part = PartOf(sequence);
+  if (part.tokens == 0) return;
+  copy_(part.page, sequence.pages[static_cast<std::size_t>(sequence.indexed)]);
+  Adopted(sequence, sequence.PageBegin(sequence.indexed) + part.tokens);
+}
+
+void Scheduler::Adopted(Sequence& sequence, std::int32_t computed) {
+  sequence.computed = computed;
+  if (computed <= sequence.ever_computed) return;
+  sequence.cached += computed - sequence.ever_computed;
+  sequence.ever_computed = computed;
 }
 
 }  // namespace quorum::engine

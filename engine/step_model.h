@@ -1,11 +1,13 @@
 // What the scheduler needs of a model: run one mixed batch. Tests drive the scheduler with a fake.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 
 #include "engine/base/result.h"
+#include "engine/expert_options.h"
 #include "tokenizer/tokenizer.h"
 
 namespace quorum::engine {
@@ -21,8 +23,10 @@ inline constexpr std::int32_t kPageTokens = 64;
 struct StepSlice {
   std::span<const tok::TokenId> tokens;
   std::int32_t pos = 0;
-  std::span<const std::int32_t> pages;  // page ids; covers at least pos + tokens.size() positions
-  std::int32_t first_logits = 0;        // logits are wanted for tokens[first_logits ...]; == size(): none
+  std::span<const std::int32_t> pages;     // page ids; covers at least pos + tokens.size() positions
+  std::int32_t first_logits = 0;           // logits are wanted for tokens[first_logits ...]; == size(): none
+  const ExpertOptions* experts = nullptr;  // null: the model's own routing
+  ExpertTally* tally = nullptr;            // null: nobody asked; else counts where these tokens went
 
   bool encode = false;                              // `tokens` are a whole source: pos is 0, and there are no logits
   std::span<const std::int32_t> source_pages = {};  // of the decoder's slices: what an encoding slice has filled
@@ -45,6 +49,16 @@ class StepModel {
 
   /// Encoder-decoder models: what stands before the first token of every reply. Nothing: a decoder alone.
   virtual std::optional<tok::TokenId> decoder_start() const { return {}; }
+
+  virtual ExpertShape experts() const { return {}; }  // an encoder's layers last; dense, if not overridden
+
+  /// Makes page `to` hold the keys and values of page `from`. Not during a step.
+  virtual void CopyPage(std::int32_t from, std::int32_t to) = 0;
+
+  /// A page's keys and values as bytes that only the same model, computed the same way, understands. Not during a step.
+  virtual std::int64_t page_bytes() const = 0;
+  virtual void ReadPage(std::int32_t page, std::span<std::byte> out) const = 0;
+  virtual void WritePage(std::int32_t page, std::span<const std::byte> in) = 0;
 
   /// Computes one step. The sources of its encoding slices together have max_step_tokens() tokens at most, or one alone
   /// has up to context_length(). `logits` gets one row of vocab_size() floats for each token asked for, slices in

@@ -203,6 +203,10 @@ Status ReadThinking(JsonFields& fields, ChatRequest& out) {
       return InvalidArgument("'thinking.type' must be \"enabled\", \"disabled\" or \"adaptive\"", "thinking.type");
     }
     enabled = type != "disabled";
+    QUORUM_ASSIGN(const auto budget, inner.Int("budget_tokens", 0, INT32_MAX));
+    if (enabled && budget.has_value()) {
+      out.generation.request.thinking.budget = static_cast<std::int32_t>(*budget);
+    }
     for (auto& name : inner.Unread()) out.generation.ignored.push_back(std::move(name));
   }
   out.thinking = enabled;

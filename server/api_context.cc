@@ -21,11 +21,18 @@ Json ResponseFrame::With(Json choices) const {
           {"choices", std::move(choices)}};
 }
 
+void RequestReports::AddTo(Json& answer) const {
+  if (!moe.is_null()) answer["moe"] = moe;
+  if (!cache.is_null()) answer["cache"] = cache;
+}
+
 Json UsageCount::ToJson() const {
-  return {{"prompt_tokens", prompt},
-          {"completion_tokens", completion},
-          {"total_tokens", prompt + completion},
-          {"prompt_tokens_details", {{"cached_tokens", cached}}}};
+  Json usage = {{"prompt_tokens", prompt},
+                {"completion_tokens", completion},
+                {"total_tokens", prompt + completion},
+                {"prompt_tokens_details", {{"cached_tokens", cached}}}};
+  if (reasoning > 0) usage["completion_tokens_details"] = {{"reasoning_tokens", reasoning}};
+  return usage;
 }
 
 HttpResponse ApiError(const ApiContext& context, const Error& error) {

@@ -37,11 +37,21 @@ struct ResponseFrame {
   Json With(Json choices) const;
 };
 
+/// What a response says about its own computation, where that was asked for: its "moe" and "cache".
+struct RequestReports {
+  Json moe;
+  Json cache;
+
+  bool empty() const { return moe.is_null() && cache.is_null(); }
+  void AddTo(Json& answer) const;
+};
+
 /// Tokens of a whole request.
 struct UsageCount {
   std::int64_t prompt = 0;
   std::int64_t cached = 0;
   std::int64_t completion = 0;
+  std::int64_t reasoning = 0;  // of completion
   Json ToJson() const;
 };
 

@@ -48,9 +48,11 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
                     {"message", MessageOf(wholes[i])},
                     {"logprobs", Logprobs(chat, wholes[i].scores)},
                     {"finish_reason", chat.FinishReason(i)}});
+    if (chat.TimedOut(i)) list.back()["stop_reason"] = "timeout";
   }
   Json answer = FrameOf(chat, "chat.completion").With(std::move(list));
   answer["usage"] = chat.usage().ToJson();
+  chat.reports().AddTo(answer);
   return JsonResponse(answer);
 }
 
@@ -100,9 +102,10 @@ class ChunkStream {
       if (!std::exchange(roles_sent_, true) && !SendRoles()) return;
       if (!SendDelta(step.choice, step.delta)) return;
     }
-    if (chat_.request().generation.include_usage) {
+    if (chat_.request().generation.include_usage || !chat_.reports().empty()) {
       Json last = frame_.With(Json::array());
-      last["usage"] = chat_.usage().ToJson();
+      if (chat_.request().generation.include_usage) last["usage"] = chat_.usage().ToJson();
+      chat_.reports().AddTo(last);
       events_.Send(last);
     }
     events_.Done();
@@ -114,6 +117,7 @@ class ChunkStream {
                    {"delta", std::move(delta)},
                    {"logprobs", std::move(logprobs)},
                    {"finish_reason", finish_reason == nullptr ? Json() : Json(finish_reason)}};
+    if (finish_reason != nullptr && chat_.TimedOut(index)) choice["stop_reason"] = "timeout";
     Json chunk = frame_.With(Json::array({std::move(choice)}));
     if (chat_.request().generation.include_usage) chunk["usage"] = nullptr;
     return events_.Send(chunk);

@@ -1,9 +1,11 @@
 #include "server/chat_run.h"
 
+#include <optional>
 #include <utility>
 
 #include "server/error_body.h"
 #include "server/prompt_builder.h"
+#include "server/request_reports.h"
 
 namespace quorum::server {
 namespace {
@@ -24,6 +26,32 @@ void PrepareForTools(const ServedModel& model, const ToolUse& use, engine::Gener
   if (use.choice != ToolChoice::kNone || use.callable.empty()) return;
   const auto marker = model.tokenizer->FindToken(CallMarker(model.tool_format));
   if (marker.has_value()) request.sampling.logit_bias.emplace(*marker, -100.0F);  // no call can begin
+}
+
+// What the engine must know so that thoughts can be read, counted and ended, and a grammar holds for what follows them.
+void PrepareForThoughts(const ServedModel& model, const std::vector<tok::TokenId>& prompt, GenerationFields& fields,
+                        std::vector<std::string>& ignored) {
+  engine::GenerationRequest& request = fields.request;
+  const std::int32_t budget = request.thinking.budget;
+  request.thinking = model.thinking;
+  request.thinking.budget = budget;
+  if (model.thinking.close.empty() && budget >= 0) {
+    ignored.push_back("thinking_budget");
+    request.thinking.budget = -1;
+  }
+  request.thinking.open_at_start = EndsInThought(model.reasoning, *model.tokenizer, prompt);
+  if (!model.reasoning.known()) return;
+  const auto only = [](const std::vector<tok::TokenId>& ids) {
+    return ids.size() == 1 ? std::optional(ids.front()) : std::nullopt;
+  };
+  fields.format.thinking =
+      grammar::ThinkingMarks{model.reasoning.open, model.reasoning.close, only(model.thinking.open),
+                             only(model.thinking.close), request.thinking.open_at_start};
+  for (const std::vector<tok::TokenId>* mark : {&model.thinking.open, &model.thinking.close}) {
+    for (const tok::TokenId token : *mark) {
+      if (model.tokenizer->IsControl(token)) request.shown_controls.push_back(token);
+    }
+  }
 }
 
 }  // namespace
@@ -51,8 +79,9 @@ Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatR
   }
   QUORUM_TRY(CheckStrict(context, ignored));
   PrepareForTools(*context.model, request.tool_use, request.generation.request);
+  PrepareForThoughts(*context.model, prompt, request.generation, ignored);
   engine::GenerationRequest submitted = request.generation.request;
-  submitted.prompt = std::move(prompt);
+  submitted.prompt = prompt;
   QUORUM_ASSIGN(submitted.grammar, context.model->grammars->Get(request.generation.format));
   const auto started = std::chrono::steady_clock::now();
   auto generation = context.model->engine->Submit(std::move(submitted));
@@ -62,18 +91,20 @@ Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatR
     return error;
   }
   return std::shared_ptr<ChatRun>(
-      new ChatRun(context, std::move(request), prompt_tokens, std::move(*generation), started));
+      new ChatRun(context, std::move(request), std::move(prompt), std::move(*generation), started));
 }
 
-ChatRun::ChatRun(const ApiContext& context, ChatRequest request, std::int64_t prompt_tokens,
+ChatRun::ChatRun(const ApiContext& context, ChatRequest request, std::vector<tok::TokenId> prompt,
                  std::shared_ptr<engine::Generation> generation, std::chrono::steady_clock::time_point started)
     : context_(context),
       request_(std::move(request)),
+      prompt_(std::move(prompt)),
       generation_(std::move(generation)),
       reader_({generation_}, context.metrics, started) {
-  usage_.prompt = prompt_tokens;
+  usage_.prompt = static_cast<std::int64_t>(prompt_.size());
   const MessageRules rules = RulesOf(model(), request_);
   for (std::int32_t i = 0; i < engine_request().n; ++i) {
+    thoughts_.emplace_back(model().reasoning, engine_request().thinking.open_at_start);
     messages_.push_back(MakeMessageReader(rules));
     choices_.emplace_back(*model().tokenizer, engine_request(), engine_request().logprobs,
                           request_.generation.tokens_as_ids);
@@ -126,21 +157,35 @@ Result<ChatDelta> ChatRun::Apply(engine::Event event) {
   if (event.kind == Kind::kError) return event.error;
   if (event.kind == Kind::kPrompt) {
     usage_.cached = event.cached_tokens;
+    if (engine_request().explain_cache) {
+      reports_.cache =
+          CacheReport(*model().tokenizer, prompt_, &request_.messages, event.known_tokens, event.cached_tokens);
+    }
+    prompt_ = {};
     context_.scope->CountPrompt(usage_.prompt, usage_.cached);
     return ChatDelta{};
   }
   const auto index = static_cast<std::size_t>(event.choice);
   ChoiceOutput& choice = choices_[index];
+  if (event.experts != nullptr) reports_.moe = ExpertReport(*event.experts);
   ChoiceDelta delta = choice.Apply(std::move(event));
   if (delta.finished && choice.cancelled()) {
     return Error{ErrorCode::kUnavailable, "the server is shutting down", {}, {}};
   }
   ChatDelta out;
-  out.message = messages_[index]->Push(delta.text);
+  ReasoningSplitter::Piece piece = thoughts_[index].Push(delta.text);
+  if (delta.finished) {
+    ReasoningSplitter::Piece rest = thoughts_[index].Finish();
+    piece.reasoning += rest.reasoning;
+    piece.content += rest.content;
+  }
+  out.message = messages_[index]->Push(piece.content);
+  out.message.reasoning.insert(0, piece.reasoning);
   out.scores = std::move(delta.scores);
   out.finished = delta.finished;
   if (delta.finished) {
     usage_.completion += choice.completion_tokens();
+    usage_.reasoning += choice.reasoning_tokens();
     context_.scope->CountGenerated(choice.completion_tokens());
     Append(out.message, messages_[index]->Finish(choice.cut()));
   }

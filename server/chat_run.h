@@ -13,6 +13,7 @@
 #include "server/chat_request.h"
 #include "server/choice_output.h"
 #include "server/generation_reader.h"
+#include "server/reasoning.h"
 #include "server/tools/message_reader.h"
 
 namespace quorum::server {
@@ -49,6 +50,7 @@ class ChatRun {
   const ServedModel& model() const { return *context_.model; }
   std::size_t choices() const { return choices_.size(); }
   const UsageCount& usage() const { return usage_; }
+  const RequestReports& reports() const { return reports_; }
 
   struct Step {
     enum class Kind { kDelta, kPrompt, kNothing, kGone, kDone, kError };
@@ -69,18 +71,24 @@ class ChatRun {
   /// The stop string that ended the choice; empty: none did.
   const std::string& StopText(std::size_t choice) const { return choices_[choice].stop_text(); }
 
+  /// Whether the request's time limit ended the choice.
+  bool TimedOut(std::size_t choice) const { return choices_[choice].timed_out(); }
+
   /// Requests ahead of this one, while it waits.
   std::int32_t queue_position() const { return generation_->queue_position(); }
 
  private:
-  ChatRun(const ApiContext& context, ChatRequest request, std::int64_t prompt_tokens,
+  ChatRun(const ApiContext& context, ChatRequest request, std::vector<tok::TokenId> prompt,
           std::shared_ptr<engine::Generation> generation, std::chrono::steady_clock::time_point started);
   Result<ChatDelta> Apply(engine::Event event);
 
   const ApiContext context_;
   const ChatRequest request_;
+  std::vector<tok::TokenId> prompt_;  // emptied once it is not needed to explain the cache
   UsageCount usage_;
+  RequestReports reports_;
   std::vector<ChoiceOutput> choices_;
+  std::vector<ReasoningSplitter> thoughts_;               // by choice
   std::vector<std::unique_ptr<MessageReader>> messages_;  // by choice
   std::shared_ptr<engine::Generation> generation_;
   GenerationReader reader_;

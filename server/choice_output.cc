@@ -16,6 +16,7 @@ ChoiceDelta ChoiceOutput::Apply(engine::Event event) {
     finished_ = delta.finished = true;
     finish_ = event.finish;
     completion_tokens_ = event.completion_tokens;
+    reasoning_tokens_ = event.reasoning_tokens;
     stop_text_ = event.stop_text;
   }
   if (scored_) {

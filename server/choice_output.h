@@ -29,13 +29,18 @@ class ChoiceOutput {
   ChoiceDelta Apply(engine::Event event);
 
   bool finished() const { return finished_; }
-  bool cut() const { return finish_ == engine::FinishReason::kLength; }
+  bool cut() const { return finish_ == engine::FinishReason::kLength || timed_out(); }
   const std::string& stop_text() const { return stop_text_; }  // the stop string that matched, if one did
   /// "stop" or "length"; REQUIRES finished().
-  const char* finish_reason() const { return finish_ == engine::FinishReason::kLength ? "length" : "stop"; }
+  const char* finish_reason() const {
+    return finish_ == engine::FinishReason::kLength || timed_out() ? "length" : "stop";
+  }
+  /// Ended by the request's time limit; OpenAI has no word for it, so it goes as "length" with vLLM's "stop_reason".
+  bool timed_out() const { return finish_ == engine::FinishReason::kTimeLimit; }
   /// Ended by the engine and not by the model: it is shutting down.
   bool cancelled() const { return finish_ == engine::FinishReason::kCancelled; }
   std::int32_t completion_tokens() const { return completion_tokens_; }
+  std::int32_t reasoning_tokens() const { return reasoning_tokens_; }  // of these, tokens of thoughts
   /// Mean log-probability of the tokens, by which `best_of` chooses.
   double mean_logprob() const { return tokens_ == 0 ? 0.0 : logprob_sum_ / tokens_; }
 
@@ -47,6 +52,7 @@ class ChoiceOutput {
   engine::FinishReason finish_ = engine::FinishReason::kStop;
   std::string stop_text_;
   std::int32_t completion_tokens_ = 0;
+  std::int32_t reasoning_tokens_ = 0;
   double logprob_sum_ = 0;
   int tokens_ = 0;
 };

@@ -10,6 +10,7 @@
 #include "server/generation_reader.h"
 #include "server/prompt_builder.h"
 #include "server/random_id.h"
+#include "server/request_reports.h"
 #include "server/sse.h"
 
 namespace quorum::server {
@@ -37,6 +38,7 @@ struct Completion {
   const CompletionRequest request;
   ResponseFrame frame;
   UsageCount usage;
+  RequestReports reports;  // one prompt: objects; several: arrays, in the order of the prompts
   std::vector<Ids> prompts;
   std::vector<Echo> echoes;                        // by prompt
   std::vector<std::vector<ChoiceOutput>> choices;  // by prompt and choice
@@ -68,6 +70,14 @@ struct Completion {
 
   const tok::Tokenizer& tokenizer() const { return *context.model->tokenizer; }
   const engine::GenerationRequest& engine_request() const { return request.generation.request; }
+  void SetReport(Json& reports_of_all, std::size_t prompt, Json report) const {
+    if (prompts.size() == 1) {
+      reports_of_all = std::move(report);
+      return;
+    }
+    if (reports_of_all.is_null()) reports_of_all = Json(prompts.size(), Json());
+    reports_of_all[prompt] = std::move(report);
+  }
   bool scored() const { return engine_request().logprobs; }
   std::size_t IndexOf(std::size_t prompt, std::size_t choice) const {
     return prompt * static_cast<std::size_t>(engine_request().n) + choice;
@@ -79,6 +89,11 @@ struct Completion {
     if (item.event.kind == Kind::kPrompt) {
       usage.cached += item.event.cached_tokens;
       context.scope->CountPrompt(static_cast<std::int64_t>(prompts[item.generation].size()), item.event.cached_tokens);
+      if (engine_request().explain_cache) {
+        SetReport(reports.cache, item.generation,
+                  CacheReport(tokenizer(), prompts[item.generation], nullptr, item.event.known_tokens,
+                              item.event.cached_tokens));
+      }
       if (request.echo && scored()) {
         echoes[item.generation].scores =
             PromptScores(tokenizer(), prompts[item.generation], item.event, engine_request().include_control_text);
@@ -86,6 +101,7 @@ struct Completion {
       return ChoiceDelta{};
     }
     ChoiceOutput& choice = choices[item.generation][static_cast<std::size_t>(item.event.choice)];
+    if (item.event.experts != nullptr) SetReport(reports.moe, item.generation, ExpertReport(*item.event.experts));
     ChoiceDelta delta = choice.Apply(std::move(item.event));
     if (delta.finished && choice.cancelled()) {
       return Error{ErrorCode::kUnavailable, "the server is shutting down", {}, {}};
@@ -150,10 +166,12 @@ HttpResponse Collect(Completion& run, const std::function<bool()>& client_gone) 
       list.push_back(run.Choice(list.size(), run.echoes[p].text + texts[p][c].text,
                                 run.Logprobs(p, run.request.echo, texts[p][c].scores),
                                 run.choices[p][c].finish_reason()));
+      if (run.choices[p][c].timed_out()) list.back()["stop_reason"] = "timeout";
     }
   }
   Json answer = run.frame.With(std::move(list));
   answer["usage"] = run.usage.ToJson();
+  run.reports.AddTo(answer);
   return JsonResponse(answer);
 }
 
@@ -194,16 +212,15 @@ void Stream(Completion& run, StreamWriter& out) {
     if (prompt_done && run.request.echo && !SendEcho(run, p, events)) return;
     if (delta->empty()) continue;
     Json logprobs = delta->scores.empty() ? Json() : run.Logprobs(p, false, delta->scores);
-    if (!SendChunk(run,
-                   run.Choice(run.IndexOf(p, c), std::move(delta->text), std::move(logprobs),
-                              delta->finished ? run.choices[p][c].finish_reason() : nullptr),
-                   events)) {
-      return;
-    }
+    Json choice = run.Choice(run.IndexOf(p, c), std::move(delta->text), std::move(logprobs),
+                             delta->finished ? run.choices[p][c].finish_reason() : nullptr);
+    if (delta->finished && run.choices[p][c].timed_out()) choice["stop_reason"] = "timeout";
+    if (!SendChunk(run, std::move(choice), events)) return;
   }
-  if (run.request.generation.include_usage) {
+  if (run.request.generation.include_usage || !run.reports.empty()) {
     Json last = run.frame.With(Json::array());
-    last["usage"] = run.usage.ToJson();
+    if (run.request.generation.include_usage) last["usage"] = run.usage.ToJson();
+    run.reports.AddTo(last);
     events.Send(last);
   }
   events.Done();

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "server/engine_fields.h"
 #include "server/random_id.h"
 
 namespace quorum::server {
@@ -12,7 +13,6 @@ namespace {
 // Fields that ask for another answer than the one we would give. Off values (false, 0, "", []) are as good as absent;
 // an empty object is not one of them: `web_search_options: {}` turns a search on.
 constexpr const char* kNotYet[] = {
-    "moe",
     "audio",
     "web_search_options",
     "functions",
@@ -143,6 +143,7 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   request.include_control_text = !skip_special.value_or(true);
   QUORUM_ASSIGN(const auto as_ids, fields.Bool("return_tokens_as_token_ids"));
   out.tokens_as_ids = as_ids.value_or(false);
+  QUORUM_TRY(ReadEngineFields(fields, request, out.ignored));
   return ReadStream(fields, out);
 }
 

@@ -141,12 +141,22 @@ std::string Metrics::Text(const engine::EngineStats* stats, const engine::Expert
     counter("quorum_cached_tokens_total", "Prompt tokens that came from the prefix cache", stats->cached_tokens);
     counter("quorum_generated_tokens_total", "Generated tokens", stats->generated_tokens);
     counter("quorum_steps_total", "Steps that the engine computed", stats->steps);
+    counter("quorum_computed_tokens_total", "Tokens that steps computed: prompts, replies and guesses",
+            stats->computed_tokens);
+    counter("quorum_speculated_tokens_total", "Tokens that were guessed and computed", stats->drafted_tokens);
+    counter("quorum_accepted_tokens_total", "Guessed tokens that were right", stats->accepted_tokens);
+    counter("quorum_generations_timed_out_total", "Generations that their time limit ended", stats->timed_out);
     counter("quorum_preemptions_total", "Sequences that gave up their pages and were computed again",
             stats->preemptions);
     gauge("quorum_running_sequences", "Sequences that take part in steps", stats->running);
     gauge("quorum_waiting_sequences", "Sequences that wait for a place", stats->waiting);
     gauge("quorum_kv_pages_used", "KV cache pages in use", stats->pages_used);
+    gauge("quorum_kv_pages_cached", "KV cache pages whose content may be used again", stats->pages_cached);
     gauge("quorum_kv_pages", "KV cache pages", stats->pages_total);
+    families.push_back(
+        Single("quorum_step_seconds", "Time of the last step", prometheus::MetricType::Gauge, stats->step_seconds));
+    families.push_back(Single("quorum_step_predicted_seconds", "What the cost model expected of the last step",
+                              prometheus::MetricType::Gauge, stats->predicted_seconds));
   }
   return prometheus::TextSerializer().Serialize(families);
 }

@@ -12,6 +12,12 @@ void ServedModel::IndexTokenizer() {
   for (tok::TokenId token = 0; token < tokenizer->vocab_size(); ++token) {
     longest_token = std::max(longest_token, tokenizer->TokenBytes(token).size());
   }
+  if (tool_format == ToolFormat::kHarmony) {
+    thinking = HarmonyThinking(*tokenizer);
+  } else {
+    reasoning = FindReasoningMarks(chat_template == nullptr ? std::string() : chat_template->source(), *tokenizer);
+    thinking = ThinkingRulesOf(reasoning, *tokenizer);
+  }
   tool_controls.clear();
   for (const std::string& name : ControlNames(tool_format)) {
     const auto token = tokenizer->FindToken(name);

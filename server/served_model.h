@@ -12,6 +12,7 @@
 #include "engine/moe_router.h"
 #include "server/control_tokens.h"
 #include "server/output_format.h"
+#include "server/reasoning.h"
 #include "server/tools/dialect.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -34,12 +35,14 @@ struct ServedModel {
   std::size_t longest_token = 1;                     // bytes
   engine::Pooling pooling = engine::Pooling::kMean;  // of embeddings, where a request does not say
   ToolFormat tool_format = ToolFormat::kNone;
+  ReasoningMarks reasoning;                 // around thoughts; unknown where the model has none, or has channels
+  engine::ThinkingRules thinking;           // the same for the engine
   std::vector<tok::TokenId> tool_controls;  // control tokens that the format's marks are
 
   /// Whether `name` asks for this model: its id, or "default".
   bool Answers(std::string_view name) const { return name == id || name == "default"; }
 
-  /// Fills what follows from the tokenizer and tool_format.
+  /// Fills what follows from the tokenizer, the template and tool_format.
   void IndexTokenizer();
 };
 

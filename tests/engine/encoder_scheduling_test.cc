@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "engine/engine_core.h"
-#include "engine/prefix_cache.h"
 #include "tests/support/catch.h"
 #include "tests/support/core_bench.h"
 #include "tests/support/fake_model.h"
@@ -93,7 +92,7 @@ TEST_CASE("Only a wholly equal source is shared, also while it is computed, and 
   bench.Submit(three);
   bench.Submit(Greedy(Source(130, 1), 4));
   bench.Run();
-  CHECK(bench.model.tokens_computed() == 130 + 4 * 4);  // the start tokens of four choices, and three tokens of each
+  CHECK(bench.model.tokens_computed() == 130 + 2 * 4 + 2 * 3);  // two start tokens, and three tokens of each choice
   CHECK(bench.outcome(0).choice(2).tokens == Expected(Source(130, 1), 4));
   CHECK(bench.outcome(1).choice(0).tokens == Expected(Source(130, 1), 4));
   CHECK(bench.outcome(0).events.front().cached_tokens == 0);
@@ -170,21 +169,6 @@ TEST_CASE("Penalties see the reply, not the source") {
   bench.Submit(request);
   bench.Run();
   CHECK(bench.outcome(0).choice(0).tokens == Ids{7, 9});
-}
-
-TEST_CASE("The cache finds a source by all of it, and never by a decoder's page") {
-  PrefixCache cache(4, 1);
-  const Ids source = Source(64, 1);
-  const auto page = *cache.Take();
-  REQUIRE(cache.InsertSource(source, page) == page);
-  const auto tokens = PrefixCache::PageTokens(source.data(), kPageTokens);
-  CHECK_FALSE(cache.Find(PrefixCache::kNoParent, tokens).has_value());
-  CHECK_FALSE(cache.FindSource(std::span(source).first(63)).has_value());
-  CHECK(cache.FindSource(source) == page);
-  const auto other = *cache.Take();
-  CHECK(cache.InsertSource(source, other) == page);  // equal: joined
-  CHECK(cache.refs(page) == 3);
-  CHECK(cache.referenced() == 1);
 }
 
 }  // namespace

@@ -272,8 +272,8 @@ TEST_CASE("n choices: the prompt is computed once, first events come in order, c
     if (event.choice == next) ++next;
   }
   CHECK(next == 5);
-  // 200 for the first; the other four only what follows the last full page, 8 tokens, and their replies.
-  CHECK(bench.model.tokens_computed() == 200 + 4 * 8 + 5 * 29);
+  // 200 once, and the replies.
+  CHECK(bench.model.tokens_computed() == 200 + 5 * 29);
   CHECK(bench.core.stats().prompt_tokens == 200);
   CHECK(bench.core.stats().cached_tokens == 0);
   std::set<std::vector<TokenId>> replies;
@@ -441,9 +441,9 @@ TEST_CASE("A repeated prompt reports exactly the tokens that were not computed")
   bench.Submit(Greedy(Prompt(150), 1));
   bench.Run();
   CHECK(bench.outcome(0).events[0].cached_tokens == 0);
-  CHECK(bench.outcome(1).events[0].cached_tokens == 128);
-  CHECK(bench.model.tokens_computed() - before == 22);
-  CHECK(bench.core.stats().cached_tokens == 128);
+  CHECK(bench.outcome(1).events[0].cached_tokens == 149);
+  CHECK(bench.model.tokens_computed() - before == 1);
+  CHECK(bench.core.stats().cached_tokens == 149);
   CHECK(bench.core.stats().prompt_tokens == 300);
 }
 
@@ -477,6 +477,333 @@ TEST_CASE("Requests are refused with the field at fault") {
   GenerationRequest request = Greedy(Prompt(120), 5);
   CHECK(CheckRequest(request, 32, 100).error().message ==
         "This model's context length is 100 tokens, but the prompt has 120 tokens and the reply needs at least 1.");
+}
+
+TEST_CASE(
+    "Eight requests at once with one system prompt compute it once, and a second identical one computes one token") {
+  CoreBench bench({.max_batch = 8, .max_queue = 256, .prefill_chunk = 256}, {.pages = 256});
+  const std::vector<TokenId> system = Prompt(1000);
+  for (TokenId i = 0; i < 8; ++i) {
+    std::vector<TokenId> prompt = system;
+    for (int j = 0; j < 20; ++j) prompt.push_back((i * 3 + j * j) % 31);
+    prompt[1000] = i;  // they part right behind it
+    bench.Submit(Greedy(std::move(prompt), 1));
+  }
+  bench.Run();
+  CHECK(bench.core.stats().computed_tokens == 1000 + 8 * 20);
+  CHECK(bench.core.stats().cached_tokens == 7 * 1000);
+  CHECK(bench.core.stats().prompt_tokens == 8 * 1020);
+
+  const std::int64_t before = bench.core.stats().computed_tokens;
+  const std::size_t again = bench.Submit(Greedy(Prompt(1000), 1));
+  bench.Run();
+  CHECK(bench.core.stats().computed_tokens == before + 1);
+  CHECK(bench.outcome(again).events.front().cached_tokens == 999);
+}
+
+TEST_CASE("n choices share one prefill to the token") {
+  CoreBench bench;
+  GenerationRequest request = Greedy(Prompt(150), 2);
+  request.sampling.temperature = 1;
+  request.n = 5;
+  request.ignore_eos = true;
+  bench.Submit(request);
+  bench.Run();
+  CHECK(bench.core.stats().computed_tokens == 150 + 5);  // and each choice's first token
+}
+
+TEST_CASE("What a cancelled request computed of its prompt serves the next try") {
+  CoreBench bench({.max_batch = 4, .max_queue = 4, .prefill_chunk = 100});
+  bench.Submit(Greedy(Prompt(500), 5));
+  for (int i = 0; i < 3; ++i) bench.Step();
+  bench.Cancel(0);
+  bench.Step();
+  CHECK(bench.outcome(0).over);
+  const std::size_t retry = bench.Submit(Greedy(Prompt(500), 5));
+  bench.Run();
+  CHECK(bench.outcome(retry).events.front().cached_tokens == 300);
+  CHECK(bench.outcome(retry).choice(0).tokens == Expected(Prompt(500), 5, 31));
+}
+
+TEST_CASE("The cache can say where a prompt departs from what it knew") {
+  CoreBench bench;
+  bench.Submit(Greedy(Prompt(200), 1));
+  bench.Run();
+  std::vector<TokenId> other = Prompt(200);
+  other[130] = (other[130] + 1) % 31;
+  GenerationRequest request = Greedy(other, 1);
+  request.explain_cache = true;
+  const std::size_t differs = bench.Submit(request);
+  bench.Run();
+  request.prompt = Prompt(200);
+  const std::size_t same = bench.Submit(request);
+  bench.Run();
+  CHECK(bench.outcome(differs).events.front().known_tokens == 130);
+  CHECK(bench.outcome(differs).events.front().cached_tokens == 130);
+  CHECK(bench.outcome(same).events.front().known_tokens == 200);
+  CHECK(bench.outcome(same).events.front().cached_tokens == 199);
+  CHECK(bench.outcome(0).events.front().known_tokens == -1);  // not asked for
+}
+
+/// Replies that repeat themselves, so that guesses are often right.
+void RepeatingLogits(std::span<const TokenId> history, std::span<float> row) {
+  FakeModel::HashLogits(history.last(1), row);
+  std::vector<float> noise(row.size());
+  FakeModel::HashLogits(history, noise);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = 3 * row[i] + 0.4F * noise[i];
+}
+
+TEST_CASE("Guessing tokens changes no answer: greedy, sampled, scored, with penalties, stops and choices") {
+  std::vector<GenerationRequest> requests;
+  for (const float temperature : {0.0F, 0.6F}) {
+    for (int kind = 0; kind < 6; ++kind) {
+      GenerationRequest request = Greedy(Prompt(20 + kind, kind), 120);
+      request.sampling.temperature = temperature;
+      request.sampling.seed = 5;
+      request.ignore_eos = kind != 1;
+      request.logprobs = kind == 2;
+      request.top_logprobs = 3;
+      if (kind == 3) request.sampling.frequency_penalty = 0.2F;
+      if (kind == 4) request.stop = {"zq", "ab"};
+      if (kind == 5) request.n = 3;
+      requests.push_back(std::move(request));
+    }
+  }
+  for (const std::int32_t batch : {1, 4}) {
+    CoreBench plain({.max_batch = batch});
+    CoreBench guessing({.max_batch = batch, .speculate = 5, .speculate_always = true});
+    plain.model.logits = guessing.model.logits = RepeatingLogits;
+    for (const GenerationRequest& request : requests) {
+      plain.Submit(request);
+      guessing.Submit(request);
+    }
+    plain.Run();
+    guessing.Run();
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      CAPTURE(batch, i);
+      CHECK(guessing.outcome(i) == plain.outcome(i));
+    }
+    const EngineStats stats = guessing.core.stats();
+    CHECK(stats.accepted_tokens > 200);
+    CHECK(stats.accepted_tokens < stats.drafted_tokens);
+    CHECK(plain.core.stats().drafted_tokens == 0);
+    if (batch == 1) CHECK(stats.steps < plain.core.stats().steps);
+  }
+}
+
+TEST_CASE("A request may forbid guesses, and one that counts its experts makes none") {
+  for (const bool report : {false, true}) {
+    CoreBench bench({.speculate = 5, .speculate_always = true}, {.experts = {2, {4}}});
+    bench.model.logits = RepeatingLogits;
+    GenerationRequest request = Greedy(Prompt(20), 60);
+    request.ignore_eos = true;
+    request.speculate = report;
+    request.experts.report = report;
+    bench.Submit(request);
+    bench.Run();
+    CHECK(bench.core.stats().drafted_tokens == 0);
+  }
+}
+
+TEST_CASE("The gate closes where guesses are wrong or cost too much, and opens where they save time") {
+  const CostModel cheap({}, {0.010, 0.0001, 0.001, 0, 0, 0});  // rows are nearly free
+  const CostModel costly({}, {0, 0.010, 0.010, 0, 0, 0});      // each row costs a step
+  StepWork step;
+  step.Add(1, 100, 1);
+  DraftGate gate;
+  CHECK(gate.Choose(4, 1, step, 100, cheap) == 4);
+  CHECK(gate.Choose(4, 1, step, 100, costly) == 0);
+  for (int i = 0; i < 40; ++i) gate.Learn(1, 0);
+  CHECK(gate.rate() < 0.05);
+  for (int i = 0; i < 40; ++i) gate.Learn(4, 4);
+  CHECK(gate.rate() > 0.95);
+  CHECK(gate.Choose(4, 1, step, 100, cheap) == 4);
+  // Among sixteen, one sequence's token is a sixteenth of the step.
+  CHECK(gate.Choose(4, 16, step, 100, CostModel({}, {0.010, 0.001, 0.001, 0, 0, 0})) == 0);
+  // A closed gate tries again now and then.
+  int tries = 0;
+  for (int i = 0; i < 640; ++i) tries += gate.Choose(4, 1, step, 100, costly);
+  CHECK(tries == 10);
+}
+
+TEST_CASE("Requests with different experts in one batch: no page is shared between them, and each is counted exactly") {
+  CoreBench bench({.max_batch = 8}, {.pages = 128, .experts = {2, {4, 0, 4}}});
+  const auto submit = [&bench](const ExpertRequest& experts, std::int32_t n) {
+    GenerationRequest request = Greedy(Prompt(150), 10);
+    request.ignore_eos = true;
+    request.experts = experts;
+    request.n = n;
+    return bench.Submit(request);
+  };
+  const std::size_t first = submit({.top_k = 3, .report = true}, 2);
+  bench.Run();
+  const std::size_t plain = submit({}, 1);
+  const std::size_t same = submit({.top_k = 3, .report = true}, 1);
+  const std::size_t dense = submit({.dense = true, .report = true}, 1);
+  const std::size_t masked = submit({.masked = {{0, 1}}, .report = true}, 1);
+  bench.Run();
+  CHECK(bench.outcome(plain).events.front().cached_tokens == 0);
+  CHECK(bench.outcome(same).events.front().cached_tokens == 149);
+  CHECK(bench.outcome(dense).events.front().cached_tokens == 0);
+  CHECK(bench.outcome(masked).events.front().cached_tokens == 0);
+  const auto report = [&bench](std::size_t index) {
+    std::shared_ptr<const ExpertTally> tally;
+    int found = 0;
+    for (const Event& event : bench.outcome(index).events) {
+      if (event.experts == nullptr) continue;
+      tally = event.experts;
+      ++found;
+    }
+    CHECK(found == 1);
+    REQUIRE(tally != nullptr);
+    return *tally;
+  };
+  const auto visits = [](const ExpertTally& tally, std::size_t layer) {
+    std::uint64_t sum = 0;
+    for (std::size_t e = 0; e < 4; ++e) sum += tally.tokens[layer * 4 + e];
+    return sum;
+  };
+  CHECK(report(first).rows == 150 + 9 + 9);  // both choices; the last token of each is never computed
+  CHECK(visits(report(first), 0) == 3 * 168);
+  CHECK(visits(report(first), 1) == 0);
+  CHECK(report(same).rows == 1 + 9);
+  CHECK(visits(report(dense), 2) == 4 * 159);
+  CHECK(report(masked).rows == 159);
+  for (const Event& event : bench.outcome(plain).events) CHECK(event.experts == nullptr);
+}
+
+TEST_CASE("A time limit ends a request as it is, or refuses it when its turn never came") {
+  CoreBench bench({.max_batch = 1});
+  GenerationRequest slow = Greedy(Prompt(10), 1000);
+  slow.ignore_eos = true;
+  slow.time_limit = std::chrono::seconds(5);
+  GenerationRequest waits = slow;
+  waits.time_limit = std::chrono::seconds(3);
+  bench.Submit(slow);
+  bench.Submit(waits);
+  for (int i = 0; i < 20; ++i) bench.Step();
+  CHECK_FALSE(bench.outcome(1).over);
+  bench.now += std::chrono::seconds(4);
+  bench.Step();
+  CHECK(bench.outcome(1).over);
+  CHECK(bench.outcome(1).events.back().kind == Event::Kind::kError);
+  CHECK(bench.outcome(1).events.back().error.reason == "timeout");
+  CHECK_FALSE(bench.outcome(0).over);
+  bench.now += std::chrono::seconds(2);
+  bench.Step();
+  CHECK(bench.outcome(0).over);
+  CHECK(bench.outcome(0).choice(0).finish == FinishReason::kTimeLimit);
+  CHECK(bench.outcome(0).choice(0).tokens.size() > 10);
+  CHECK(bench.core.idle());
+  CHECK(bench.core.stats().timed_out == 2);
+}
+
+TEST_CASE("A short prompt behind a long one has its first token long before the long one is done") {
+  CoreBench bench({.max_batch = 4, .prefill_chunk = 64}, {.pages = 256});
+  bench.Submit(Greedy(Prompt(4000), 1));
+  bench.Step();
+  bench.Submit(Greedy(Prompt(40, 3), 1));
+  int steps = 0;
+  for (; !bench.outcome(1).over; ++steps) bench.Step();
+  CHECK(steps <= 3);
+  CHECK_FALSE(bench.outcome(0).over);
+}
+
+TEST_CASE("A thinking budget ends the thought with the model's own words, and the answer follows") {
+  // The model thinks (token 5 ... 6) for ever unless it is told to stop, then says 8 and ends.
+  const auto logits = [](std::span<const TokenId> history, std::span<float> row) {
+    std::fill(row.begin(), row.end(), 0.0F);
+    const TokenId last = history.back();
+    row[static_cast<std::size_t>(last == 6 ? 8 : last == 8 ? 31 : last == 5 || last == 9 ? 9 : 5)] = 10.0F;
+  };
+  std::int32_t reasoning = 0;
+  const auto reply = [&](const ThinkingRules& rules, TokenId first) {
+    CoreBench bench;
+    bench.model.logits = logits;
+    GenerationRequest request = Greedy({first}, 20);
+    request.thinking = rules;
+    bench.Submit(request);
+    bench.Run();
+    reasoning = bench.outcome(0).events.back().reasoning_tokens;
+    return bench.outcome(0).choice(0).tokens;
+  };
+  const ThinkingRules rules{.open = {5}, .close = {6}, .forced = {7, 6}, .budget = 3};
+  using Tokens = std::vector<TokenId>;
+  CHECK(reply(rules, 0) == Tokens{5, 9, 9, 9, 7, 6, 8, 31});
+  CHECK(reasoning == 3);
+  ThinkingRules open = rules;
+  open.open_at_start = true;
+  CHECK(reply(open, 9) == Tokens{9, 9, 9, 7, 6, 8, 31});
+  CHECK(reasoning == 3);
+  open.budget = 0;
+  CHECK(reply(open, 9) == Tokens{7, 6, 8, 31});
+  CHECK(reasoning == 0);
+  open.budget = -1;
+  CHECK(reply(open, 9).size() == 20);
+  CHECK(reasoning == 20);
+  CHECK(reply({}, 0).size() == 20);
+  CHECK(reasoning == 0);
+  CHECK(reply(rules, 6) == Tokens{8, 31});  // never thinks
+
+  GenerationRequest bad = Greedy({0}, 5);
+  bad.thinking = {.open = {5}, .close = {6}, .forced = {7}, .budget = 3};
+  CHECK(CheckRequest(bad, 32, 100).error().param == "thinking_budget");
+  bad.thinking = {.open = {5}, .close = {99}, .forced = {99}, .budget = 3};
+  CHECK_FALSE(CheckRequest(bad, 32, 100).ok());
+  bad.thinking = {.budget = 3};
+  CHECK_FALSE(CheckRequest(bad, 32, 100).ok());
+}
+
+TEST_CASE("Thoughts are followed by markers of any length") {
+  const ThinkingRules rules{.open = {1, 2}, .close = {3, 4}, .forced = {3, 4}, .budget = 100};
+  ThinkingState state(rules);
+  for (const TokenId token : {1, 1, 2, 9, 3, 9, 3}) state.Push(token);
+  CHECK(state.thinking());
+  state.Push(4);
+  CHECK_FALSE(state.thinking());
+  CHECK(state.tokens() == 3);  // 9, 3, 9
+  state.Push(5);
+  CHECK(state.tokens() == 3);
+}
+
+TEST_CASE("Chosen prefixes go to another engine and are not computed again there, each for its own experts") {
+  const FakeModel::Options model{.experts = {2, {4}}};
+  std::vector<StoredPrefix> stored;
+  {
+    CoreBench bench({}, model);
+    GenerationRequest request = Greedy(Prompt(200), 1);
+    bench.Submit(request);  // not chosen
+    request.prompt = Prompt(150, 3);
+    request.save_prefix = true;
+    bench.Submit(request);
+    request.experts.top_k = 3;
+    bench.Submit(request);
+    bench.Submit(request);
+    bench.Run();
+    CHECK(bench.core.prefixes_changed());
+    stored = bench.core.ExportPrefixes();
+    CHECK_FALSE(bench.core.prefixes_changed());
+    CHECK(bench.core.scheduler().cache().referenced() == 0);
+  }
+  REQUIRE(stored.size() == 2);
+  CHECK(stored[0].tokens.size() == 128);
+  CoreBench bench({}, model);
+  stored.push_back(stored[0]);  // twice the same
+  stored.push_back({"", std::vector<TokenId>(64, 99), std::vector<std::byte>(stored[0].pages.size() / 2)});
+  bench.core.ImportPrefixes(std::move(stored));
+  CHECK(bench.core.scheduler().cache().cached() == 4);
+  GenerationRequest request = Greedy(Prompt(150, 3), 5);
+  const std::size_t plain = bench.Submit(request);
+  request.experts.top_k = 3;
+  const std::size_t three = bench.Submit(request);
+  request.experts.top_k = 4;
+  const std::size_t four = bench.Submit(request);
+  bench.Run();
+  CHECK(bench.outcome(plain).events.front().cached_tokens == 128);
+  CHECK(bench.outcome(three).events.front().cached_tokens == 128);
+  CHECK(bench.outcome(four).events.front().cached_tokens == 0);
+  CHECK(bench.outcome(plain).choice(0).tokens == Expected(Prompt(150, 3), 5, 31));
+  CHECK(bench.core.ExportPrefixes().size() == 2);
 }
 
 }  // namespace

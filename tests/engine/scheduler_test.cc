@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "tests/support/catch.h"
@@ -25,7 +26,7 @@ struct Bench {
     bool done = false;
   };
 
-  explicit Bench(const SchedulerLimits& limits = kLimits) : scheduler(limits, 1) {}
+  explicit Bench(const SchedulerLimits& limits = kLimits) : scheduler(limits, [](std::int32_t, std::int32_t) {}) {}
 
   /// A prompt of `size` tokens: `common` zeros, then tokens of its own.
   Item& Add(std::int32_t size, std::int32_t reply = 1, std::int32_t common = 0) {
@@ -100,24 +101,26 @@ TEST_CASE("A prompt is cut into chunks; only its last token wants logits; decodi
   CHECK(bench.used() == 0);
 }
 
-TEST_CASE("Prompts share a step evenly and a short one is not stuck behind long ones") {
+TEST_CASE("Half of a step is the first prompt's, the rest goes to the shortest: none is stuck behind long ones") {
   Bench bench;
   bench.Add(500);
   bench.Add(500);
   bench.Add(20);
-  CHECK(bench.Step() == "0:0+40 1:0+40 2:0+20!");
-  CHECK(bench.Step() == "0:40+50 1:40+50");
+  CHECK(bench.Step() == "0:0+80 2:0+20!");
+  CHECK(bench.Step() == "0:80+100");
   bench.Add(1);
-  CHECK(bench.Step() == "0:90+50 1:90+50 3:0+1!");
+  bench.Add(90);
+  CHECK(bench.Step() == "0:180+50 3:0+1! 4:0+50");
+  CHECK(bench.Step() == "0:230+60 4:50+40!");
 }
 
-TEST_CASE("Decoding leaves the rest of the step to prompts, and each prompt moves by at least one token") {
+TEST_CASE("Decoding leaves the rest of the step to prompts") {
   Bench bench({.max_running = 8, .prefill_chunk = 2, .max_step_tokens = 6, .max_step_logits = 16, .num_pages = 64});
   for (int i = 0; i < 3; ++i) bench.Add(1, 100);
   CHECK(bench.Step() == "0:0+1! 1:0+1! 2:0+1!");
   for (int i = 0; i < 5; ++i) bench.Add(9);
-  // Six rows: max_running is cut to what a step can hold. Chunk 2, but three prompts.
-  CHECK(bench.Step() == "0:1+1! 1:1+1! 2:1+1! 3:0+1 4:0+1 5:0+1");
+  // Six rows: max_running is cut to what a step can hold.
+  CHECK(bench.Step() == "0:1+1! 1:1+1! 2:1+1! 3:0+2");
   CHECK(bench.scheduler.running().size() == 6);
 }
 
@@ -145,7 +148,7 @@ TEST_CASE("When pages run out the youngest sequence gives up its pages, waits, a
   Bench bench({.max_running = 8, .prefill_chunk = 100, .max_step_tokens = 128, .max_step_logits = 16, .num_pages = 4});
   auto& old = bench.Add(60, 150);  // grows to 4 pages
   auto& young = bench.Add(60, 100);
-  CHECK(bench.Step() == "0:0+50 1:0+50");
+  CHECK(bench.Step() == "0:0+60! 1:0+40");
   std::int32_t old_before = 0;
   bool preempted = false;
   while (!old.done) {
@@ -166,7 +169,7 @@ TEST_CASE("When pages run out the youngest sequence gives up its pages, waits, a
   CHECK(bench.used() == 0);
 }
 
-TEST_CASE("A prompt seen before is taken from the cache by full pages, except its last token") {
+TEST_CASE("A prompt seen before is taken from the cache, except its last token") {
   for (const std::int32_t size : {63, 64, 65, 128, 129, 200}) {
     Bench bench;
     auto& first = bench.Add(size, 1, size);
@@ -176,8 +179,8 @@ TEST_CASE("A prompt seen before is taken from the cache by full pages, except it
     bench.computed = 0;
     bench.Run();
     CAPTURE(size);
-    CHECK(second.cached == (size - 1) / kPageTokens * kPageTokens);
-    CHECK(bench.computed == size - second.cached);
+    CHECK(second.cached == size - 1);
+    CHECK(bench.computed == 1);
   }
 }
 
@@ -194,7 +197,7 @@ TEST_CASE("The reply is cached too: the next turn of a conversation computes onl
   bench.items.push_back(std::move(item));
   bench.scheduler.Add(*bench.items.back());
   bench.Run();
-  CHECK(bench.items.back()->cached == 128);
+  CHECK(bench.items.back()->cached == 159);
 }
 
 TEST_CASE("Prompts that begin alike and come together are computed once, then part") {
@@ -202,15 +205,15 @@ TEST_CASE("Prompts that begin alike and come together are computed once, then pa
   auto& a = bench.Add(300, 1, 256);
   auto& b = bench.Add(290, 1, 200);
   auto& c = bench.Add(300, 1, 0);
-  // a computes the first common page, b waits for it without taking a share.
-  CHECK(bench.Step() == "0:0+50 2:0+50");
-  CHECK(bench.Step() == "0:50+50 2:50+50");
-  CHECK(b.step_tokens == 0);
+  // a computes the first common page, b, which is shorter, waits for it without taking a share.
+  CHECK(bench.Step() == "0:0+100");
+  CHECK(bench.Step() == "0:100+100");
+  CHECK(b.computed == 64);  // no copy of a page that is still growing
   bench.Run();
   CHECK(a.cached == 0);
-  CHECK(b.cached == 192);
+  CHECK(b.cached == 200);
   CHECK(c.cached == 0);
-  CHECK(bench.computed == 300 + 98 + 300);
+  CHECK(bench.computed == 300 + 90 + 300);
   CHECK(bench.used() == 0);
 }
 
@@ -220,8 +223,8 @@ TEST_CASE("Who waits for another one's pages goes on alone when that one is remo
   auto& b = bench.Add(300, 1, 300);
   CHECK(bench.Step() == "0:0+100");
   bench.scheduler.Remove(a);
-  CHECK(bench.Step() == "1:64+100");
-  CHECK(b.cached == 64);
+  CHECK(bench.Step() == "1:100+100");
+  CHECK(b.cached == 100);
   bench.Run();
   CHECK(b.done);
 }
@@ -274,7 +277,7 @@ TEST_CASE("Sequences that score share the rows of logits") {
   Bench bench;
   for (int i = 0; i < 3; ++i) bench.Add(40).score_end = 39;
   bench.Add(10, 3);
-  CHECK(bench.Step() == "0:0+5! 1:0+5! 2:0+5! 3:0+10!");  // 16 rows
+  CHECK(bench.Step() == "0:0+13! 1:0+1! 2:0+1! 3:0+10!");  // 16 rows
 }
 
 TEST_CASE("Only what a sequence never computed counts as cached") {
@@ -284,10 +287,10 @@ TEST_CASE("Only what a sequence never computed counts as cached") {
   bench.scheduler.Remove(a);  // as a preemption would
   auto& b = bench.Add(300, 1, 300);
   bench.Run();
-  CHECK(b.cached == 64);
+  CHECK(b.cached == 100);
   bench.scheduler.Add(a);
   bench.Run();
-  CHECK(a.cached == 256 - 100);
+  CHECK(a.cached == 299 - 100);
 }
 
 TEST_CASE("After a preemption, scores that were read need no logits again") {
@@ -352,6 +355,149 @@ TEST_CASE("Removing a sequence in any state gives its pages back") {
   CHECK(bench.scheduler.cache().available() == 16);
   CHECK(bench.Step().empty());
   bench.scheduler.Remove(decoding);  // idle already
+}
+
+TEST_CASE(
+    "Eight prompts with one beginning compute it once, to the token, and a cancelled one leaves what it computed") {
+  Bench bench;
+  for (int i = 0; i < 8; ++i) bench.Add(1010 + 7 * i, 1, 1000);
+  bench.Run();
+  std::int64_t own = 0;
+  for (int i = 0; i < 8; ++i) own += 10 + 7 * i;
+  CHECK(bench.computed == 1000 + own);
+  CHECK(bench.items[0]->cached == 0);
+  for (std::size_t i = 1; i < 8; ++i) CHECK(bench.items[i]->cached == 1000);
+
+  auto& cancelled = bench.Add(500);
+  bench.Step();
+  bench.Step();
+  bench.scheduler.Remove(cancelled);
+  cancelled.done = true;
+  auto retry = std::make_unique<Bench::Item>();
+  retry->key.request = 100;
+  retry->tokens = cancelled.tokens;
+  retry->prompt = 500;
+  retry->reply = 1;
+  bench.items.push_back(std::move(retry));
+  bench.scheduler.Add(*bench.items.back());
+  bench.Run();
+  CHECK(bench.items.back()->cached == 200);
+  CHECK(bench.used() == 0);
+}
+
+TEST_CASE("Lineages share nothing") {
+  Bench bench;
+  const auto other = std::make_shared<const std::string>("top_k 1");
+  bench.Add(200, 1, 200);
+  bench.Run();
+  auto& foreign = bench.Add(200, 1, 200);
+  foreign.lineage = other;
+  auto& same = bench.Add(200, 1, 200);
+  same.lineage = std::make_shared<const std::string>("top_k 1");
+  auto& plain = bench.Add(200, 1, 200);
+  bench.Run();
+  CHECK(foreign.cached == 0);
+  CHECK(same.cached == 199);
+  CHECK(plain.cached == 199);
+}
+
+TEST_CASE("Priorities: lower numbers are computed first and take the place of running ones, which come back") {
+  Bench bench({.max_running = 2, .prefill_chunk = 50, .max_step_tokens = 128, .max_step_logits = 16, .num_pages = 16});
+  const auto add = [&bench](std::int32_t priority, std::int32_t size, std::int32_t reply) -> Bench::Item& {
+    auto item = std::make_unique<Bench::Item>();
+    item->key = {priority, static_cast<std::int64_t>(bench.items.size()), 0};
+    item->prompt = size;
+    item->reply = reply;
+    item->tokens.assign(static_cast<std::size_t>(size), 2000 + static_cast<tok::TokenId>(bench.items.size()));
+    bench.items.push_back(std::move(item));
+    bench.scheduler.Add(*bench.items.back());
+    return *bench.items.back();
+  };
+  auto& low = add(5, 100, 20);
+  auto& mid = add(0, 100, 20);
+  CHECK(bench.Step() == "1:0+50");
+  CHECK(bench.Step() == "1:50+50!");
+  CHECK(bench.Step() == "1:100+1! 0:0+50");
+  auto& high = add(-1, 10, 3);
+  CHECK(bench.Step() == "2:0+10! 1:101+1!");
+  CHECK(low.state == Sequence::State::kWaiting);
+  CHECK(bench.scheduler.preemptions() == 1);
+  auto& equal = add(0, 10, 3);  // does not displace its like
+  bench.Step();
+  CHECK(mid.state == Sequence::State::kRunning);
+  bench.Run();
+  CHECK((low.done && mid.done && high.done && equal.done));
+  CHECK(low.cached == 0);  // what it computed itself before it had to wait
+  CHECK(bench.used() == 0);
+}
+
+TEST_CASE("Guesses take rows and pages that nobody needs, and nothing of them is certain before the owner says so") {
+  Bench bench({.max_running = 4, .prefill_chunk = 50, .max_step_tokens = 8, .max_step_logits = 6, .num_pages = 8});
+  auto& a = bench.Add(5, 100);
+  auto& b = bench.Add(5, 100);
+  bench.Step();
+  bench.Step();
+  a.draft = 3;
+  b.draft = 4;
+  auto planned = bench.scheduler.Plan();
+  REQUIRE(planned.size() == 2);
+  CHECK(a.step_tokens == 4);
+  CHECK(a.step_draft == 3);
+  CHECK(a.step_first_logits == 0);
+  CHECK(b.step_draft == 1);  // six rows of logits
+  const std::int32_t before = a.computed;
+  bench.scheduler.Commit();
+  CHECK(a.computed == before + 1);
+  a.draft = b.draft = 0;
+  a.tokens.push_back(7);
+  b.tokens.push_back(7);
+  // At the end of a page guesses take a free page.
+  for (; a.length() < 64;) bench.Step();
+  a.draft = 4;
+  bench.scheduler.Plan();
+  CHECK(a.step_draft == 4);
+  CHECK(a.pages.size() == 2);
+  auto& prompt = bench.Add(40);
+  bench.scheduler.Plan();
+  CHECK(prompt.step_tokens > 0);
+  CHECK(a.step_draft == 0);  // prompts use a step better
+  bench.scheduler.Remove(a);
+  bench.scheduler.Remove(b);
+  bench.scheduler.Remove(prompt);
+  CHECK(bench.used() == 0);
+}
+
+TEST_CASE("Beside decoding sequences a step takes as many prompt tokens as fit the time that is left") {
+  // A step of n rows takes 10 + n milliseconds.
+  const CostModel cost({}, {0.010, 0.001, 0.001, 0, 0, 0});
+  const auto tokens_beside = [&cost](int decoding, double itl) {
+    SchedulerLimits limits{.max_running = 64,
+                           .prefill_chunk = 500,
+                           .max_step_tokens = 512,
+                           .max_step_logits = 64,
+                           .num_pages = 256,
+                           .max_itl_seconds = itl};
+    Scheduler scheduler(limits, [](std::int32_t, std::int32_t) {}, &cost);
+    std::vector<Sequence> sequences(static_cast<std::size_t>(decoding) + 2);
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      sequences[i].key.request = static_cast<std::int64_t>(i);
+      const bool prompt = i >= static_cast<std::size_t>(decoding);
+      sequences[i].tokens.assign(prompt ? 2000 : 1, static_cast<tok::TokenId>(i));
+      scheduler.Add(sequences[i]);
+    }
+    scheduler.Plan();
+    const std::int32_t got = sequences[sequences.size() - 2].step_tokens + sequences.back().step_tokens;
+    for (Sequence& sequence : sequences) scheduler.Remove(sequence);
+    return got;
+  };
+  CHECK(tokens_beside(1, 0) == 500);
+  CHECK(tokens_beside(0, 0.0505) == 500);  // nobody waits for a token
+  CHECK(tokens_beside(1, 0.0505) == 39);
+  CHECK(tokens_beside(11, 0.0505) == 29);
+  CHECK(tokens_beside(1, 0.2005) == 189);
+  // Decoding alone takes 50 ms: prompts still go on, and add a quarter at most.
+  CHECK(tokens_beside(40, 0.0505) == 12);
+  CHECK(tokens_beside(1, 0.001) == 8);
 }
 
 TEST_CASE("Random loads: limits hold, the oldest always advances, everything finishes, all pages come back") {

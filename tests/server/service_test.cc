@@ -339,8 +339,9 @@ TEST_CASE("Keys: hashed ones, and limits of requests and tokens") {
   CHECK(running.Read().status == 200);
   CHECK(Eventually([&] { return server.Post(kChat, TestService::ChatBody(), first).status == 200; }));
 
-  // 31 tokens are more than 15: the account is below zero, and waits a minute and more.
-  CHECK(server.Post(kChat, TestService::ChatBody(), second).status == 200);
+  // More tokens than 15 that are not cached: the account is below zero, and waits a minute and more.
+  const json other = TestService::ChatBody({{"messages", {{{"role", "user"}, {"content", "Something else altogether"}}}}});
+  CHECK(server.Post(kChat, other, second).status == 200);
   const auto spent = server.Post(kChat, TestService::ChatBody(), second);
   CHECK(spent.status == 429);
   CHECK(std::stoi(spent.Header("retry-after")) > 20);

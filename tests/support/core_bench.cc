@@ -87,7 +87,7 @@ CoreBench::CoreBench(const engine::EngineOptions& options, const FakeModel::Opti
 CoreBench::CoreBench(const engine::EngineOptions& options, const FakeModel::Options& model_options, FakeTokenizer with)
     : model(model_options),
       tokenizer(std::move(with)),
-      core(model, tokenizer, engine::KernelsFor(Isa::kScalar), options, 1) {}
+      core(model, tokenizer, engine::KernelsFor(Isa::kScalar), options) {}
 
 CoreBench::~CoreBench() {
   for (const std::string& fault : model.faults()) {
@@ -103,9 +103,11 @@ std::size_t CoreBench::Submit(engine::GenerationRequest request) {
   queues_.push_back(std::make_shared<engine::EventQueue>());
   outcomes_.emplace_back();
   const std::int32_t context = engine::ContextLength(model);
-  REQUIRE(engine::CheckRequest(request, model.vocab_size(), context, model.decoder_start().has_value()).ok());
-  auto owned = std::make_unique<engine::Request>(std::move(request), queues_.back(), context, model.decoder_start());
-  owned->SetOrdinal(static_cast<std::int64_t>(queues_.size()));
+  const bool encodes = model.decoder_start().has_value();
+  REQUIRE(engine::CheckRequest(request, model.vocab_size(), context, encodes, model.experts()).ok());
+  auto owned = std::make_unique<engine::Request>(std::move(request), queues_.back(), context, model.decoder_start(),
+                                                 model.experts());
+  owned->SetOrdinal(static_cast<std::int64_t>(queues_.size()), now);
   core.Add(std::move(owned));
   return queues_.size() - 1;
 }
@@ -113,6 +115,7 @@ std::size_t CoreBench::Submit(engine::GenerationRequest request) {
 bool CoreBench::Step() {
   const bool busy = !core.idle();
   core.RemoveCancelled();
+  core.RemoveExpired(now);
   core.Plan();
   core.Compute();
   core.UpdatePositions();

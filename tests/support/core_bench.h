@@ -27,8 +27,8 @@ struct Outcome {
   bool over = false;
 
   Choice choice(std::int32_t index) const;
-  /// Same events in each choice, bit for bit, but for cached_tokens (that is about time, not about the answer) and
-  /// for the order between choices.
+  /// Same events in each choice, bit for bit, but for what the cache gave (that is about time, not about the answer)
+  /// and for the order between choices.
   bool operator==(const Outcome& other) const;
   /// As ==, of a request that was cancelled while running against a whole one: all but the end are a beginning of it.
   bool IsBeginningOf(const Outcome& other) const;
@@ -55,6 +55,7 @@ class CoreBench {
   std::size_t size() const { return outcomes_.size(); }
   std::int32_t requests_ahead(std::size_t index) const { return queues_[index]->requests_ahead; }
 
+  engine::EngineCore::Clock::time_point now{};  // what time limits are told
   FakeModel model;
   FakeTokenizer tokenizer;
   engine::EngineCore core;

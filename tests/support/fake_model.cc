@@ -1,6 +1,7 @@
 #include "tests/support/fake_model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 namespace quorum::test {
@@ -110,8 +111,48 @@ void FakeModel::CheckSharing(std::span<const engine::StepSlice> slices) {
   }
 }
 
+void FakeModel::CopyPage(std::int32_t from, std::int32_t to) {
+  if (from == to || std::min(from, to) < 0 || std::max(from, to) >= options_.pages) return Fault("copies no such page");
+  const auto begin = slots_.begin() + std::ptrdiff_t{from} * engine::kPageTokens;
+  std::copy(begin, begin + engine::kPageTokens, slots_.begin() + std::ptrdiff_t{to} * engine::kPageTokens);
+}
+
+void FakeModel::ReadPage(std::int32_t page, std::span<std::byte> out) const {
+  std::memcpy(out.data(), &slots_[static_cast<std::size_t>(page * engine::kPageTokens)], out.size());
+}
+
+void FakeModel::WritePage(std::int32_t page, std::span<const std::byte> in) {
+  std::memcpy(&slots_[static_cast<std::size_t>(page * engine::kPageTokens)], in.data(), in.size());
+}
+
+/// The hash of an empty history.
+std::uint64_t FakeModel::StartOf(const engine::StepSlice& slice) const {
+  const engine::ExpertOptions* options = slice.experts;
+  if (options == nullptr) return kSeed;
+  std::uint64_t hash = Extend(kSeed, options->top_k);
+  for (const std::uint8_t masked : options->masked) hash = Extend(hash, masked);
+  return Extend(hash, static_cast<tok::TokenId>(options->min_weight * 1e6F));
+}
+
+/// Token t goes to experts t, t + 1, ... of each layer, as many as it may.
+void FakeModel::Visit(const engine::StepSlice& slice, tok::TokenId token) const {
+  if (slice.tally == nullptr) return;
+  ++slice.tally->rows;
+  const std::int32_t k = slice.experts == nullptr ? options_.experts.top_k : slice.experts->top_k;
+  for (std::size_t layer = 0; layer < options_.experts.experts.size(); ++layer) {
+    const std::int32_t experts = options_.experts.experts[layer];
+    for (std::int32_t i = 0; i < std::min(k, experts); ++i) {
+      slice.tally->Count(static_cast<std::int32_t>(layer), (token + i) % experts, 1.0F / static_cast<float>(k));
+    }
+  }
+}
+
 void FakeModel::Encode(const engine::StepSlice& slice) {
-  const std::uint64_t hash = HashHistory(slice.tokens);
+  std::uint64_t hash = StartOf(slice);
+  for (const tok::TokenId token : slice.tokens) {
+    Visit(slice, token);
+    hash = Extend(hash, token);
+  }
   for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
     At(slice.pages, static_cast<std::int32_t>(i)) = {slice.tokens[i], hash + i};
   }
@@ -120,7 +161,8 @@ void FakeModel::Encode(const engine::StepSlice& slice) {
 std::vector<tok::TokenId> FakeModel::ReadSource(const engine::StepSlice& slice) {
   std::vector<tok::TokenId> source;
   for (std::int32_t pos = 0; pos < slice.source_tokens; ++pos) source.push_back(At(slice.source_pages, pos).token);
-  const std::uint64_t hash = HashHistory(source);
+  std::uint64_t hash = StartOf(slice);
+  for (const tok::TokenId token : source) hash = Extend(hash, token);
   for (std::int32_t pos = 0; pos < slice.source_tokens; ++pos) {
     if (At(slice.source_pages, pos).history != hash + static_cast<std::uint64_t>(pos)) {
       Fault("position " + std::to_string(pos) + " was not encoded with this source");
@@ -131,7 +173,8 @@ std::vector<tok::TokenId> FakeModel::ReadSource(const engine::StepSlice& slice) 
 
 std::vector<tok::TokenId> FakeModel::ReadHistory(const engine::StepSlice& slice) {
   std::vector<tok::TokenId> history = ReadSource(slice);
-  std::uint64_t hash = HashHistory(history);
+  std::uint64_t hash = StartOf(slice);
+  for (const tok::TokenId token : history) hash = Extend(hash, token);
   for (std::int32_t pos = 0; pos < slice.pos; ++pos) {
     const Slot& slot = At(slice.pages, pos);
     hash = Extend(hash, slot.token);
@@ -161,11 +204,13 @@ Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<floa
       continue;
     }
     std::vector<tok::TokenId>& history = histories[i];
-    std::uint64_t hash = HashHistory(history);
+    std::uint64_t hash = StartOf(slice);
+    for (const tok::TokenId token : history) hash = Extend(hash, token);
     for (std::size_t t = 0; t < slice.tokens.size(); ++t) {
       const tok::TokenId token = slice.tokens[t];
       history.push_back(token);
       hash = Extend(hash, token);
+      Visit(slice, token);
       At(slice.pages, slice.pos + static_cast<std::int32_t>(t)) = {token, hash};
       if (slice.hidden != nullptr) {
         const float state[4] = {static_cast<float>(token), static_cast<float>(slice.pos) + static_cast<float>(t), 1, 0};

@@ -21,8 +21,8 @@ std::uint64_t HashHistory(std::span<const tok::TokenId> history);
 
 /// A StepModel whose logits are a function of the history that it finds in the pages. A page slot keeps the token
 /// written there and the hash of the whole history up to it, as keys and values would depend on both; so a page table
-/// that does not really hold a sequence's history is found out, and besides gives other logits. An encoded source's slots
-/// keep the hash of the whole source, and histories begin with it.
+/// that does not really hold a sequence's history is found out, and besides gives other logits. An encoded source's
+/// slots keep the hash of the whole source, and histories begin with it.
 class FakeModel : public engine::StepModel {
  public:
   struct Options {
@@ -32,6 +32,7 @@ class FakeModel : public engine::StepModel {
     std::int32_t max_step_tokens = 512;
     std::int32_t max_step_logits = 64;
     std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
+    engine::ExpertShape experts = {};                // expert options then change what a page holds, as they would
   };
   /// What one slice of a step was.
   struct SliceRecord {
@@ -54,6 +55,11 @@ class FakeModel : public engine::StepModel {
   std::optional<tok::TokenId> decoder_start() const override { return options_.decoder_start; }
   /// A hidden state is {token, position, 1, 0}.
   std::int32_t hidden_size() const override { return options_.decoder_start ? 0 : 4; }
+  engine::ExpertShape experts() const override { return options_.experts; }
+  void CopyPage(std::int32_t from, std::int32_t to) override;
+  std::int64_t page_bytes() const override { return engine::kPageTokens * static_cast<std::int64_t>(sizeof(Slot)); }
+  void ReadPage(std::int32_t page, std::span<std::byte> out) const override;
+  void WritePage(std::int32_t page, std::span<const std::byte> in) override;
   Status Step(std::span<const engine::StepSlice> slices, std::span<float> logits) override;
 
   /// Pseudo-random logits in [-4, 4), different for each history.
@@ -81,6 +87,8 @@ class FakeModel : public engine::StepModel {
   bool CheckShape(std::span<const engine::StepSlice> slices, std::size_t logits);
   void CheckSharing(std::span<const engine::StepSlice> slices);
   std::vector<tok::TokenId> ReadSource(const engine::StepSlice& slice);
+  std::uint64_t StartOf(const engine::StepSlice& slice) const;
+  void Visit(const engine::StepSlice& slice, tok::TokenId token) const;
   std::vector<tok::TokenId> ReadHistory(const engine::StepSlice& slice);
   void Encode(const engine::StepSlice& slice);
 

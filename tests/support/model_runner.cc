@@ -17,8 +17,8 @@ LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, int threads, cons
   return LoadTiny(MakeTinyModel(shape), kv, threads, kernels, activations);
 }
 
-LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int threads,
-                    const engine::KernelTable* kernels, engine::ActPrecision activations) {
+LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int threads, const engine::KernelTable* kernels,
+                    engine::ActPrecision activations) {
   SetLogLevel(LogLevel::kError);
   LoadedTiny loaded;
   loaded.tiny = std::move(tiny);
@@ -49,7 +49,8 @@ std::vector<tok::TokenId> RandomTokens(std::int64_t n, std::int32_t vocab, std::
 }
 
 std::vector<float> RunSequence(engine::StepModel& model, std::span<const tok::TokenId> tokens, std::int64_t chunk,
-                               std::int32_t first_page) {
+                               std::int32_t first_page, const engine::ExpertOptions* experts,
+                               engine::ExpertTally* tally) {
   const std::int64_t n = std::ssize(tokens);
   const std::int64_t vocab = model.vocab_size();
   std::vector<std::int32_t> pages;
@@ -63,7 +64,9 @@ std::vector<float> RunSequence(engine::StepModel& model, std::span<const tok::To
         .tokens = tokens.subspan(static_cast<std::size_t>(pos), static_cast<std::size_t>(count)),
         .pos = static_cast<std::int32_t>(pos),
         .pages = pages,
-        .first_logits = 0};
+        .first_logits = 0,
+        .experts = experts,
+        .tally = tally};
     const Status status = model.Step({&slice, 1}, std::span(logits).subspan(static_cast<std::size_t>(pos * vocab),
                                                                             static_cast<std::size_t>(count * vocab)));
     if (!status.ok()) std::fprintf(stderr, "%s\n", status.error().message.c_str());

@@ -30,7 +30,8 @@ std::vector<tok::TokenId> RandomTokens(std::int64_t n, std::int32_t vocab, std::
 
 /// Logits (tokens, vocab) of one sequence whose prompt goes in steps of `chunk` tokens, in pages from `first_page` on.
 std::vector<float> RunSequence(engine::StepModel& model, std::span<const tok::TokenId> tokens, std::int64_t chunk,
-                               std::int32_t first_page = 0);
+                               std::int32_t first_page = 0, const engine::ExpertOptions* experts = nullptr,
+                               engine::ExpertTally* tally = nullptr);
 
 /// The largest |a - b|. REQUIRES: equal lengths.
 double LargestDifference(std::span<const float> a, std::span<const float> b);

@@ -26,6 +26,9 @@ std::string Spell(unsigned char byte) {
 
 class ChatMl final : public tok::ChatTemplate {
  public:
+  explicit ChatMl(bool thinks) {
+    if (thinks) source_ += "{# drops all up to </think> #}";
+  }
   Result<std::string> Render(const tok::TemplateInput& input, const tok::TemplateBudget&) const override {
     std::string text;
     if (input.tools != nullptr) text += "<|im_start|>system\nTools: " + input.tools->dump() + "<|im_end|>\n";
@@ -68,7 +71,7 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer() {
   return shared;
 }
 
-std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate() { return std::make_shared<ChatMl>(); }
+std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(bool thinks) { return std::make_shared<ChatMl>(thinks); }
 
 FakeModel::Logits FakeReply(const tok::Tokenizer& tokenizer, const std::string& reply) {
   auto ids = tokenizer.Encode(reply, {});
@@ -121,7 +124,8 @@ TestService::TestService(TestServiceOptions options)
               .pages = 256,
               .max_step_tokens = 512,
               .max_step_logits = 64,
-              .decoder_start = options_.decoder_start}) {
+              .decoder_start = options_.decoder_start,
+              .experts = options_.experts}) {
   model_.logits = FakeReply(*tokenizer_, options_.reply);
   model_.before_step = [this](std::span<const engine::StepSlice>) -> Status {
     ++steps;
@@ -149,7 +153,7 @@ void TestService::Load() {
   served->fingerprint = "fp_test";
   served->created = 1234567;
   served->tokenizer = tokenizer_;
-  if (options_.chat_template) served->chat_template = ChatMlTemplate();
+  if (options_.chat_template) served->chat_template = ChatMlTemplate(options_.thinks);
   served->engine = engine_;
   served->tool_format = options_.tool_format;
   served->IndexTokenizer();

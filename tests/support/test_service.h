@@ -31,15 +31,18 @@ inline constexpr tok::TokenId kBos = 260, kImStart = 261, kImEnd = 262;
 inline constexpr std::int32_t kByteVocab = 263;
 
 /// ChatML without Jinja; knows tools; refuses a message whose content begins with "REFUSE".
-std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate();
+/// With `thinks` its source speaks of </think>.
+std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(bool thinks = false);
 
 struct TestServiceOptions {
   std::string reply = "Hello, world!";  // what the model says, ended by <|im_end|>; see FakeReply
   std::int32_t context = 2048;
-  std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
   bool chat_template = true;
   bool load_now = true;
+  bool thinks = false;  // the template of a model that thinks between <think> and </think>
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
+  std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
+  engine::ExpertShape experts = {};                // of the model; default: dense
   engine::EngineOptions engine{.max_batch = 8, .max_queue = 16, .prefill_chunk = 512};
   server::ServiceOptions service = {};
   server::HttpServerOptions http = {};

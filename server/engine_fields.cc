@@ -1,0 +1,83 @@
+#include "server/engine_fields.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace quorum::server {
+namespace {
+
+constexpr double kMaxSeconds = 365.0 * 24 * 3600;
+
+Status ReadExperts(const Json& list, std::int32_t layer, std::vector<engine::ExpertRequest::Masked>& out) {
+  const auto wrong = [] {
+    return InvalidArgument("'moe.mask' must be an array of expert ids, or an object from layer numbers to such arrays",
+                           "moe.mask");
+  };
+  if (!list.is_array()) return wrong();
+  for (const Json& id : list) {
+    if (!id.is_number_integer() || id.get<double>() < 0 || id.get<double>() > INT32_MAX) return wrong();
+    out.push_back({layer, id.get<std::int32_t>()});
+  }
+  return {};
+}
+
+Status ReadMask(const Json& mask, std::vector<engine::ExpertRequest::Masked>& out) {
+  if (!mask.is_object()) return ReadExperts(mask, -1, out);
+  for (const auto& [key, list] : mask.items()) {
+    std::int32_t layer = 0;
+    const auto parsed = std::from_chars(key.data(), key.data() + key.size(), layer);
+    if (parsed.ec != std::errc() || parsed.ptr != key.data() + key.size() || layer < 0) {
+      return InvalidArgument("the keys of 'moe.mask' must be layer numbers in decimal", "moe.mask");
+    }
+    QUORUM_TRY(ReadExperts(list, layer, out));
+  }
+  return {};
+}
+
+Status ReadMoe(JsonFields& fields, engine::ExpertRequest& out, std::vector<std::string>& ignored) {
+  const Json* moe = fields.Find("moe");
+  if (moe == nullptr) return {};
+  if (!moe->is_object()) return fields.Wrong("moe", "an object");
+  JsonFields inner(*moe, "moe");
+  QUORUM_ASSIGN(const auto top_k, inner.Int("top_k", 1, INT32_MAX));
+  QUORUM_ASSIGN(const auto dense, inner.Bool("dense"));
+  QUORUM_ASSIGN(const auto min_weight, inner.Number("min_weight", 0, 1));
+  QUORUM_ASSIGN(const auto report, inner.Bool("report"));
+  out.top_k = static_cast<std::int32_t>(top_k.value_or(0));
+  out.dense = dense.value_or(false);
+  out.min_weight = static_cast<float>(min_weight.value_or(0));
+  out.report = report.value_or(false);
+  if (const Json* mask = inner.Find("mask")) QUORUM_TRY(ReadMask(*mask, out.masked));
+  for (auto& name : inner.Unread()) ignored.push_back(std::move(name));
+  return {};
+}
+
+}  // namespace
+
+Status ReadEngineFields(JsonFields& fields, engine::GenerationRequest& out, std::vector<std::string>& ignored) {
+  QUORUM_TRY(ReadMoe(fields, out.experts, ignored));
+  QUORUM_ASSIGN(const auto priority, fields.Int("priority", INT32_MIN, INT32_MAX));
+  out.priority = static_cast<std::int32_t>(priority.value_or(0));
+  QUORUM_ASSIGN(const auto timeout, fields.Number("timeout", 0, kMaxSeconds, true));
+  if (timeout.has_value()) {
+    out.time_limit = std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*timeout * 1000)));
+  }
+  QUORUM_ASSIGN(const auto cache_report, fields.Bool("cache_report"));
+  out.explain_cache = cache_report.value_or(false);
+  QUORUM_ASSIGN(const auto cache_save, fields.Bool("cache_save"));
+  out.save_prefix = cache_save.value_or(false);
+  QUORUM_ASSIGN(const auto thinking_budget, fields.Int("thinking_budget", 0, INT32_MAX));
+  QUORUM_ASSIGN(const auto thinking_token_budget, fields.Int("thinking_token_budget", 0, INT32_MAX));  // vLLM's name
+  if (const auto budget = thinking_budget.has_value() ? thinking_budget : thinking_token_budget; budget.has_value()) {
+    out.thinking.budget = static_cast<std::int32_t>(*budget);
+  }
+  QUORUM_ASSIGN(const auto speculate, fields.Bool("speculate"));
+  out.speculate = speculate.value_or(true);
+  return {};
+}
+
+}  // namespace quorum::server

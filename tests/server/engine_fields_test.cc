@@ -1,0 +1,163 @@
+// What requests may say about how they are computed, and what responses then report of it.
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/test_service.h"
+
+namespace quorum::test {
+namespace {
+
+const std::string kCompletions = "/v1/completions";
+const std::string kChat = "/v1/chat/completions";
+
+TestServiceOptions WithExperts() {
+  TestServiceOptions options;
+  options.experts = {2, {0, 4, 4}};
+  return options;
+}
+
+std::string RefusedParam(const TestService& server, const json& extra) {
+  json body = {{"prompt", "Hi"}, {"max_tokens", 3}};
+  body.update(extra);
+  const auto response = server.Post(kCompletions, body);
+  if (response.status == 200) return "";
+  CHECK(response.status == 400);
+  return json::parse(response.body)["error"]["param"].get<std::string>();
+}
+
+TEST_CASE("Expert options are read, checked against the model and refused by name") {
+  TestService server(WithExperts());
+  CHECK(RefusedParam(server, {{"moe", json::object()}}).empty());
+  CHECK(RefusedParam(server, {{"moe", {{"top_k", 4}}}}).empty());
+  CHECK(RefusedParam(server, {{"moe", {{"dense", true}}}}).empty());
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {1, 2}}, {"min_weight", 0.25}}}}).empty());
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {{"1", {0, 3}}, {"2", {1}}}}}}}).empty());
+  CHECK(RefusedParam(server, {{"moe", 4}}) == "moe");
+  CHECK(RefusedParam(server, {{"moe", {{"top_k", 5}}}}) == "moe.top_k");
+  CHECK(RefusedParam(server, {{"moe", {{"top_k", 0}}}}) == "moe.top_k");
+  CHECK(RefusedParam(server, {{"moe", {{"top_k", "2"}}}}) == "moe.top_k");
+  CHECK(RefusedParam(server, {{"moe", {{"min_weight", 1}}}}) == "moe.min_weight");
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {4}}}}}) == "moe.mask");
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {{"0", {1}}}}}}}) == "moe.mask");
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {{"x", {1}}}}}}}) == "moe.mask");
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {"1"}}}}}) == "moe.mask");
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {0, 1, 2, 3}}}}}) == "moe.mask");
+  const auto unknown = server.Post(kCompletions, {{"prompt", "Hi"}, {"max_tokens", 1}, {"moe", {{"topk", 1}}}});
+  CHECK(unknown.Header("x-quorum-ignored") == "moe.topk");
+
+  TestService dense;
+  CHECK(RefusedParam(dense, {{"moe", json::object()}}).empty());
+  CHECK(RefusedParam(dense, {{"moe", {{"top_k", 1}}}}) == "moe");
+}
+
+double Sum(const json& numbers) {
+  double sum = 0;
+  for (const json& number : numbers) sum += number.get<double>();
+  return sum;
+}
+
+TEST_CASE("A report counts what the request's tokens visited, layer by layer, also in a stream") {
+  TestService server(WithExperts());
+  const json body = {
+      {"prompt", "abcdefgh"}, {"max_tokens", 5}, {"temperature", 0}, {"moe", {{"top_k", 3}, {"report", true}}}};
+  const json answer = json::parse(server.Post(kCompletions, body).body);
+  const json& moe = answer["moe"];
+  CHECK(moe["tokens"] == 8 + 4);
+  REQUIRE(moe["layers"].size() == 2);  // the dense layer has none
+  for (const json& layer : moe["layers"]) {
+    CHECK(layer["tokens"].size() == 4);
+    CHECK(Sum(layer["tokens"]) == 3 * 12);
+    CHECK(std::abs(Sum(layer["gate_mass"]) - 12.0) < 1e-6);
+  }
+  CHECK(moe["layers"][0]["layer"] == 1);
+
+  json streamed = body;
+  streamed["stream"] = true;
+  streamed["prompt"] = "ijklmnop";
+  const EventStream events = ParseEvents(server.Post(kCompletions, streamed).body);
+  REQUIRE(events.done);
+  CHECK(events.events.back()["choices"].empty());
+  CHECK(events.events.back()["moe"]["tokens"] == 12);
+  CHECK_FALSE(events.events.back().contains("usage"));
+
+  json chat = TestService::ChatBody({{"temperature", 0}, {"moe", {{"report", true}}}});
+  CHECK(json::parse(server.Post(kChat, chat).body)["moe"]["layers"].size() == 2);
+  CHECK_FALSE(json::parse(server.Post(kChat, TestService::ChatBody()).body).contains("moe"));
+}
+
+TEST_CASE("The cache says how much was reused and in which message a conversation departs from what it knew") {
+  TestService server;
+  const auto ask = [&server](const std::string& system, const std::string& user, bool stream = false) {
+    const json body = {{"messages", {{{"role", "system"}, {"content", system}}, {{"role", "user"}, {"content", user}}}},
+                       {"temperature", 0},
+                       {"stream", stream},
+                       {"cache_report", true}};
+    const auto response = server.Post(kChat, body);
+    REQUIRE(response.status == 200);
+    return stream ? ParseEvents(response.body).events.back()["cache"] : json::parse(response.body)["cache"];
+  };
+  const std::string system = "You answer in rhymes and never mention the sea, however often you are asked about it.";
+  const json first = ask(system, "What is gravity?");
+  CHECK(first["cached_tokens"] == 0);
+  CHECK(first["first_difference"]["token"] == 0);
+  CHECK(first["first_difference"]["message"] == 0);
+
+  const json same = ask(system, "What is gravity?");
+  CHECK(same["first_difference"].is_null());
+  CHECK(same["cached_tokens"] == same["prompt_tokens"].get<int>() - 1);
+
+  const json user = ask(system, "What is light?", true);
+  CHECK(user["first_difference"]["message"] == 1);
+  CHECK(user["first_difference"]["after"].get<std::string>().rfind("light?", 0) == 0);
+  const std::string before = user["first_difference"]["before"];
+  CHECK(before.substr(before.size() - 8) == "What is ");
+  CHECK(user["cached_tokens"] == user["first_difference"]["token"]);
+
+  std::string other = system;
+  other.replace(other.find("sea"), 3, "sky");
+  const json changed = ask(other, "What is gravity?");
+  CHECK(changed["first_difference"]["message"] == 0);
+  CHECK(changed["first_difference"]["after"].get<std::string>().rfind("ky, however", 0) == 0);
+
+  const auto plain = server.Post(kCompletions, {{"prompt", {"one", "two"}}, {"max_tokens", 1}, {"cache_report", true}});
+  const json several = json::parse(plain.body)["cache"];
+  REQUIRE(several.size() == 2);
+  CHECK(several[1]["first_difference"]["message"].is_null());
+}
+
+TEST_CASE("Priority, time limit and guessing: types and ranges are checked") {
+  TestService server;
+  CHECK(
+      RefusedParam(server, {{"priority", -3}, {"timeout", 30.5}, {"speculate", false}, {"cache_save", true}}).empty());
+  CHECK(RefusedParam(server, {{"priority", "high"}}) == "priority");
+  CHECK(RefusedParam(server, {{"timeout", 0}}) == "timeout");
+  CHECK(RefusedParam(server, {{"timeout", 1e12}}) == "timeout");
+  CHECK(RefusedParam(server, {{"speculate", 1}}) == "speculate");
+  CHECK(RefusedParam(server, {{"cache_report", "yes"}}) == "cache_report");
+}
+
+TEST_CASE("A request whose time is over ends as it is, and says so") {
+  TestServiceOptions options;
+  options.reply = "abcdefghijklmnopqrstuvwxyz";
+  TestService server(options);
+  server.model().before_step = [](std::span<const engine::StepSlice>) -> Status {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    return {};
+  };
+  const json body = {
+      {"prompt", "Say"}, {"max_tokens", 1000}, {"temperature", 0}, {"ignore_eos", true}, {"timeout", 0.5}};
+  const json answer = json::parse(server.Post(kCompletions, body).body);
+  CHECK(answer["choices"][0]["finish_reason"] == "length");
+  CHECK(answer["choices"][0]["stop_reason"] == "timeout");
+  CHECK(answer["choices"][0]["text"].get<std::string>().substr(0, 2) == "ab");
+  CHECK(answer["usage"]["completion_tokens"].get<int>() < 100);
+}
+
+}  // namespace
+}  // namespace quorum::test
