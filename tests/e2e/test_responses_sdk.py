@@ -20,8 +20,10 @@ def test_a_response_and_its_stream(client, model):
     assert whole.object == "response" and whole.status in ("completed", "incomplete") and whole.output_text
     with client.responses.stream(model=model, input="Name the days of the week.", temperature=0,
                                  max_output_tokens=24) as stream:
-        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
-        final = stream.get_final_response()
+        events = list(stream)
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert events[-1].type == f"response.{whole.status}"  # cut by max_output_tokens: incomplete
+    final = events[-1].response
     assert text == whole.output_text == final.output_text
     assert final.usage.total_tokens == whole.usage.total_tokens
 
