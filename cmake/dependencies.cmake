@@ -19,4 +19,4 @@ pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 
 message(STATUS "cpp-httplib ${HTTPLIB_VERSION}, PCRE2 ${PCRE2_VERSION}, fmt ${fmt_VERSION}, "
-               "spdlog ${spdlog_VERSION}, nlohmann/json ${nlohmann_json_VERSION}, oneDNN ${dnnl_VERSION}")
+               "spdlog ${spdlog_VERSION}, nlohmann/json ${nlohmann_json_VERSION}, oneDNN ${DNNL_LIBRARY}")
