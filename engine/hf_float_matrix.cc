@@ -70,7 +70,9 @@ class Fp8Rows final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override { return {weight_.data}; }
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const override {
+    return {weight_.data.subspan(static_cast<std::size_t>(first * cols_), static_cast<std::size_t>(count * cols_))};
+  }
   std::optional<DType> Smaller() const override { return DType::kQ8_0; }
 
  private:
@@ -99,7 +101,11 @@ class Mxfp4Rows final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override { return {blocks_, scales_}; }
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const override {
+    const auto at = static_cast<std::size_t>(first * groups_);
+    const auto size = static_cast<std::size_t>(count * groups_);
+    return {blocks_.subspan(16 * at, 16 * size), scales_.subspan(at, size)};
+  }
 
  private:
   std::span<const std::byte> blocks_, scales_;

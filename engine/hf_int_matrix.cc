@@ -93,7 +93,8 @@ class IntRows final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override {
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const override {
+    if (first + count < matrix_.rows) return {};
     return {matrix_.parts.qweight->data, matrix_.parts.qzeros->data, matrix_.parts.scales->data};
   }
 

@@ -182,13 +182,14 @@ std::vector<float> TensorRef::Floats() const {
   return values;
 }
 
-std::vector<std::span<const std::byte>> TensorRef::FileParts() const {
-  return source == nullptr ? std::vector{data} : source->Bytes();
+std::vector<std::span<const std::byte>> TensorRef::FileParts(std::int64_t first, std::int64_t count) const {
+  if (source != nullptr) return source->Bytes(first, count);
+  return {data.subspan(static_cast<std::size_t>(first * row_bytes()), static_cast<std::size_t>(count * row_bytes()))};
 }
 
 std::int64_t TensorRef::file_bytes() const {
   std::int64_t bytes = 0;
-  for (const std::span<const std::byte> part : FileParts()) bytes += std::ssize(part);
+  for (const std::span<const std::byte> part : FileParts(0, rows)) bytes += std::ssize(part);
   return bytes;
 }
 

@@ -27,8 +27,10 @@ class RowSource {
 
   /// Writes rows [first, first + count) to `dst`, count * TensorRef::row_bytes() bytes of TensorRef::type.
   virtual void Read(std::int64_t first, std::int64_t count, std::byte* dst) const = 0;
-  /// The file's bytes that Read reads, for progress and for giving pages back. Others may read them too.
-  virtual std::vector<std::span<const std::byte>> Bytes() const = 0;
+  /// The file's bytes that nobody needs any more once rows [first, first + count) are the last that were read, for progress and
+  /// for giving pages back: ranges one after the other give everything once. Where rows lie across the file's lines, all of
+  /// it comes with the last row. Other tensors may read the same bytes.
+  virtual std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const = 0;
   /// Where TensorRef::type is only a way to get at the values, which are smaller in the file: the type to keep them in when nobody
   /// asks for another.
   virtual std::optional<quant::DType> Smaller() const { return {}; }
@@ -50,8 +52,8 @@ struct TensorRef {
   void Row(std::int64_t i, float* dst) const;
   /// All values, row by row.
   std::vector<float> Floats() const;
-  /// The file's bytes behind the rows.
-  std::vector<std::span<const std::byte>> FileParts() const;
+  /// The file's bytes behind rows [first, first + count), as RowSource::Bytes.
+  std::vector<std::span<const std::byte>> FileParts(std::int64_t first, std::int64_t count) const;
   std::int64_t file_bytes() const;
 };
 

@@ -1,5 +1,6 @@
 #include "engine/tensor_views.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -34,12 +35,10 @@ class StridedRows final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override {
-    if (matrix_->source != nullptr) return matrix_->source->Bytes();
-    const std::int64_t row = matrix_->row_bytes();
-    const std::int64_t last = first_ + (count_ - 1) * step_;
-    return {matrix_->data.subspan(static_cast<std::size_t>(first_ * row),
-                                  static_cast<std::size_t>((last - first_ + 1) * row))};
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const override {
+    const std::int64_t begin = first * step_;
+    const std::int64_t end = std::min((first + count) * step_, (count_ - 1) * step_ + 1);
+    return matrix_->FileParts(first_ + begin, end - begin);
   }
 
   std::optional<DType> Smaller() const override { return matrix_->source ? matrix_->source->Smaller() : std::nullopt; }
@@ -62,7 +61,9 @@ class StridedEntries final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override { return vector_->FileParts(); }
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t, std::int64_t) const override {
+    return vector_->FileParts(0, vector_->rows);
+  }
 
  private:
   std::shared_ptr<const TensorRef> vector_;
@@ -85,7 +86,10 @@ class TransposedRows final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override { return matrix_->FileParts(); }
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const override {
+    if (first + count < matrix_->cols) return {};
+    return matrix_->FileParts(0, matrix_->rows);
+  }
 
  private:
   std::shared_ptr<const TensorRef> matrix_;
@@ -107,7 +111,9 @@ class ConvertedRows final : public RowSource {
     }
   }
 
-  std::vector<std::span<const std::byte>> Bytes() const override { return matrix_->FileParts(); }
+  std::vector<std::span<const std::byte>> Bytes(std::int64_t first, std::int64_t count) const override {
+    return matrix_->FileParts(first, count);
+  }
 
  private:
   std::shared_ptr<const TensorRef> matrix_;

@@ -73,7 +73,7 @@ Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::u
     case PackKind::kMatrix:
       return PackMatrix(src.type, rows, count, src.cols, dst + panel * PanelBytes(format, src.cols));
     case PackKind::kTransposed:
-      return first == 0 ? PackTransposed(src, dst) : Status();  // small: the first task does it all
+      return PackTransposed(src, dst);  // small, and one task
     case PackKind::kGateUp:
       return PackGateUp(src.type, rows, job.second->Rows(first, count, second_room), count, src.cols,
                         dst + 2 * panel * PanelBytes(format, src.cols));
@@ -99,7 +99,7 @@ struct PackTask {
 std::vector<PackTask> Split(const std::vector<PackJob>& jobs) {
   std::vector<PackTask> tasks;
   for (const PackJob& job : jobs) {
-    const std::int64_t step = RowsOfTask(*job.src);
+    const std::int64_t step = job.kind == PackKind::kTransposed ? job.src->rows : RowsOfTask(*job.src);
     for (std::int64_t first = 0; first < job.src->rows; first += step) {
       tasks.push_back({&job, first, std::min(job.src->rows, first + step)});
     }
@@ -107,18 +107,10 @@ std::vector<PackTask> Split(const std::vector<PackJob>& jobs) {
   return tasks;
 }
 
-/// Gives back what a task has read; returns how many bytes. Of a source's bytes nobody knows which rows they belong to,
-/// so they go with the last task.
+/// Gives back what a task has read; returns how many bytes.
 Result<std::int64_t> Release(const PackTask& task, const TensorRef& tensor, const Weights::ReleaseFn& release) {
-  std::vector<std::span<const std::byte>> parts;
-  if (tensor.source == nullptr) {
-    parts.push_back(tensor.data.subspan(static_cast<std::size_t>(task.first * tensor.row_bytes()),
-                                        static_cast<std::size_t>((task.last - task.first) * tensor.row_bytes())));
-  } else if (task.last == tensor.rows) {
-    parts = tensor.source->Bytes();
-  }
   std::int64_t bytes = 0;
-  for (const std::span<const std::byte> part : parts) {
+  for (const std::span<const std::byte> part : tensor.FileParts(task.first, task.last - task.first)) {
     bytes += std::ssize(part);
     if (release) QUORUM_TRY(release(part));
   }

@@ -131,17 +131,11 @@ Status MappedFile::CheckIntact() const {
 
 void MappedFile::Advise(std::span<const std::byte> part, bool will_need) const {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  auto begin = reinterpret_cast<std::uintptr_t>(part.data());
-  auto end = begin + part.size();
-  if (will_need) {
-    begin = begin / page * page;
-  } else {  // only whole pages may be dropped: the edges belong to neighbours too
-    begin = (begin + page - 1) / page * page;
-    end = end / page * page;
-  }
-  if (begin < end) {
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, will_need ? MADV_WILLNEED : MADV_DONTNEED);
-  }
+  if (part.empty()) return;
+  const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
+  // Whole pages, those at the edges too: what is dropped and read once more comes back from the file.
+  const auto end = (reinterpret_cast<std::uintptr_t>(part.data()) + part.size() + page - 1) / page * page;
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, will_need ? MADV_WILLNEED : MADV_DONTNEED);
 }
 
 }  // namespace quorum
