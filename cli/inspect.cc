@@ -184,6 +184,7 @@ void PrintText(const GgufFile& file, const GgufSummary& s, bool tensors) {
   Line("parameters", Short(s.parameters, ""));
   if (s.active_parameters != s.parameters) Line("active a token", Short(s.active_parameters, ""));
   Line("layers", Text(s.layers));
+  Line("encoder layers", Text(s.encoder_layers));
   Line("embedding", Text(s.embedding));
   Line("feed-forward", Range(s.feed_forward));
   Line("experts", Experts(s));
@@ -230,6 +231,7 @@ Json ToJson(const GgufFile& file, const GgufSummary& s, bool tensors) {
   json["parameters"] = s.parameters;
   json["active_parameters"] = s.active_parameters;
   Put(json, "layers", s.layers);
+  Put(json, "encoder_layers", s.encoder_layers);
   Put(json, "embedding", s.embedding);
   Put(json, "feed_forward", s.feed_forward);
   Put(json, "heads", s.heads);

@@ -49,6 +49,23 @@ std::int64_t WeightsOf(const SafeTensor& tensor, std::int32_t bits) {
   return tensor.elements();
 }
 
+/// Weights of the experts that a token does not pass through.
+std::int64_t IdleWeights(const std::vector<engine::LayerSpec>& layers, const std::vector<engine::LayerTensors>& tensors,
+                         std::int32_t top_k) {
+  std::int64_t weights = 0;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i].experts == 0) continue;
+    const std::int32_t idle = layers[i].experts - top_k;
+    const engine::NetworkTensors& one = tensors[i].networks.front();
+    for (const engine::TensorRef* matrix : {&one.gate, &one.up, &one.down})
+      weights += idle * matrix->rows * matrix->cols;
+    for (const auto* bias : {&one.gate_bias, &one.up_bias, &one.down_bias}) {
+      if (*bias) weights += idle * (*bias)->cols;
+    }
+  }
+  return weights;
+}
+
 Result<Summary> Summarize(const std::string& path) {
   QUORUM_ASSIGN(engine::HfFolder folder, engine::OpenHfFolder(path));
   QUORUM_ASSIGN(engine::ModelSpec spec, engine::SpecFromHf(folder));
@@ -64,16 +81,8 @@ Result<Summary> Summarize(const std::string& path) {
     use.bytes += std::ssize(tensor.data);
   }
   s.active = s.parameters;
-  for (std::size_t i = 0; i < s.spec.layers.size(); ++i) {
-    const std::int32_t idle = s.spec.layers[i].experts - s.spec.router.top_k;
-    if (s.spec.layers[i].experts == 0) continue;
-    const engine::NetworkTensors& one = tensors.layers[i].networks.front();
-    for (const engine::TensorRef* matrix : {&one.gate, &one.up, &one.down})
-      s.active -= idle * matrix->rows * matrix->cols;
-    for (const auto* bias : {&one.gate_bias, &one.up_bias, &one.down_bias}) {
-      if (*bias) s.active -= idle * (*bias)->cols;
-    }
-  }
+  s.active -= IdleWeights(s.spec.layers, tensors.layers, s.spec.router.top_k) +
+              IdleWeights(s.spec.encoder, tensors.encoder, s.spec.router.top_k);
   QUORUM_ASSIGN(const std::optional<engine::HfConfig> section, s.folder.config.Section("quantization_config"));
   if (section) {
     QUORUM_ASSIGN(s.quantized, section->StringOr("quant_method", ""));
@@ -87,16 +96,25 @@ std::string Experts(const engine::ModelSpec& spec) {
   if (!spec.has_experts()) return "none (dense)";
   std::int64_t layers = 0;
   const engine::LayerSpec* sparse = nullptr;
-  for (const engine::LayerSpec& layer : spec.layers) {
-    if (layer.experts == 0) continue;
-    sparse = &layer;
-    ++layers;
+  for (const auto* stack : {&spec.encoder, &spec.layers}) {
+    for (const engine::LayerSpec& layer : *stack) {
+      if (layer.experts == 0) continue;
+      sparse = &layer;
+      ++layers;
+    }
   }
   std::string text =
       fmt::format("{} a layer, {} used a token, feed-forward {}", sparse->experts, spec.router.top_k, sparse->ff);
   if (sparse->shared_ff > 0) text += fmt::format(", a shared one of {}", sparse->shared_ff);
-  if (layers < std::ssize(spec.layers)) text += fmt::format(", in {} of {} layers", layers, spec.layers.size());
+  if (layers < spec.all_layers()) text += fmt::format(", in {} of {} layers", layers, spec.all_layers());
   return text;
+}
+
+std::string Attention(const engine::AttentionSpec& attention) {
+  std::string text = fmt::format("{} heads of {}", attention.heads, attention.head_dim);
+  if (!attention.is_latent()) return text + fmt::format(", {} for keys and values", attention.kv_heads);
+  text += fmt::format(", a latent of {} + {} for keys and values", attention.latent.kv_rank, attention.latent.rope_dim);
+  return attention.latent.q_rank > 0 ? text + fmt::format(", one of {} for queries", attention.latent.q_rank) : text;
 }
 
 std::string Window(const engine::ModelSpec& spec) {
@@ -116,13 +134,13 @@ void PrintText(const Summary& s, bool tensors) {
   Line("parameters", Short(s.parameters, ""));
   if (s.active != s.parameters) Line("active a token", Short(s.active, ""));
   Line("layers", std::to_string(spec.layers.size()));
+  if (!spec.encoder.empty()) Line("encoder layers", std::to_string(spec.encoder.size()));
   Line("embedding", std::to_string(spec.d_model));
   if (!spec.has_experts()) Line("feed-forward", std::to_string(spec.max_ff()));
   Line("experts", Experts(spec));
-  Line("attention", fmt::format("{} heads of {}, {} for keys and values{}", spec.attention.heads,
-                                spec.attention.head_dim, spec.attention.kv_heads, Window(spec)));
+  Line("attention", Attention(spec.attention) + Window(spec));
   Line("context", std::to_string(spec.context_length));
-  Line("rope", fmt::format("base {:.10g}, {} dimensions", spec.rope.base, spec.rope.dims));
+  if (spec.rope.dims > 0) Line("rope", fmt::format("base {:.10g}, {} dimensions", spec.rope.base, spec.rope.dims));
   Line("vocabulary", std::to_string(spec.vocab_size));
   Section("Weights");
   Line("quantized", Printable(s.quantized));
@@ -147,13 +165,16 @@ Json ToJson(const Summary& s, bool tensors) {
   json["parameters"] = s.parameters;
   json["active_parameters"] = s.active;
   json["layers"] = spec.layers.size();
+  if (!spec.encoder.empty()) json["encoder_layers"] = spec.encoder.size();
   json["embedding"] = spec.d_model;
   json["feed_forward"] = spec.max_ff();
   json["heads"] = spec.attention.heads;
   json["kv_heads"] = spec.attention.kv_heads;
+  if (spec.attention.is_latent()) json["kv_rank"] = spec.attention.latent.kv_rank;
+  if (spec.attention.latent.q_rank > 0) json["query_rank"] = spec.attention.latent.q_rank;
   json["head_dim"] = spec.attention.head_dim;
   json["context"] = spec.context_length;
-  json["rope"] = {{"base", spec.rope.base}, {"dimensions", spec.rope.dims}};
+  if (spec.rope.dims > 0) json["rope"] = {{"base", spec.rope.base}, {"dimensions", spec.rope.dims}};
   json["experts"] = spec.max_experts();
   if (spec.has_experts()) json["experts_used"] = spec.router.top_k;
   json["vocabulary"] = spec.vocab_size;

@@ -72,8 +72,7 @@ Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::u
   switch (job.kind) {
     case PackKind::kMatrix:
       return PackMatrix(src.type, rows, count, src.cols, dst + panel * PanelBytes(format, src.cols));
-    case PackKind::kTransposed:
-      return PackTransposed(src, dst);  // small, and one task
+    case PackKind::kTransposed: return PackTransposed(src, dst);  // small, and one task
     case PackKind::kGateUp:
       return PackGateUp(src.type, rows, job.second->Rows(first, count, second_room), count, src.cols,
                         dst + 2 * panel * PanelBytes(format, src.cols));

@@ -55,6 +55,10 @@ void ReadModel(Reader& reader, GgufSummary& out) {
 
   const std::string arch = out.architecture + ".";
   out.layers = reader.Int(arch + "block_count");
+  if (arch == "t5.") {  // llama.cpp's keys: the decoder has as many layers as the encoder where nothing else is said
+    out.encoder_layers = out.layers;
+    if (const auto decoder = reader.Int(arch + "decoder_block_count")) out.layers = decoder;
+  }
   out.context = reader.Int(arch + "context_length");
   out.embedding = reader.Int(arch + "embedding_length");
   out.feed_forward = Collapse(reader.Ints(arch + "feed_forward_length"));

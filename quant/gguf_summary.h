@@ -19,6 +19,7 @@ struct GgufSummary {
   std::string file_type;  // "mostly Q4_1"
 
   std::optional<std::int64_t> layers;
+  std::optional<std::int64_t> encoder_layers;  // of an encoder with a decoder; `layers` are then the decoder's
   std::optional<std::int64_t> context;
   std::optional<std::int64_t> embedding;
   // One value, or one a layer where layers differ.

@@ -48,7 +48,7 @@ struct MappedFile::Guard {
   static Guard* Take(const void* data, std::size_t size) {
     static std::once_flag installed;
     std::call_once(installed, [] {
-      struct sigaction action {};
+      struct sigaction action{};
       action.sa_sigaction = OnBusError;
       action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
       ::sigaction(SIGBUS, &action, &before);
@@ -76,7 +76,7 @@ struct MappedFile::Guard {
 };
 
 std::atomic<MappedFile::Guard*> MappedFile::Guard::first{nullptr};
-struct sigaction MappedFile::Guard::before {};
+struct sigaction MappedFile::Guard::before{};
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -85,7 +85,7 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
     if (errno == ENOENT) return NotFound("cannot open " + path + ": " + why);
     return InvalidArgument("cannot open " + path + ": " + why);
   }
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     return InvalidArgument(path + " is not a regular file");

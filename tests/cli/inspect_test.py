@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "model"
-EXPERT = re.compile(r"layers\.(\d+)\..*\bexperts\.(\d+)\.")
+EXPERT = re.compile(r"(?:layers|block)\.(\d+)\..*\bexperts\.(?:expert_)?(\d+)\.")
 
 
 def inspect(quorum, path):
@@ -37,6 +37,10 @@ def check_folder(quorum, folder):
     text, data = inspect(quorum, folder)
     assert data["family"] and data["family"] in text, data
     assert data["architecture"] == config["model_type"], data
+    if config.get("is_encoder_decoder"):
+        assert data["encoder_layers"] == config["num_layers"], data
+        assert data["layers"] == config.get("num_decoder_layers", config["num_layers"]), data
+        assert "rope" not in data, data
     used = config.get("num_experts_per_tok", 1)  # Switch Transformers have no such key
     experts = next((config[key] for key in ("num_local_experts", "num_experts", "n_routed_experts") if config.get(key)), 0)
     assert data["experts"] == experts, data
