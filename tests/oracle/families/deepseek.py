@@ -1,12 +1,14 @@
 """DeepSeek-V2 and V3: deepseek2_lite (V2-Lite's shape, its GGUF as old files have it: attn_kv_b, no gating function named),
 deepseek2 (low-rank queries, groups of experts scored by their best), deepseek3 (sigmoids with a bias on the choice, groups scored
-by their two best), both with GGUFs as newer files have them: attn_k_b and attn_v_b, one key/value head; and deepseek3_neox, with
-what GGUF has no key for: rotated pairs that are not side by side, and an mscale that is not mscale_all_dim."""
+by their two best), both with GGUFs as newer files have them: attn_k_b and attn_v_b, one key/value head; deepseek3_neox, with
+what GGUF has no key for: rotated pairs that are not side by side, and an mscale that is not mscale_all_dim; and deepseek3_fp8, in
+eight-bit floats."""
 import gguf
 import torch
 from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
 
 from common import THETA, Case
+from families.quantized import fp8
 from gguf_decoder import write_tensors
 
 SIZE = dict(hidden_size=48, intermediate_size=72, moe_intermediate_size=24, num_hidden_layers=3, vocab_size=67,
@@ -147,4 +149,8 @@ CASES = [
                                             rope_interleave=False,
                                             rope_parameters=dict(**YARN, mscale=1.0, mscale_all_dim=0.7)),
          prepared(DeepseekV3ForCausalLM)),
+    # As DeepSeek publishes V3: eight-bit floats with a scale for each block, the matrix that latents are spread with too.
+    Case("deepseek3_fp8", DeepseekV3Config(**SIZE, **GROUPS, q_lora_rank=28, n_shared_experts=1, norm_topk_prob=True,
+                                           rope_parameters=dict(**YARN, mscale=1.0, mscale_all_dim=1.0)),
+         prepared(DeepseekV3ForCausalLM), quantize=fp8),
 ]

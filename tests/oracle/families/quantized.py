@@ -11,7 +11,7 @@ AWQ_ORDER = [0, 2, 4, 6, 1, 3, 5, 7]  # the rows that the nibbles of a word hold
 
 
 def is_linear(name):
-    return name.endswith(".weight") and any(part in name for part in ("_proj.", ".w1.", ".w2.", ".w3."))
+    return name.endswith(".weight") and any(part in name for part in ("_proj.", "_proj_with_mqa.", ".w1.", ".w2.", ".w3."))
 
 
 def pack(codes, axis):
