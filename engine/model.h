@@ -16,6 +16,7 @@
 #include "engine/model_spec.h"
 #include "engine/model_tensors.h"
 #include "engine/moe_router.h"
+#include "engine/step_cost.h"
 #include "engine/step_model.h"
 #include "engine/thread_pool.h"
 #include "engine/weight_choice.h"
@@ -91,6 +92,9 @@ class Model final : public StepModel {
   ActPrecision activations() const { return limits_.activations; }
   /// Exact counts since loading; the encoder's layers stand behind the decoder's. Thread-safe, also during a step.
   ExpertStats expert_stats() const { return counters_.Read(); }
+  /// What its matrices cost (step_cost.h), and the shape of its cache.
+  WeightCosts weight_costs() const { return {spec_, weights_}; }
+  const KvShape& kv_shape() const { return cache_->shape(); }
 
  private:
   Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCache cache, std::int32_t context,

@@ -27,6 +27,7 @@
   float LogSumExp(const float* x, int64_t n);                                                                          \
   void Rope(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);                                \
   void AttendPage(const AttendPageArgs& args);                                                                         \
+  int64_t PeakLoop(int64_t iterations);                                                                                \
   extern const KernelTable kTable;                                                                                     \
   }
 

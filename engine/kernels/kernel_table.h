@@ -109,6 +109,10 @@ struct KernelTable {
   // -------------------------------------------------------------- attention (attention_*.cc; layouts: kv_layout.h)
   /// Attends one or more pages for some query rows, and joins states; see kv_layout.h for the struct and the layouts.
   void (*attend_page)(const struct AttendPageArgs& args);
+
+  /// The int8 products of `matmul` alone, on registers: what a core can do at most. Returns how many operations these
+  /// were, two a multiplication.
+  int64_t (*peak_loop)(int64_t iterations);
 };
 
 /// The tables; a null pointer where this build or CPU lacks the instruction set.

@@ -19,6 +19,7 @@ const KernelTable kTable = {
     .log_sum_exp = LogSumExp,
     .rope = Rope,
     .attend_page = AttendPage,
+    .peak_loop = PeakLoop,
 };
 
 }  // namespace quorum::engine::avx2

@@ -1,0 +1,82 @@
+// The costs that `quorum bench` compares with the roof, against sums by hand; and the roof's own loops.
+#include "engine/step_cost.h"
+
+#include <vector>
+
+#include "engine/model.h"
+#include "engine/roof.h"
+#include "tests/support/catch.h"
+#include "tests/support/kernel_tables.h"
+#include "tests/support/model_runner.h"
+
+namespace quorum::engine {
+namespace {
+
+TEST_CASE("Costs of matrices add up to those of the model, experts apart") {
+  testing::TinyShape shape;
+  shape.experts = 4;
+  const auto loaded = testing::LoadTiny(shape, KvType::kBf16);
+  const Model* model = loaded.model.get();
+  const WeightCosts costs = model->weight_costs();
+  const std::int64_t d = shape.d_model;
+  const std::int64_t attention = d * shape.heads * shape.head_dim * 2 + d * shape.kv_heads * shape.head_dim * 2;
+  CHECK(costs.always.weights == shape.layers * (attention + d * shape.experts));
+  CHECK(costs.output.weights == d * shape.vocab);
+  CHECK(costs.output.bytes == (shape.vocab + 15) / 16 * 16 * d * 4);  // float panels of 16 rows
+  REQUIRE(costs.experts.size() == static_cast<std::size_t>(shape.layers * shape.experts));
+  for (const MatrixCost& expert : costs.experts) {
+    CHECK(expert.weights == 3 * d * shape.ff);
+    CHECK(expert.bytes == 3 * d * shape.ff * 4);
+  }
+}
+
+TEST_CASE("A step costs its matrices once, its visited experts once, and each sequence's cache") {
+  testing::TinyShape shape;
+  shape.experts = 4;
+  const auto loaded = testing::LoadTiny(shape, KvType::kBf16);
+  const Model* model = loaded.model.get();
+  const WeightCosts costs = model->weight_costs();
+  std::vector<std::uint64_t> visits(costs.experts.size());
+  visits[1] = 3;
+  visits[6] = 1;
+  const std::vector<CostRows> sequences{{.pos = 64, .rows = 1, .logits = 1}, {.pos = 0, .rows = 2, .logits = 0}};
+  const StepCost cost = CostOf(model->spec(), costs, model->kv_shape(), sequences, visits);
+  const std::int64_t page = KvCache::BytesPerPage(model->kv_shape());
+  CHECK(cost.bytes == costs.always.bytes + costs.output.bytes + 2 * costs.experts[0].bytes + (2 + 1) * page);
+  const std::int64_t seen = 65 + (1 + 2);
+  CHECK(cost.operations == 2 * (3 * costs.always.weights + costs.output.weights + 4 * costs.experts[0].weights +
+                                seen * shape.layers * shape.heads * 2 * shape.head_dim));
+}
+
+TEST_CASE("A window bounds what a step reads of the cache") {
+  testing::TinyShape shape;
+  shape.architecture = "phi3";
+  shape.window = 70;
+  const auto loaded = testing::LoadTiny(shape, KvType::kBf16);
+  const Model* model = loaded.model.get();
+  REQUIRE(model->spec().layers[0].window == 70);
+  const WeightCosts costs = model->weight_costs();
+  const std::vector<CostRows> far{{.pos = 400, .rows = 1, .logits = 0}};
+  const StepCost cost = CostOf(model->spec(), costs, model->kv_shape(), far, {});
+  // Positions 331 to 400 lie in the pages 5 and 6.
+  CHECK(cost.bytes == costs.always.bytes + 2 * KvCache::BytesPerPage(model->kv_shape()));
+  CHECK(cost.operations ==
+        2 * (costs.always.weights + std::int64_t{70} * shape.layers * shape.heads * 2 * shape.head_dim));
+}
+
+TEST_CASE("Every instruction set's peak loop counts its operations, and the roof is above zero") {
+  for (const KernelTable* table : testing::AllTables()) {
+    CAPTURE(table->name);
+    const std::int64_t once = table->peak_loop(1);
+    CHECK(once > 0);
+    CHECK(table->peak_loop(10) == 10 * once);
+  }
+  ThreadPool pool(2);
+  const auto roof = MeasureRoof(ScalarKernels(), pool, 4 << 20);
+  REQUIRE(roof.ok());
+  CHECK(roof->bytes_per_second > 0);
+  CHECK(roof->operations_per_second > 0);
+}
+
+}  // namespace
+}  // namespace quorum::engine
