@@ -130,6 +130,11 @@ bool HfConfig::Has(std::string_view key) const {
   return value != nullptr && !value->is_null();
 }
 
+bool HfConfig::IsNull(std::string_view key) const {
+  const JsonValue* value = root_.Find(key);
+  return value != nullptr && value->is_null();
+}
+
 Error HfConfig::Fault(std::string_view key, const std::string& what) const {
   return InvalidArgument(fmt::format("{}: key '{}{}' {}", path_, prefix_, key, what));
 }

@@ -30,6 +30,8 @@ class HfConfig {
 
   const std::string& path() const { return path_; }
   bool Has(std::string_view key) const;
+  /// Whether the key is there with the value null, which means "none" where an absent one means a default.
+  bool IsNull(std::string_view key) const;
 
   /// "path: key 'rope_scaling.factor' is 3, expected ..." with `what` = "is 3, expected ...".
   Error Fault(std::string_view key, const std::string& what) const;

@@ -158,6 +158,7 @@ Status HfDeepseekTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& t
     }
     tensors.layers.push_back(std::move(layer));
   }
+  from.IgnorePredictionLayers(spec.layers.size());
   return {};
 }
 

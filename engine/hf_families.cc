@@ -36,18 +36,60 @@ constexpr HfFamily kFamilies[] = {
     {"switch_transformers", "Switch Transformers", HfSwitchSpec, HfT5Tensors},
 };
 
-Result<const HfFamily*> FindFamily(const HfFolder& folder) {
-  QUORUM_ASSIGN(const std::string type, folder.config.StringOr("model_type", ""));
-  if (type.empty()) return folder.config.Fault("model_type", "is missing, expected the name of a model family");
+const HfFamily* FamilyOf(std::string_view type) {
   for (const HfFamily& family : kFamilies) {
     if (family.model_type == type) return &family;
   }
+  return nullptr;
+}
+
+Result<const HfFamily*> FindFamily(const HfFolder& folder) {
+  QUORUM_ASSIGN(const std::string type, folder.config.StringOr("model_type", ""));
+  if (type.empty()) return folder.config.Fault("model_type", "is missing, expected the name of a model family");
+  if (const HfFamily* family = FamilyOf(type)) return family;
   return Unsupported(fmt::format("{}: key 'model_type' is '{}', a family that is not supported; supported are {}",
                                  folder.config.path(), type, fmt::join(SupportedHfModelTypes(), ", ")));
 }
 
 Error Under(const std::string& path, const Error& error) {
   return Error{error.code, path + ": " + error.message, {}, {}};
+}
+
+/// The decoder of a model that also sees or hears: its config is a section of its own, and its tensors are named below
+/// "language_model". What is beside it is left out. Nothing where the config is no such model's.
+Result<std::optional<HfConfig>> TextConfig(const HfConfig& config) {
+  const Result<std::string> outer = config.StringOr("model_type", "");
+  if (!config.Has("text_config") || (outer.ok() && FamilyOf(*outer) != nullptr)) return std::optional<HfConfig>();
+  QUORUM_ASSIGN(std::optional<HfConfig> text, config.Section("text_config"));
+  QUORUM_ASSIGN(const std::string type, text->StringOr("model_type", ""));
+  if (FamilyOf(type) == nullptr || config.Has("quantization_config")) return std::optional<HfConfig>();
+  return text;
+}
+
+/// "model." before the names of a decoder's tensors, whatever the file has there.
+void UsualNames(quant::SafetensorsModel& weights, bool is_part) {
+  constexpr std::string_view kEmbedding = "embed_tokens.weight";
+  for (const std::string_view prefix : {"language_model.model.", "model.language_model.", ""}) {
+    if (weights.Find("model.embed_tokens.weight") != nullptr) break;
+    if (weights.Find(std::string(prefix) + std::string(kEmbedding)) == nullptr) continue;
+    if (!prefix.empty()) {
+      weights.RenamePrefix(prefix, "model.");
+      weights.RenamePrefix("language_model.lm_head.", "lm_head.");
+    } else {  // saved without its head
+      for (const std::string_view part : {"embed_tokens.", "layers.", "norm."}) {
+        weights.RenamePrefix(part, "model." + std::string(part));
+      }
+    }
+  }
+  if (!is_part) return;
+  const auto other = [](std::string_view name) {
+    return !name.starts_with("model.layers.") && !name.starts_with("model.embed_tokens.") &&
+           !name.starts_with("model.norm.") && !name.starts_with("lm_head.");
+  };
+  if (const std::size_t dropped = weights.Drop(other); dropped > 0) {
+    Log(LogLevel::kWarn, "{}: the decoder alone is used; {} tensors of other parts are left out", weights.path(),
+        dropped);
+  }
 }
 
 }  // namespace
@@ -60,6 +102,9 @@ Result<HfFolder> OpenHfFolder(const std::string& path) {
   }
   QUORUM_ASSIGN(HfConfig config, HfConfig::Open(path + "/config.json"));
   QUORUM_ASSIGN(quant::SafetensorsModel weights, quant::SafetensorsModel::Open(path));
+  QUORUM_ASSIGN(std::optional<HfConfig> text, TextConfig(config));
+  UsualNames(weights, text.has_value());
+  if (text) config = *std::move(text);
   return HfFolder{path, std::move(config), std::move(weights)};
 }
 
@@ -70,10 +115,8 @@ std::vector<std::string> SupportedHfModelTypes() {
 }
 
 std::string HfFamilyName(std::string_view model_type) {
-  for (const HfFamily& family : kFamilies) {
-    if (family.model_type == model_type) return std::string(family.name);
-  }
-  return "";
+  const HfFamily* family = FamilyOf(model_type);
+  return family == nullptr ? std::string() : std::string(family->name);
 }
 
 Result<ModelSpec> SpecFromHf(const HfFolder& folder) {

@@ -61,17 +61,18 @@ Result<ModelTensors> TensorsFromHf(const HfFolder& folder, const ModelSpec& spec
 
 // ---------------------------------------------------------------- parts of specs
 
-/// What nearly all decoders say alike: sizes, heads, norm epsilon (`rms_norm_eps`), SiLU, tied embeddings, rope with
-/// NeoX pairs, and `layers` dense layers of width `intermediate_size`.
+/// What nearly all decoders say alike: sizes, heads, norm epsilon (`rms_norm_eps`), activation, tied embeddings, rope
+/// with NeoX pairs, and `layers` dense layers of width `intermediate_size`.
 Status HfDecoderSpec(const HfFolder& folder, ModelSpec& spec);
 
 /// `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before): default, linear, yarn, llama3,
-/// longrope. Part of HfDecoderSpec. REQUIRES: head_dim and context_length are set.
-Status HfRope(const HfConfig& config, ModelSpec& spec);
+/// longrope. `theta` is the base where the config has none. Part of HfDecoderSpec. REQUIRES: head_dim and
+/// context_length are set.
+Status HfRope(const HfConfig& config, double theta, ModelSpec& spec);
 
 /// `sliding_window` for the layers that `layer_types` calls "sliding_attention"; without such a list for those from
-/// layer `first` on.
-Status HfWindows(const HfConfig& config, std::int32_t first, ModelSpec& spec);
+/// layer `first` on. `absent` is the window where the key is missing (0: none), as null it means none.
+Status HfWindows(const HfConfig& config, std::int32_t first, std::int32_t absent, ModelSpec& spec);
 
 /// Makes every layer a mixture of `experts` (the key's value) networks of width `ff`, `num_experts_per_tok` for a
 /// token.

@@ -64,7 +64,7 @@ Status HfGptOssSpec(const HfFolder& folder, ModelSpec& spec) {
   spec.router.score = RouterScore::kTopKSoftmax;
   spec.router.bias = true;
   config.Ignore({"initial_context_length", "experts_per_token"});  // what other keys say, in the older spelling
-  QUORUM_TRY(HfWindows(config, 0, spec));
+  QUORUM_TRY(HfWindows(config, 0, 128, spec));
   if (!config.Has("layer_types")) {
     for (std::size_t i = 1; i < spec.layers.size(); i += 2) spec.layers[i].window = 0;
   }

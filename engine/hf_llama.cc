@@ -27,9 +27,13 @@ Status HfSmolLm3Spec(const HfFolder& folder, ModelSpec& spec) {
     spec.layers[i].rope = rotated.empty() ? (i + 1) % static_cast<std::size_t>(interval) != 0 : rotated[i] != 0;
   }
   QUORUM_ASSIGN(const bool windows, config.BoolOr("use_sliding_window", false));
-  if (windows && config.Has("layer_types")) return HfWindows(config, 0, spec);
-  if (windows) return config.Lacks("use_sliding_window");
-  config.Ignore({"sliding_window", "layer_types"});
+  if (!windows) {
+    config.Ignore({"sliding_window", "layer_types"});
+    return {};
+  }
+  QUORUM_TRY(HfWindows(config, 0, 0, spec));
+  if (config.Has("layer_types")) return {};
+  for (LayerSpec& layer : spec.layers) layer.window = layer.rope ? 0 : layer.window;
   return {};
 }
 
@@ -40,18 +44,19 @@ Status HfIquestSpec(const HfFolder& folder, ModelSpec& spec) {
   if (config.Has("clip_qkv")) return config.Lacks("clip_qkv");
   QUORUM_ASSIGN(const bool windows, config.BoolOr("use_sliding_window", false));
   QUORUM_ASSIGN(const std::int32_t first, config.IntOr("max_window_layers", 0));
-  if (windows) return HfWindows(config, first, spec);
+  if (windows) return HfWindows(config, first, 0, spec);
   config.Ignore({"sliding_window", "layer_types"});
   return {};
 }
 
 Status HfMistralSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(HfDecoderSpec(folder, spec));
-  return HfWindows(folder.config, 0, spec);
+  return HfWindows(folder.config, 0, 4096, spec);
 }
 
 Status HfMixtralSpec(const HfFolder& folder, ModelSpec& spec) {
-  QUORUM_TRY(HfMistralSpec(folder, spec));
+  QUORUM_TRY(HfDecoderSpec(folder, spec));
+  QUORUM_TRY(HfWindows(folder.config, 0, 0, spec));
   spec.router.renormalize = true;
   return HfExperts(folder.config, "num_local_experts", spec.layers.front().ff, spec);
 }

@@ -38,7 +38,7 @@ Status FusedLayer(HfTensors& from, const std::string& prefix, const ModelSpec& s
 
 Status HfPhi3Spec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(HfDecoderSpec(folder, spec));
-  return HfWindows(folder.config, 0, spec);
+  return HfWindows(folder.config, 0, 0, spec);
 }
 
 Status HfPhi3Tensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tensors) {

@@ -1,19 +1,29 @@
 // Qwen2, Qwen3 and their mixtures of experts; and OLMoE, whose keys are theirs.
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "engine/hf_family.h"
 
 namespace quorum::engine {
 namespace {
 
+/// Without `layer_types`: Qwen2 and Qwen3 have windows from layer `max_window_layers` on, Qwen2-MoE in every other
+/// layer before it, Qwen3-MoE everywhere.
 Status QwenWindows(const HfConfig& config, ModelSpec& spec) {
   QUORUM_ASSIGN(const bool windows, config.BoolOr("use_sliding_window", false));
-  QUORUM_ASSIGN(const std::int32_t first, config.IntOr("max_window_layers", 0));
+  QUORUM_ASSIGN(const std::int32_t layers, config.IntOr("max_window_layers", 28));
   if (!windows) {
     config.Ignore({"sliding_window", "layer_types"});
     return {};
   }
-  return HfWindows(config, first, spec);
+  const bool from_there = spec.architecture == "qwen2" || spec.architecture == "qwen3";
+  QUORUM_TRY(HfWindows(config, from_there ? layers : 0, 4096, spec));
+  if (spec.architecture != "qwen2_moe" || config.Has("layer_types")) return {};
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    if (i % 2 != 0 || static_cast<std::int32_t>(i) >= layers) spec.layers[i].window = 0;
+  }
+  return {};
 }
 
 /// Experts in every `decoder_sparse_step`th layer that `mlp_only_layers` does not list.
@@ -67,7 +77,11 @@ Status HfOlmoeSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_ASSIGN(spec.attention.qkv_bias, config.BoolOr("attention_bias", false));
   spec.attention.output_bias = spec.attention.qkv_bias;
   spec.attention.qk_norm = QkNorm::kPerRow;
-  if (config.Has("clip_qkv")) return config.Lacks("clip_qkv");
+  QUORUM_ASSIGN(const double clip, config.FloatOr("clip_qkv", 0.0));
+  if (config.Has("clip_qkv") && !(clip > 0.0)) {
+    return config.Fault("clip_qkv", fmt::format("is {}, expected a positive number", clip));
+  }
+  spec.attention.clip = static_cast<float>(clip);
   QUORUM_ASSIGN(spec.router.renormalize, config.BoolOr("norm_topk_prob", false));
   return HfExperts(config, config.Has("num_experts") ? "num_experts" : "num_local_experts", spec.layers.front().ff,
                    spec);

@@ -11,13 +11,20 @@
 namespace quorum::engine {
 namespace {
 
+/// The context of the first training: as Phi has it beside the section, which counts, or in it.
+Result<std::int32_t> OriginalContext(const HfConfig& config, const HfConfig& keys, const ModelSpec& spec) {
+  constexpr std::string_view kKey = "original_max_position_embeddings";
+  QUORUM_ASSIGN(const std::int32_t inside, keys.IntOr(kKey, spec.context_length, 2, 1 << 20));
+  return config.IntOr(kKey, spec.architecture == "phi3" && !config.IsNull(kKey) ? 4096 : inside, 2, 1 << 20);
+}
+
 /// What Llama 3 divides each frequency by: nothing for short waves, `factor` for long ones, a blend between.
-Status Llama3(const HfConfig& keys, ModelSpec& spec) {
+Status Llama3(const HfConfig& config, const HfConfig& keys, ModelSpec& spec) {
   RopeSpec& rope = spec.rope;
   QUORUM_ASSIGN(const double factor, keys.FloatOr("factor", 0.0));
   QUORUM_ASSIGN(const double low, keys.FloatOr("low_freq_factor", 1.0));
   QUORUM_ASSIGN(const double high, keys.FloatOr("high_freq_factor", 4.0));
-  QUORUM_ASSIGN(const std::int32_t old, keys.RequiredInt("original_max_position_embeddings", 1, 1 << 20));
+  QUORUM_ASSIGN(const std::int32_t old, OriginalContext(config, keys, spec));
   if (!(factor >= 0.01 && factor <= 1e6))
     return keys.Fault("factor", fmt::format("is {}, expected 0.01 to 1e6", factor));
   if (!(low > 0.0 && high > low)) {
@@ -35,10 +42,10 @@ Status Llama3(const HfConfig& keys, ModelSpec& spec) {
 
 double MScale(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * ExactLog(factor) + 1.0; }
 
-Status Yarn(const HfConfig& keys, ModelSpec& spec) {
+Status Yarn(const HfConfig& config, const HfConfig& keys, ModelSpec& spec) {
   RopeSpec& rope = spec.rope;
   rope.scaling = RopeScaling::kYarn;
-  QUORUM_ASSIGN(rope.original_context, keys.IntOr("original_max_position_embeddings", spec.context_length, 1, 1 << 20));
+  QUORUM_ASSIGN(rope.original_context, OriginalContext(config, keys, spec));
   const double implied = static_cast<double>(spec.context_length) / static_cast<double>(rope.original_context);
   QUORUM_ASSIGN(rope.factor, keys.FloatOr("factor", implied));
   if (!(rope.factor >= 0.01 && rope.factor <= 1e6)) {
@@ -73,9 +80,7 @@ Result<std::vector<float>> Factors(const HfConfig& keys, std::string_view key, s
 Status LongRope(const HfConfig& config, const HfConfig& keys, ModelSpec& spec) {
   RopeSpec& rope = spec.rope;
   rope.scaling = RopeScaling::kLongRope;
-  QUORUM_ASSIGN(const std::int32_t outside,
-                config.IntOr("original_max_position_embeddings", spec.context_length, 2, 1 << 20));
-  QUORUM_ASSIGN(rope.original_context, keys.IntOr("original_max_position_embeddings", outside, 2, 1 << 20));
+  QUORUM_ASSIGN(rope.original_context, OriginalContext(config, keys, spec));
   QUORUM_ASSIGN(rope.factors, Factors(keys, "short_factor", rope.dims));
   QUORUM_ASSIGN(rope.long_factors, Factors(keys, "long_factor", rope.dims));
   const double implied = static_cast<double>(spec.context_length) / static_cast<double>(rope.original_context);
@@ -104,9 +109,11 @@ Status Scaling(const HfConfig& config, const HfConfig& keys, ModelSpec& spec) {
   // "dynamic" changes the base only beyond the context that the model was made for, where Quorum warns.
   if (type == "dynamic") keys.Ignore({"factor"});
   if (type == "linear") return Linear(keys, spec);
-  if (type == "llama3") return Llama3(keys, spec);
-  if (type == "yarn") return Yarn(keys, spec);
-  if (type == "longrope" || type == "su") return LongRope(config, keys, spec);  // "su": Phi-3 before it had a name
+  if (type == "llama3") return Llama3(config, keys, spec);
+  // "su", "yarn": Phi-3 before it had a name of its own.
+  const bool old_phi = type == "su" || (type == "yarn" && spec.architecture == "phi3");
+  if (type == "longrope" || old_phi) return LongRope(config, keys, spec);
+  if (type == "yarn") return Yarn(config, keys, spec);
   if (type == "default" || type == "dynamic") return {};
   return Unsupported(
       keys.Fault("rope_type", fmt::format("is '{}'; for this family Quorum has default, linear, dynamic, "
@@ -126,10 +133,10 @@ Result<std::optional<HfConfig>> RopeSection(const HfConfig& config) {
 
 }  // namespace
 
-Status HfRope(const HfConfig& config, ModelSpec& spec) {
+Status HfRope(const HfConfig& config, double theta, ModelSpec& spec) {
   RopeSpec& rope = spec.rope;
   rope.pairs = RopePairs::kNeox;
-  QUORUM_ASSIGN(rope.base, config.FloatOr("rope_theta", 10000.0));
+  QUORUM_ASSIGN(rope.base, config.FloatOr("rope_theta", theta));
   QUORUM_ASSIGN(double part, config.FloatOr("partial_rotary_factor", 1.0));
   QUORUM_ASSIGN(const std::optional<HfConfig> section, RopeSection(config));
   if (section) {

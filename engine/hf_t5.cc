@@ -42,8 +42,9 @@ Status Stacks(const HfFolder& folder, ModelSpec& spec) {
   // Where the output matrix is the embedding, the decoder's last rows are scaled. Files of T5 1.1 call the two untied;
   // transformers 5 writes the scaling under a name of its own.
   spec.tied_embeddings = folder.weights.Find("lm_head.weight") == nullptr;
+  // mT5's are never scaled.
   QUORUM_ASSIGN(const bool tied, config.BoolOr("tie_word_embeddings", true));
-  QUORUM_ASSIGN(const bool scaled, config.BoolOr("scale_decoder_outputs", tied));
+  QUORUM_ASSIGN(const bool scaled, config.BoolOr("scale_decoder_outputs", tied && spec.architecture != "mt5"));
   if (scaled) spec.logit_scale = 1.0F / std::sqrt(static_cast<float>(spec.d_model));
 
   LayerSpec layer;
@@ -135,7 +136,8 @@ Result<LayerTensors> Layer(HfTensors& from, const ModelSpec& spec, bool decoder,
 
 Status HfT5Spec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(Stacks(folder, spec));
-  QUORUM_ASSIGN(std::string projection, folder.config.StringOr("feed_forward_proj", "relu"));
+  QUORUM_ASSIGN(std::string projection,
+                folder.config.StringOr("feed_forward_proj", spec.architecture == "mt5" ? "gated-gelu" : "relu"));
   spec.gated = projection.starts_with("gated-");
   if (projection == "gated-gelu") projection = "gated-gelu_new";  // as transformers reads it
   return SetActivation(folder.config, "feed_forward_proj", projection.substr(spec.gated ? 6 : 0), spec);

@@ -108,6 +108,16 @@ Result<TensorRef> HfTensors::Slice(const std::string& name, std::int64_t i, std:
   return RowsOf(all, fmt::format("{}[{}]", name, i), i * rows, rows);
 }
 
+void HfTensors::IgnorePredictionLayers(std::size_t first) {
+  for (std::size_t i = first; Has(fmt::format("model.layers.{}.eh_proj.weight", i)); ++i) {
+    const std::string prefix = fmt::format("model.layers.{}.", i);
+    for (auto it = file_.tensors().lower_bound(prefix); it != file_.tensors().end(); ++it) {
+      if (!it->first.starts_with(prefix)) break;
+      used_.insert(it->first);
+    }
+  }
+}
+
 Status HfTensors::AllUsed() const {
   for (const auto& [name, tensor] : file_.tensors()) {
     if (!used_.contains(name)) {

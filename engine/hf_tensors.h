@@ -43,6 +43,9 @@ class HfTensors {
 
   /// Marks a tensor as used whatever it holds.
   void Ignore(const std::string& name) { Find(name); }
+  /// The same for all tensors of the layers from `first` on that predict further tokens (DeepSeek-V3, section 2.2):
+  /// a plain pass ends before them.
+  void IgnorePredictionLayers(std::size_t first);
   /// Refuses tensors that nobody asked for.
   Status AllUsed() const;
 

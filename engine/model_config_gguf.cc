@@ -243,7 +243,8 @@ Status ReadRope(KeyReader& keys, const quant::GgufFile& file, const Architecture
   rope.whole_pairs = architecture.yarn_whole_pairs;
   if (rope.scaling == RopeScaling::kYarn) {
     QUORUM_ASSIGN(const double attention_factor, keys.FloatOr("rope.scaling.attn_factor", 1.0));
-    QUORUM_ASSIGN(rope.attention_factor, keys.FloatOr("rope.scaling.yarn_attn_factor", attention_factor));
+    QUORUM_ASSIGN(rope.attention_factor, keys.FloatOr("rope.scaling.yarn_attn_factor", 1.0));
+    rope.attention_factor *= attention_factor;
     QUORUM_ASSIGN(rope.beta_fast, keys.FloatOr("rope.scaling.yarn_beta_fast", 32.0));
     QUORUM_ASSIGN(rope.beta_slow, keys.FloatOr("rope.scaling.yarn_beta_slow", 1.0));
     QUORUM_TRY(keys.OnlyFloat("rope.scaling.yarn_ext_factor", 1.0));
@@ -323,6 +324,12 @@ void ReadChoiceBias(const quant::GgufFile& file, const Architecture& architectur
   router.group_score = router.score == RouterScore::kSigmoid ? GroupScore::kTopTwo : GroupScore::kMax;
 }
 
+/// The experts' width in files from before it had a key (Qwen1.5-MoE's of 2024); `fallback` where they are not stacked.
+std::int32_t ExpertWidth(const quant::GgufFile& file, std::int32_t layer, std::int32_t fallback) {
+  const quant::GgufTensor* experts = file.FindTensor(fmt::format("blk.{}.ffn_down_exps.weight", layer));
+  return experts == nullptr || experts->dim(0) > 1 << 20 ? fallback : static_cast<std::int32_t>(experts->dim(0));
+}
+
 Status ReadFfn(KeyReader& keys, const quant::GgufFile& file, const Architecture& architecture, std::int32_t layers,
                ModelSpec& spec) {
   QUORUM_ASSIGN(const std::int32_t experts, keys.IntOr("expert_count", 0));
@@ -339,8 +346,9 @@ Status ReadFfn(KeyReader& keys, const quant::GgufFile& file, const Architecture&
   if (experts > 0) {
     QUORUM_TRY(ReadRouter(keys, architecture, experts, spec));
     layer.experts = experts;
-    QUORUM_ASSIGN(layer.ff, keys.IntOr("expert_feed_forward_length", dense_ff.value_or(0), 1));
     QUORUM_ASSIGN(dense_layers, keys.IntOr("leading_dense_block_count", 0, 0, layers));
+    QUORUM_ASSIGN(layer.ff,
+                  keys.IntOr("expert_feed_forward_length", ExpertWidth(file, dense_layers, dense_ff.value_or(0)), 1));
     ReadChoiceBias(file, architecture, dense_layers, spec.router, keys.Has("expert_gating_func"));
     if (architecture.shared_expert != Presence::kNever) {
       const bool always = architecture.shared_expert == Presence::kAlways;
@@ -436,6 +444,7 @@ Result<ModelSpec> SpecFromGguf(const quant::GgufFile& file) {
   QUORUM_TRY(ReadFfn(keys, file, *architecture, layers, spec));
   QUORUM_TRY(ReadMultipliers(keys, *architecture, spec));
   keys.Ignore("tensor_data_layout");
+  keys.Ignore("pooling_type");  // of embeddings
   QUORUM_TRY(keys.OnlyBool("use_parallel_residual", false));
   QUORUM_TRY(keys.AllRead());
   if (const Status status = CheckSpec(spec); !status.ok()) {

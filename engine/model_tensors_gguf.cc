@@ -35,10 +35,18 @@ Result<NetworkTensors> Network(TensorFinder& finder, const std::string& prefix, 
 }
 
 Result<NetworkTensors> Expert(TensorFinder& finder, const std::string& prefix, std::int64_t i, std::int64_t count) {
-  if (finder.Find(prefix + "ffn_gate_exps.weight") == nullptr) return Network(finder, prefix, fmt::format(".{}", i));
   NetworkTensors network;
-  QUORUM_ASSIGN(network.gate, finder.Slice(prefix + "ffn_gate_exps.weight", i, count));
-  QUORUM_ASSIGN(network.up, finder.Slice(prefix + "ffn_up_exps.weight", i, count));
+  if (finder.Find(prefix + "ffn_gate_up_exps.weight") != nullptr) {  // gates first, ups behind them
+    QUORUM_ASSIGN(const TensorRef both, finder.Slice(prefix + "ffn_gate_up_exps.weight", i, count));
+    if (both.rows % 2 != 0) return finder.Fault(both, fmt::format("has {} rows, expected an even number", both.rows));
+    network.gate = Rows(both, 0, both.rows / 2);
+    network.up = Rows(both, both.rows / 2, both.rows / 2);
+  } else if (finder.Find(prefix + "ffn_gate_exps.weight") != nullptr) {
+    QUORUM_ASSIGN(network.gate, finder.Slice(prefix + "ffn_gate_exps.weight", i, count));
+    QUORUM_ASSIGN(network.up, finder.Slice(prefix + "ffn_up_exps.weight", i, count));
+  } else {
+    return Network(finder, prefix, fmt::format(".{}", i));
+  }
   QUORUM_ASSIGN(network.down, finder.Slice(prefix + "ffn_down_exps.weight", i, count));
   QUORUM_ASSIGN(network.gate_bias, finder.OptionalRow(prefix + "ffn_gate_exps.bias", i, count));
   QUORUM_ASSIGN(network.up_bias, finder.OptionalRow(prefix + "ffn_up_exps.bias", i, count));
@@ -52,13 +60,13 @@ Status QueryKeyValue(TensorFinder& finder, const AttentionSpec& attention, const
   const std::int64_t q_rows = std::int64_t{attention.heads} * attention.head_dim;
   const std::int64_t kv_rows = std::int64_t{attention.kv_heads} * attention.head_dim;
   QUORUM_ASSIGN(const std::optional<TensorRef> all, finder.Optional(prefix + "attn_qkv.weight"));
+  QUORUM_ASSIGN(layer.q_bias, finder.Optional(prefix + "attn_q.bias"));
+  QUORUM_ASSIGN(layer.k_bias, finder.Optional(prefix + "attn_k.bias"));
+  QUORUM_ASSIGN(layer.v_bias, finder.Optional(prefix + "attn_v.bias"));
   if (!all) {
     QUORUM_ASSIGN(layer.q, finder.Required(prefix + "attn_q.weight"));
     QUORUM_ASSIGN(layer.k, finder.Required(prefix + "attn_k.weight"));
     QUORUM_ASSIGN(layer.v, finder.Required(prefix + "attn_v.weight"));
-    QUORUM_ASSIGN(layer.q_bias, finder.Optional(prefix + "attn_q.bias"));
-    QUORUM_ASSIGN(layer.k_bias, finder.Optional(prefix + "attn_k.bias"));
-    QUORUM_ASSIGN(layer.v_bias, finder.Optional(prefix + "attn_v.bias"));
     return {};
   }
   if (all->rows != q_rows + 2 * kv_rows) {

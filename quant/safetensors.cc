@@ -59,6 +59,24 @@ Result<std::map<std::string, std::string>> ParseSafetensorsIndex(std::string_vie
   return files;
 }
 
+void SafetensorsModel::RenamePrefix(std::string_view from, std::string_view to) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors_) {
+    if (name.starts_with(from)) names.push_back(name);
+  }
+  for (const std::string& name : names) {
+    std::string renamed = std::string(to) + name.substr(from.size());
+    if (tensors_.contains(renamed)) continue;
+    auto node = tensors_.extract(name);
+    node.key() = std::move(renamed);
+    tensors_.insert(std::move(node));
+  }
+}
+
+std::size_t SafetensorsModel::Drop(const std::function<bool(std::string_view)>& drop) {
+  return std::erase_if(tensors_, [&](const auto& entry) { return drop(entry.first); });
+}
+
 Result<SafetensorsModel> SafetensorsModel::Parse(std::span<const std::byte> bytes, const std::string& name) {
   auto tensors = ParseSafetensors(bytes);
   if (!tensors.ok()) return InFile(name, tensors.error());
@@ -78,10 +96,10 @@ Result<SafetensorsModel> SafetensorsModel::Open(const std::string& folder) {
   model.path_ = folder;
   const std::string index = folder + "/model.safetensors.index.json";
   const std::string single = folder + "/model.safetensors";
-  if (Exists(index)) {
-    QUORUM_TRY(model.OpenShards(index));
-  } else if (Exists(single)) {
+  if (Exists(single)) {  // first, as transformers does: merged models keep the index of their shards
     QUORUM_TRY(model.OpenFile(single));
+  } else if (Exists(index)) {
+    QUORUM_TRY(model.OpenShards(index));
   } else {
     return NotFound(folder + ": the folder has neither model.safetensors nor model.safetensors.index.json" +
                     (Exists(folder + "/pytorch_model.bin") || Exists(folder + "/pytorch_model.bin.index.json")

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -57,7 +58,7 @@ struct SafeTensor {
   std::string Describe() const;
 };
 
-/// The tensors of a folder: `model.safetensors`, or the files that `model.safetensors.index.json` names. Owns the
+/// The tensors of a folder: `model.safetensors`, else the files that `model.safetensors.index.json` names. Owns the
 /// mappings; tensors point into them. Immutable and thread-safe after opening.
 class SafetensorsModel {
  public:
@@ -74,6 +75,12 @@ class SafetensorsModel {
   const std::string& path() const { return path_; }
   const std::vector<std::string>& paths() const { return paths_; }
   std::uint64_t file_bytes() const { return file_bytes_; }
+
+  /// Calls every tensor named `from`... `to`... instead, unless there is one of that name. Messages about the file
+  /// itself keep the old names.
+  void RenamePrefix(std::string_view from, std::string_view to);
+  /// Forgets every tensor for which `drop(name)` holds; how many that were.
+  std::size_t Drop(const std::function<bool(std::string_view)>& drop);
 
   /// Tells the kernel that some bytes of a tensor are no longer needed.
   void Release(std::span<const std::byte> part) const;

@@ -287,6 +287,151 @@ TEST_CASE("Layers may differ") {
             "has 'linear_attention'"));
 }
 
+TEST_CASE("Keys that are left out mean what they mean to transformers") {
+  const Copy mixtral("mixtral");
+  const ModelSpec bare = SpecOf(mixtral, [](Json& c) {
+    c.erase("rms_norm_eps");
+    c.erase("rope_parameters");
+  });
+  CHECK(bare.norm_eps == 1e-5F);
+  CHECK(bare.rope.base == 1e6);
+  CHECK(Has(mixtral.ErrorWith("num_key_value_heads", nullptr), "'num_key_value_heads'"));  // 8 of 6 heads
+
+  const Copy mistral("mistral");
+  CHECK(SpecOf(mistral, [](Json& c) { c.erase("sliding_window"); }).layers[0].window == 4096);
+  CHECK(SpecOf(mistral, [](Json& c) { c["sliding_window"] = nullptr; }).layers[0].window == 0);
+  const Copy oss("gpt_oss");
+  CHECK(SpecOf(oss, [](Json& c) { c.erase("sliding_window"); }).layers[0].window == 128);
+
+  const Copy qwen("qwen2_window");
+  CHECK(SpecOf(qwen,
+               [](Json& c) {
+                 c.erase("layer_types");
+                 c.erase("max_window_layers");
+               })
+            .layers[1]
+            .window == 0);  // from layer 28 on
+  const Copy moe("qwen2_moe");
+  const auto windows = [&](const Json& more) {
+    const ModelSpec spec = SpecOf(moe, [&](Json& c) {
+      c.erase("layer_types");
+      c.update(more);
+    });
+    return std::vector<std::int32_t>{spec.layers[0].window, spec.layers[1].window};
+  };
+  const Json used = {{"use_sliding_window", true}, {"sliding_window", 5}};
+  CHECK(windows(used) == std::vector<std::int32_t>{5, 0});
+  CHECK(windows({{"use_sliding_window", true}, {"sliding_window", 5}, {"max_window_layers", 0}}) ==
+        std::vector<std::int32_t>{0, 0});
+  CHECK(SpecOf(Copy("qwen3_moe"), [&](Json& c) { c.update(used); }).layers[1].window == 5);
+}
+
+TEST_CASE("The context of the first training counts beside the section before that in it") {
+  const Copy phi("phi3");
+  const auto context = [&](const std::function<void(Json&)>& edit) { return SpecOf(phi, edit).rope.original_context; };
+  CHECK(context([](Json&) {}) == 40);
+  CHECK(context([](Json& c) { c["rope_parameters"]["original_max_position_embeddings"] = 80; }) == 40);
+  CHECK(context([](Json& c) { c.erase("original_max_position_embeddings"); }) == 4096);
+  for (const char* old_name : {"su", "yarn"}) {
+    const ModelSpec old = SpecOf(phi, [&](Json& c) { c["rope_parameters"]["rope_type"] = old_name; });
+    CHECK(old.rope.scaling == RopeScaling::kLongRope);
+  }
+  const Copy llama("llama3");
+  CHECK(SpecOf(llama, [](Json& c) {
+          c["rope_parameters"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
+        }).rope.original_context == 256);
+}
+
+TEST_CASE("mT5's logits are not scaled, and its networks have a gate") {
+  const ModelSpec t5 = SpecOf(Copy("t5"), [](Json& c) { c.erase("feed_forward_proj"); });
+  CHECK((t5.logit_scale != 1.0F && !t5.gated));
+  const ModelSpec mt5 = SpecOf(Copy("t5"), [](Json& c) {
+    c["model_type"] = "mt5";
+    c.erase("feed_forward_proj");
+    c.erase("scale_decoder_outputs");
+  });
+  CHECK((mt5.logit_scale == 1.0F && mt5.gated && mt5.activation == Activation::kGelu));
+}
+
+TEST_CASE("An output matrix that differs from a tied embedding is used") {
+  const auto tied = [](bool differs) {
+    const Copy copy("mistral");
+    Json config = copy.Config();
+    config["tie_word_embeddings"] = true;
+    copy.Write("config.json", config.dump());
+    testing::SafeWriter writer;
+    {
+      const auto weights = quant::SafetensorsModel::Open(copy.path());
+      REQUIRE(weights.ok());
+      for (const auto& [name, tensor] : weights->tensors()) {
+        const auto& from = name == "lm_head.weight" && !differs ? *weights->Find("model.embed_tokens.weight") : tensor;
+        writer.Add(name, std::string(quant::NameOf(from.type)), from.shape,
+                   {reinterpret_cast<const char*>(from.data.data()), from.data.size()});
+      }
+    }
+    copy.Write("model.safetensors", writer.Bytes());
+    const auto files = ModelFiles::Open(copy.path());
+    REQUIRE(files.ok());
+    CHECK((*files)->tensors().output.has_value() == differs);
+    return (*files)->spec().tied_embeddings;
+  };
+  CHECK(tied(false));
+  CHECK_FALSE(tied(true));
+}
+
+TEST_CASE("Names of a decoder inside another model, or of one without its head") {
+  using Shape = std::vector<std::int64_t>;
+  const auto is_head = [](const std::string& name) { return name == "lm_head.weight"; };
+  for (const char* prefix : {"language_model.model.", "model.language_model."}) {
+    const Copy copy("mistral");
+    copy.Rewrite([&](std::string& name, std::string&, Shape&) {
+      if (name == "model.norm.weight") return;  // becomes another part's, below
+      if (is_head(name)) {
+        if (prefix[0] == 'l') name = "language_model." + name;
+      } else {
+        name = prefix + name.substr(6);
+      }
+    });
+    CHECK(Has(copy.Error(), "belongs to a feature"));
+    copy.Rewrite([&](std::string& name, std::string&, Shape&) {
+      if (name == "model.norm.weight") name = std::string(prefix) + "norm.weight";
+    });
+    CHECK(copy.Error().empty());
+    const Json text = copy.Config();
+    copy.Write("config.json", Json({{"model_type", "mistral3"}, {"text_config", text}}).dump());
+    CHECK(copy.Error().empty());
+    copy.Write("config.json", Json({{"model_type", "mistral3"}, {"text_config", {{"model_type", "bert"}}}}).dump());
+    CHECK(Has(copy.Error(), "'model_type' is 'mistral3'"));
+  }
+  const Copy base("llama");  // tied
+  base.Rewrite([](std::string& name, std::string&, Shape&) { name = name.substr(6); });
+  CHECK(base.Error().empty());
+}
+
+TEST_CASE("Layers that predict further tokens are left out") {
+  const Copy copy("deepseek3");
+  Json config = copy.Config();
+  config["num_hidden_layers"] = 2;
+  copy.Write("config.json", config.dump());
+  CHECK(Has(copy.Error(), "tensor 'model.layers.2."));
+  copy.Rewrite([](std::string& name, std::string&, std::vector<std::int64_t>&) {
+    if (name == "model.layers.2.input_layernorm.weight") name = "model.layers.2.eh_proj.weight";
+  });
+  CHECK(copy.Error().empty());
+}
+
+TEST_CASE("One file of weights counts before an index of shards that are gone") {
+  const Copy copy("mixtral");
+  copy.Write("model.safetensors.index.json",
+             R"({"weight_map": {"lm_head.weight": "model-00001-of-00002.safetensors"}})");
+  CHECK(copy.Error().empty());
+  fs::remove(copy.file("model.safetensors"));
+  CHECK(Has(copy.Error(), "model-00001-of-00002.safetensors"));
+  fs::remove(copy.file("model.safetensors.index.json"));
+  copy.Write("pytorch_model.bin", "");
+  CHECK(Has(copy.Error(), "pytorch_model.bin is not read"));
+}
+
 TEST_CASE("A folder without a tied key is tied where it has no output matrix") {
   const Copy copy("llama");
   CHECK(SpecOf(copy, [](Json& c) { c.erase("tie_word_embeddings"); }).tied_embeddings);

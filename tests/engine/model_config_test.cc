@@ -1,5 +1,7 @@
 // What a GGUF file says about its model: accepted, or refused with file, key and values.
+#include <algorithm>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -272,6 +274,30 @@ TEST_CASE("Latent attention and groups of experts") {
   CHECK(Says(ReadError(set("deepseek2.attention.kv_lora_rank", 22), old), kUnsupported, {"22", "multiples of 4"}));
   CHECK(Says(ReadError(set("deepseek2.attention.head_count", 4), shape), kInvalidArgument, {"expected"}));
   CHECK(Says(ReadError(set("deepseek2.attention.head_count", 4), old), kInvalidArgument, {"head_count_kv"}));
+}
+
+TEST_CASE("Keys that files of early 2024 lack, and that say nothing here") {
+  TinyShape shape;
+  shape.architecture = "qwen2moe";
+  shape.experts = 5;
+  shape.shared_ff = 80;
+  shape.edit = [](GgufWriter& file) {
+    file.SetUint32("qwen2moe.feed_forward_length", 80);  // Qwen1.5-MoE: the shared expert's; the experts' had no key
+    file.SetUint32("qwen2moe.pooling_type", 3);
+  };
+  std::vector<std::byte> bytes = MakeTinyGguf(shape);
+  for (const std::string key : {"qwen2moe.expert_feed_forward_length", "qwen2moe.expert_shared_feed_forward_length"}) {
+    const auto as_bytes = std::as_bytes(std::span(key));
+    const auto found = std::search(bytes.begin(), bytes.end(), as_bytes.begin(), as_bytes.end());
+    if (found != bytes.end()) *found = std::byte{'x'};  // a key that is nobody's
+  }
+  const Result<quant::GgufFile> file = quant::GgufFile::Parse(bytes, "some.gguf");
+  REQUIRE(file.ok());
+  const Result<ModelSpec> spec = SpecFromGguf(*file);
+  REQUIRE(spec.ok());
+  CHECK(spec->layers.front().ff == 96);
+  CHECK(spec->layers.front().shared_ff == 80);
+  CHECK(TensorsFromGguf(*file, *spec).ok());
 }
 
 TEST_CASE("Blocks for multi-token prediction are left out") {

@@ -108,7 +108,7 @@ void CheckCounts(const ExpertStats& stats, std::size_t first_layer, const Routin
 TEST_CASE("Encoder-decoders compute what transformers computes") {
   SetLogLevel(LogLevel::kError);
   int run = 0;
-  for (const auto& entry : fs::directory_iterator(std::string(QUORUM_FIXTURES) + "/model")) {
+  for (const auto& entry : fs::directory_iterator(testing::OracleFolder())) {
     const std::string folder = entry.path().string();
     if (!fs::exists(folder + "/oracle_seq2seq.safetensors")) continue;
     const Oracle oracle = ReadOracle(folder + "/oracle_seq2seq.safetensors");
@@ -118,7 +118,10 @@ TEST_CASE("Encoder-decoders compute what transformers computes") {
       ++run;
       {
         const auto files = ModelFiles::Open(path);
-        if (!files.ok()) FAIL(files.error().message);
+        if (!files.ok()) {
+          FAIL_CHECK(files.error().message);
+          continue;
+        }
         const Reference reference((*files)->spec(), (*files)->tensors());
         CHECK(ErrorOf(reference.Logits(oracle.reply, oracle.tokens), oracle.logits) < 1e-4);
       }
@@ -137,7 +140,7 @@ TEST_CASE("Encoder-decoders compute what transformers computes") {
       CHECK(Greedy(*model, oracle) == oracle.greedy);
     }
   }
-  CHECK(run == 5);
+  CHECK((run == 5 || testing::IsOwnOracleFolder()));
 }
 
 }  // namespace
