@@ -51,12 +51,17 @@ Status ReadEntries(const quant::GgufFile& file, tok::VocabData& vocab) {
   return {};
 }
 
+/// Old files of Llama do not say which tokens are which; llama.cpp takes SentencePiece's usual ids then.
 Status ReadIds(const quant::GgufFile& file, tok::VocabData& vocab) {
   const std::size_t size = vocab.tokens.size();
-  QUORUM_ASSIGN(vocab.bos, ReadId(file, "tokenizer.ggml.bos_token_id", size));
-  QUORUM_ASSIGN(vocab.eos, ReadId(file, "tokenizer.ggml.eos_token_id", size));
+  const auto read = [&](std::string_view key, tok::TokenId usual) -> Result<std::optional<tok::TokenId>> {
+    if (file.metadata().contains(key) || vocab.model != "llama" || size < 3) return ReadId(file, key, size);
+    return std::optional<tok::TokenId>(usual);
+  };
+  QUORUM_ASSIGN(vocab.unk, read("tokenizer.ggml.unknown_token_id", 0));
+  QUORUM_ASSIGN(vocab.bos, read("tokenizer.ggml.bos_token_id", 1));
+  QUORUM_ASSIGN(vocab.eos, read("tokenizer.ggml.eos_token_id", 2));
   QUORUM_ASSIGN(vocab.eot, ReadId(file, "tokenizer.ggml.eot_token_id", size));
-  QUORUM_ASSIGN(vocab.unk, ReadId(file, "tokenizer.ggml.unknown_token_id", size));
   QUORUM_ASSIGN(vocab.pad, ReadId(file, "tokenizer.ggml.padding_token_id", size));
   QUORUM_ASSIGN(const std::optional<tok::TokenId> eom, ReadId(file, "tokenizer.ggml.eom_token_id", size));
   if (eom) vocab.more_end_of_generation.push_back(*eom);
@@ -65,6 +70,23 @@ Status ReadIds(const quant::GgufFile& file, tok::VocabData& vocab) {
   QUORUM_ASSIGN(const std::optional<bool> add_eos, file.GetBool("tokenizer.ggml.add_eos_token"));
   vocab.add_eos = add_eos.value_or(vocab.model == "t5" && vocab.eos);
   return {};
+}
+
+/// What files of Llama from before there were these keys leave out: kinds by the tokens' names and ids, equal scores.
+void CompleteEntries(tok::VocabData& vocab) {
+  if (vocab.model != "llama") return;
+  if (vocab.scores.empty()) vocab.scores.assign(vocab.tokens.size(), 0.0F);
+  if (!vocab.types.empty()) return;
+  for (const std::string& token : vocab.tokens) {
+    const bool byte = token.size() == 6 && token.starts_with("<0x") && token.back() == '>';
+    vocab.types.push_back(byte ? tok::TokenType::kByte : tok::TokenType::kNormal);
+  }
+  const auto set = [&](std::optional<tok::TokenId> id, tok::TokenType type) {
+    if (id) vocab.types[static_cast<std::size_t>(*id)] = type;
+  };
+  set(vocab.unk, tok::TokenType::kUnknown);
+  set(vocab.bos, tok::TokenType::kControl);
+  set(vocab.eos, tok::TokenType::kControl);
 }
 
 /// What SentencePiece's normalizer does; the defaults are its own for T5, and llama.cpp's for "llama".
@@ -117,6 +139,7 @@ Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file) {
                     vocab.tokens.size(), embeddings));
   }
   QUORUM_TRY(ReadIds(file, vocab));
+  CompleteEntries(vocab);
   QUORUM_TRY(ReadNormalizer(file, vocab));
   LoadedTokenizer loaded;
   loaded.bos_token = TextOf(vocab, vocab.bos);

@@ -1,6 +1,7 @@
 #include "tokenizer/hf_config.h"
 
 #include <charconv>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -83,31 +84,33 @@ Status ReadSpecialTokensMap(std::string_view text, HfTokenizerConfig& config) {
 
 Status ReadAddedTokens(std::string_view text, HfTokenizerConfig& config) {
   QUORUM_ASSIGN(const Json json, ReadObject(text));
+  std::set<TokenId> known;
+  for (const AddedTokenInfo& other : config.added_tokens) known.insert(other.id);
   for (const auto& [content, value] : JsonView(json, "").Members()) {
     AddedTokenInfo token;
     QUORUM_ASSIGN(token.id, IdOf(value));
     token.content = content;
-    bool known = content.empty();
-    for (const AddedTokenInfo& other : config.added_tokens) known = known || other.id == token.id;
-    if (!known) config.added_tokens.push_back(std::move(token));
+    if (!content.empty() && known.insert(token.id).second) config.added_tokens.push_back(std::move(token));
   }
   return {};
 }
 
 Status ReadEndIds(std::string_view text, HfTokenizerConfig& config) {
   QUORUM_ASSIGN(const Json json, ReadObject(text));
-  const JsonView ids = JsonView(json, "")["eos_token_id"];
+  const JsonView root(json, "");
+  JsonView ids = root["eos_token_id"];
+  if (ids.IsNull() && root["text_config"].IsObject()) ids = root["text_config"]["eos_token_id"];
   if (ids.IsNull()) return {};
-  if (!ids.IsArray()) {
-    QUORUM_ASSIGN(const TokenId id, IdOf(ids));
-    config.end_of_generation.push_back(id);
+  const auto add = [&](const JsonView& value) -> Status {
+    QUORUM_ASSIGN(const std::int64_t id, value.Integer());
+    if (id == -1) return {};  // none
+    QUORUM_ASSIGN(const TokenId valid, IdOf(value));
+    config.end_of_generation.push_back(valid);
     return {};
-  }
+  };
+  if (!ids.IsArray()) return add(ids);
   QUORUM_ASSIGN(const std::vector<JsonView> elements, ids.Elements());
-  for (const JsonView& element : elements) {
-    QUORUM_ASSIGN(const TokenId id, IdOf(element));
-    config.end_of_generation.push_back(id);
-  }
+  for (const JsonView& element : elements) QUORUM_TRY(add(element));
   return {};
 }
 

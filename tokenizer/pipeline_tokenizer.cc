@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/base/log.h"
 #include "tokenizer/utf8.h"
 
 namespace quorum::tok {
@@ -13,16 +14,15 @@ struct PipelineTokenizer::Scratch {
   std::vector<TextPart> parts;
 };
 
-Status AddEndIds(const std::vector<TokenId>& ids, TokenizerParts& parts) {
+void AddEndIds(const std::vector<TokenId>& ids, TokenizerParts& parts) {
   for (const TokenId id : ids) {
-    if (!parts.vocab.Contains(id)) {
-      return InvalidArgument(
-          fmt::format("the end-of-generation id {} is outside the vocabulary of {}", id, parts.vocab.size()));
+    if (parts.vocab.Contains(id)) {
+      parts.ends_generation.push_back(id);
+    } else {  // left over from another vocabulary: it is never drawn
+      Log(LogLevel::kWarn, "the end-of-generation id {} is outside the vocabulary of {}", id, parts.vocab.size());
     }
-    parts.ends_generation.push_back(id);
   }
   if (parts.eos) parts.ends_generation.push_back(*parts.eos);
-  return {};
 }
 
 PipelineTokenizer::PipelineTokenizer(TokenizerParts parts)

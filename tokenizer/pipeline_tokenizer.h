@@ -32,8 +32,9 @@ struct TokenizerParts {
   std::vector<TokenId> ends_generation;  // beside those known by name
 };
 
-/// Adds a configuration's further end-of-generation ids, and EOS. Errors: kInvalidArgument for one that is no id.
-Status AddEndIds(const std::vector<TokenId>& ids, TokenizerParts& parts);
+/// Adds a configuration's further end-of-generation ids, and EOS. One outside the vocabulary is left out with a
+/// warning.
+void AddEndIds(const std::vector<TokenId>& ids, TokenizerParts& parts);
 
 /// Immutable and thread-safe.
 class PipelineTokenizer final : public Tokenizer {

@@ -99,7 +99,7 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromSentencePiece(std::str
   // The file does not say: models with a BOS (Llama and its kin) start with it, those without (T5) end with EOS.
   if (config.add_bos.value_or(true) && parts.bos) parts.prefix.push_back(*parts.bos);
   if (config.add_eos.value_or(!parts.bos) && parts.eos) parts.suffix.push_back(*parts.eos);
-  QUORUM_TRY(AddEndIds(config.end_of_generation, parts));
+  AddEndIds(config.end_of_generation, parts);
   return std::shared_ptr<const Tokenizer>(std::make_shared<PipelineTokenizer>(std::move(parts)));
 }
 

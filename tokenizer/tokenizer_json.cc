@@ -182,7 +182,8 @@ Status ApplyConfig(const HfTokenizerConfig& config, TokenizerParts& parts) {
     if (config.add_bos.value_or(false) && parts.bos) parts.prefix.push_back(*parts.bos);
     if (config.add_eos.value_or(false) && parts.eos) parts.suffix.push_back(*parts.eos);
   }
-  return AddEndIds(config.end_of_generation, parts);
+  AddEndIds(config.end_of_generation, parts);
+  return {};
 }
 
 }  // namespace
