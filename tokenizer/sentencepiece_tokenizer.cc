@@ -21,6 +21,7 @@ Result<std::vector<AddedToken>> TakeAdded(const HfTokenizerConfig& config, Model
   const auto pieces = static_cast<TokenId>(proto.pieces.size());
   for (const ModelProto::Piece& piece : proto.pieces) roles.push_back(piece.type);
   std::vector<AddedTokenInfo> infos = config.added_tokens;
+  std::erase_if(infos, [&](const auto& info) { return !HasEmbedding(info.content, info.id, config.embeddings); });
   std::sort(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
   std::vector<AddedToken> added;
   for (const AddedTokenInfo& info : infos) {

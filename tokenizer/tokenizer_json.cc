@@ -202,6 +202,9 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   QUORUM_ASSIGN(std::vector<AddedEntry> added, ParseAddedTokens(root["added_tokens"]));
   AppendAdded(config, added);
   AdoptModelIds(json, added);
+  std::erase_if(added, [&](const AddedEntry& entry) {
+    return !HasEmbedding(entry.token.content, entry.token.id, config.embeddings);
+  });
   QUORUM_ASSIGN(const bool byte_fallback, model["byte_fallback"].Bool(false));
 
   QUORUM_ASSIGN(std::vector<Slot> slots, CollectSlots(json, added));

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/check.h"
+#include "engine/base/log.h"
 
 namespace quorum::tok {
 namespace {
@@ -51,6 +52,13 @@ void Vocab::Finish() {
   for (TokenId id = 0; id < size(); ++id) {
     if (!Text(id).empty()) index_.Insert(Text(id), id);
   }
+}
+
+bool HasEmbedding(std::string_view content, TokenId id, std::int64_t embeddings) {
+  if (embeddings == 0 || id < embeddings) return true;
+  Log(LogLevel::kWarn, "the added token \"{}\" is left out: it has the id {}, but there are only {} embeddings",
+      content, id, embeddings);
+  return false;
 }
 
 Status PadVocab(std::int64_t embeddings, Vocab& vocab) {

@@ -46,6 +46,10 @@ std::vector<bool> FindEndOfGeneration(const Vocab& vocab, const std::vector<Toke
 /// whatever the file calls it.
 bool IsEndName(std::string_view text);
 
+/// Whether an added token has an embedding (0 embeddings: not known). One without, which a fine-tune's [PAD] may be,
+/// can never be read or drawn: a warning says that it is left out.
+bool HasEmbedding(std::string_view content, TokenId id, std::int64_t embeddings);
+
 /// Appends unused entries until there are as many as embeddings (0: as it is). `vocab` is not finished.
 /// Errors: kInvalidArgument when there are more entries than embeddings.
 Status PadVocab(std::int64_t embeddings, Vocab& vocab);

@@ -23,9 +23,10 @@ import zlib
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers as hf  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 import common  # noqa: E402
 import gguf_decoder  # noqa: E402
@@ -391,7 +392,7 @@ def deepseek_v2(d):
     made = hf.DeepseekV2Config(**config)
     old = made.topk_method == "greedy" and d.chance(0.5)
     return Drawn(made, deepseek.prepared(hf.DeepseekV2ForCausalLM), edit=edits(d, hf.DeepseekV2Config),
-                 gguf=deepseek.writer(old=old) if plain_gguf(made) and made.n_group else None)
+                 gguf=deepseek.writer(old=old) if plain_gguf(made) and (old or made.n_group) else None)
 
 
 def deepseek_v3(d):
@@ -459,6 +460,25 @@ FAMILIES = {"llama": llama, "mistral": mistral, "mixtral": mixtral, "qwen2": qwe
             "mt5": t5_family(hf.MT5Config, hf.MT5ForConditionalGeneration), "switch": switch}
 
 
+def as_people_have_them(d, folder, tied):
+    """Files of one shard with what other savers leave in them: types by turns, old buffers, the tied matrix twice."""
+    path = folder / "model.safetensors"
+    if not path.exists():
+        return
+    tensors = load_file(path)
+    if d.chance(0.3):
+        for name in tensors:
+            if "norm" in name or d.chance(0.2):
+                tensors[name] = tensors[name].float()
+    if d.chance(0.3) and "model.layers.0.self_attn.o_proj.weight" in tensors:
+        tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    if d.chance(0.4) and tied and "lm_head.weight" not in tensors and "model.embed_tokens.weight" in tensors:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, path, metadata={"format": "pt"})
+    if d.chance(0.1):  # an index of shards that were merged
+        (folder / "model.safetensors.index.json").write_text('{"weight_map": {"x": "model-00001-of-00002.safetensors"}}')
+
+
 def far_apart(result):
     """Whether every choice in the prompt is clear; cuts the greedy text where a token was nearly another."""
     clear = all(float(result[key].min()) > CLOSE for key in ("margin", "reply_margin") if key in result)
@@ -510,6 +530,8 @@ def make(name, family, seed, i, out):
     config = json.loads((folder / "config.json").read_text())
     drawn.edit(config)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    if not drawn.seq2seq:
+        as_people_have_them(d, folder, case.config.tie_word_embeddings)
     if drawn.reload:
         model = case.model.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager",
                                            experts_implementation="eager")
@@ -530,7 +552,12 @@ def make(name, family, seed, i, out):
     file = "oracle_seq2seq.safetensors" if drawn.seq2seq else "oracle.safetensors"
     save_file(result, folder / file, metadata={"made_with": common.versions()})
     if drawn.gguf:
+        usual = gguf_decoder.add
+        if dtype == torch.float16 and d.chance(0.5):  # norms and routers too
+            gguf_decoder.add = lambda out, name, values, dtype=None: out.add_tensor(
+                name, np.ascontiguousarray(values, dtype=np.float16))
         drawn.gguf(case, model, out / f"{name}.gguf", result)
+        gguf_decoder.add = usual
     print(f"{name}: logits {result['logits'].abs().max():.3f}, {len(result['greedy'])} greedy", flush=True)
 
 
