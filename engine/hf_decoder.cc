@@ -80,9 +80,10 @@ Status Tying(const HfFolder& folder, ModelSpec& spec) {
 
 Status HiddenActivation(const HfConfig& config, ModelSpec& spec) {
   QUORUM_TRY(config.OnlyString("hidden_act", {"silu", "swish", "gelu_pytorch_tanh", "gelu_new", "relu"}));
-  QUORUM_ASSIGN(const std::string name, config.StringOr("hidden_act", "silu"));
-  if (name.starts_with("gelu")) spec.activation = Activation::kGelu;
-  if (name == "relu") spec.activation = Activation::kRelu;
+  const Result<std::string> name = config.StringOr("hidden_act", "silu");
+  if (!name.ok()) return name.error();
+  if (*name == "gelu_pytorch_tanh" || *name == "gelu_new") spec.activation = Activation::kGelu;
+  if (*name == "relu") spec.activation = Activation::kRelu;
   return {};
 }
 

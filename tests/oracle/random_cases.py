@@ -578,8 +578,8 @@ def main():
         family, i = families[n % len(families)], args.first + n // len(families)
         try:
             make(f"{family}_{args.seed}_{i}", family, args.seed, i, args.out)
-        except ValueError as error:  # transformers refuses some combinations
-            print(f"{family}_{args.seed}_{i}: {error}", flush=True)
+        except Exception as error:  # transformers refuses some combinations
+            print(f"{family}_{args.seed}_{i}: left out, {type(error).__name__}: {error}", flush=True)
 
 
 if __name__ == "__main__":

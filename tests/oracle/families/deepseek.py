@@ -24,7 +24,7 @@ def choice(gate, logits, config):
     """What each expert is chosen by: minus infinity outside the best groups."""
     v3 = hasattr(gate, "e_score_correction_bias")
     scores = logits.sigmoid() + gate.e_score_correction_bias if v3 else logits
-    if not v3 and config.topk_method == "greedy":
+    if not v3 and config.topk_method == "greedy" or config.n_group == config.topk_group:
         return scores
     groups = scores.view(len(scores), config.n_group, -1)
     worth = groups.topk(2, -1)[0].sum(-1) if v3 else groups.max(-1)[0]
