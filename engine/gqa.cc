@@ -1,8 +1,6 @@
 #include "engine/gqa.h"
 
-#include <algorithm>
 #include <iterator>
-#include <span>
 
 namespace quorum::engine {
 
@@ -40,7 +38,7 @@ void GqaAttention::Run(const Team& team, KvCache& cache, const AttentionStep& st
   team.Run(&output, 1, rows);
 }
 
-/// Biases, norms, bounds and rotation of a row's queries and keys; keys and values go to the cache.
+/// Biases, norms and rotation of a row's queries and keys; keys and values go to the cache.
 void GqaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, const AttentionStep& step,
                                   const LayerWeights& layer, std::int32_t index, std::int64_t row) {
   const AttentionSpec& attention = spec_.attention;
@@ -55,13 +53,6 @@ void GqaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, co
   if (layer.q_norm != nullptr) {
     NormHeads(kernels, layer.q_norm, attention.heads, q);
     NormHeads(kernels, layer.k_norm, attention.kv_heads, k);
-  }
-  if (attention.clip > 0) {
-    for (const std::span<float> part :
-         {std::span(q, static_cast<std::size_t>(q_width_)), std::span(k, static_cast<std::size_t>(k_width_)),
-          std::span(v, static_cast<std::size_t>(k_width_))}) {
-      for (float& x : part) x = std::clamp(x, -attention.clip, attention.clip);
-    }
   }
   const std::int64_t pairs = spec_.rope.dims / 2;
   if (pairs > 0 && spec_.layers[static_cast<std::size_t>(index)].rope) {

@@ -1,8 +1,6 @@
 // Qwen2, Qwen3 and their mixtures of experts; and OLMoE, whose keys are theirs.
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include "engine/hf_family.h"
 
 namespace quorum::engine {
@@ -77,11 +75,7 @@ Status HfOlmoeSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_ASSIGN(spec.attention.qkv_bias, config.BoolOr("attention_bias", false));
   spec.attention.output_bias = spec.attention.qkv_bias;
   spec.attention.qk_norm = QkNorm::kPerRow;
-  QUORUM_ASSIGN(const double clip, config.FloatOr("clip_qkv", 0.0));
-  if (config.Has("clip_qkv") && !(clip > 0.0)) {
-    return config.Fault("clip_qkv", fmt::format("is {}, expected a positive number", clip));
-  }
-  spec.attention.clip = static_cast<float>(clip);
+  if (config.Has("clip_qkv")) return config.Lacks("clip_qkv");
   QUORUM_ASSIGN(spec.router.renormalize, config.BoolOr("norm_topk_prob", false));
   return HfExperts(config, config.Has("num_experts") ? "num_experts" : "num_local_experts", spec.layers.front().ff,
                    spec);

@@ -108,10 +108,6 @@ Status CheckAttention(const AttentionSpec& attention) {
     return Unsupported(fmt::format("head dimension is {}, expected a multiple of 8", attention.head_dim));
   }
   QUORUM_TRY(Positive("attention scale", static_cast<double>(attention.scale)));
-  QUORUM_TRY(ZeroOrMore("bound of queries, keys and values", static_cast<double>(attention.clip)));
-  if (attention.clip > 0 && attention.is_latent()) {
-    return Unsupported("latent attention with a bound of queries, keys and values");
-  }
   return ZeroOrMore("attention soft-cap", static_cast<double>(attention.softcap));
 }
 

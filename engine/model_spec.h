@@ -83,7 +83,6 @@ struct AttentionSpec {
   bool qkv_bias = false;
   bool output_bias = false;
   QkNorm qk_norm = QkNorm::kNone;
-  float clip = 0;      // 0: none; else queries, keys and values are cut to [-clip, clip] before the rotation
   float softcap = 0;   // 0: none; else s = softcap * tanh(s / softcap)
   bool sinks = false;  // an extra logit a head in the softmax sum (gpt-oss)
 

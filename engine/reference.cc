@@ -53,10 +53,6 @@ void Norm(std::span<float> x, std::span<const float> weight, float eps) {
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = x[i] * scale * weight[i];
 }
 
-void Clip(float bound, std::span<float> x) {
-  for (float& value : x) value = std::clamp(value, -bound, bound);
-}
-
 void LayerNorm(std::span<float> x, std::span<const float> weight, std::span<const float> bias, float eps) {
   double mean = 0;
   for (const float value : x) mean += static_cast<double>(value) / static_cast<double>(x.size());
@@ -311,7 +307,6 @@ void Reference::QueryKeyValue(const Layer& layer, const LayerSpec& shape, std::i
   v = MatVec(layer.v, normed, layer.v_bias);
   NormAndRotate(layer.q_norm, shape.rope, spec_.attention.heads, token, q);
   NormAndRotate(layer.k_norm, shape.rope, spec_.attention.kv_heads, token, k);
-  if (spec_.attention.clip > 0) Clip(spec_.attention.clip, v);
 }
 
 /// Queries of the latent: each head's W_UK times its unrotated part, then its rotated part. One key for all heads: the
@@ -389,7 +384,6 @@ void Reference::NormAndRotate(const Floats& norm, bool rotate, std::int64_t head
   for (std::int64_t h = 0; h < heads; ++h) {
     const std::span<float> head = row.subspan(static_cast<std::size_t>(h * dim), static_cast<std::size_t>(dim));
     if (spec_.attention.qk_norm == QkNorm::kPerHead) Norm(head, norm, spec_.norm_eps);
-    if (spec_.attention.clip > 0) Clip(spec_.attention.clip, head);
     if (rotate) Rotate(position, head);
   }
 }

@@ -18,6 +18,7 @@
 #include "quant/safetensors.h"
 #include "tests/support/catch.h"
 #include "tests/support/model_runner.h"
+#include "tests/support/oracle_folder.h"
 
 namespace quorum::engine {
 namespace {

@@ -188,20 +188,6 @@ TEST_CASE("A top-1 MoE of copies equals its dense original bit for bit") {
   }
 }
 
-TEST_CASE("Fused matrices of GGUF files are the parts that they were made of") {
-  for (const std::int32_t experts : {0, 3}) {
-    TinyShape shape;
-    shape.kv_heads = shape.heads;
-    shape.experts = experts;
-    shape.biases = true;  // stay single beside the fused matrix
-    TinyShape fused = shape;
-    fused.fused = true;
-    const LoadedTiny single = LoadTiny(shape);
-    const std::vector<tok::TokenId> tokens = RandomTokens(20, single.model->vocab_size(), 3);
-    CHECK(testing::SameBits(RunSequence(*LoadTiny(fused).model, tokens, 20), RunSequence(*single.model, tokens, 20)));
-  }
-}
-
 TEST_CASE("Renormalised weights sum to 1 without rounding") {
   std::vector<float> logits = {0.3F, -1.7F, 2.2F, 0.9F, -4.0F, 1.1F};
   for (std::int32_t k = 1; k <= 6; ++k) {

@@ -16,6 +16,7 @@
 #include "quant/safetensors.h"
 #include "tests/support/catch.h"
 #include "tests/support/model_runner.h"
+#include "tests/support/oracle_folder.h"
 #include "tests/support/tiny_t5.h"
 
 namespace quorum::engine {

@@ -250,13 +250,8 @@ def qwen3_moe(d):
 def olmoe(d):
     count, top = d.experts()
     config = with_rope(d, {**d.sizes(head_dim=False), "num_experts": count, "num_experts_per_tok": top,
-                           "norm_topk_prob": d.chance(0.5), "attention_bias": d.chance(0.3),
-                           "clip_qkv": d.pick(None, None, 0.7)})
-    def keys(out, config):
-        norm_key(out, config)
-        if config.clip_qkv:
-            out.add_clamp_kqv(config.clip_qkv)
-    return decoder(d, hf.OlmoeConfig, hf.OlmoeForCausalLM, config, "olmoe", not config["attention_bias"], keys)
+                           "norm_topk_prob": d.chance(0.5), "attention_bias": d.chance(0.3)})
+    return decoder(d, hf.OlmoeConfig, hf.OlmoeForCausalLM, config, "olmoe", not config["attention_bias"], norm_key)
 
 
 def quiet_embedding(name, parameter, noise):
@@ -443,7 +438,7 @@ def t5_family(config_class, model_class):
 
 
 def switch(d):
-    config = {**t5_sizes(d), "num_experts": d.pick(1, 2, 6, 17), "expert_capacity": 1000,
+    config = {**t5_sizes(d), "num_experts": d.pick(2, 6, 17), "expert_capacity": 1000,
               "num_sparse_encoder_layers": d.randint(0, 3), "num_sparse_decoder_layers": d.randint(0, 3),
               "dense_act_fn": d.pick("relu", "silu", "gelu_new")}
     for stack, layers in (("encoder", "num_layers"), ("decoder", "num_decoder_layers")):

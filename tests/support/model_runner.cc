@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -74,12 +73,6 @@ std::vector<float> RunSequence(engine::StepModel& model, std::span<const tok::To
     QUORUM_CHECK(status.ok());
   }
   return logits;
-}
-
-bool IsOwnOracleFolder() { return std::getenv("QUORUM_ORACLE_FIXTURES") != nullptr; }
-
-std::string OracleFolder() {
-  return IsOwnOracleFolder() ? std::getenv("QUORUM_ORACLE_FIXTURES") : std::string(QUORUM_FIXTURES) + "/model";
 }
 
 double LargestDifference(std::span<const float> a, std::span<const float> b) {

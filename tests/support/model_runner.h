@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "engine/model.h"
@@ -33,12 +32,6 @@ std::vector<tok::TokenId> RandomTokens(std::int64_t n, std::int32_t vocab, std::
 std::vector<float> RunSequence(engine::StepModel& model, std::span<const tok::TokenId> tokens, std::int64_t chunk,
                                std::int32_t first_page = 0, const engine::ExpertOptions* experts = nullptr,
                                engine::ExpertTally* tally = nullptr);
-
-/// Where models with an oracle lie: tests/fixtures/model, or the folder that QUORUM_ORACLE_FIXTURES names
-/// (tests/oracle/random_cases.py fills one).
-std::string OracleFolder();
-/// Whether that is a folder of somebody's own.
-bool IsOwnOracleFolder();
 
 /// The largest |a - b|. REQUIRES: equal lengths.
 double LargestDifference(std::span<const float> a, std::span<const float> b);

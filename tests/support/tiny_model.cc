@@ -242,15 +242,9 @@ class Builder {
     if (Latent()) {
       LatentAttention(prefix);
     } else {
-      if (shape_.fused) {
-        Add(prefix + "attn_qkv.weight", shape_.type, {shape_.d_model, q + 2 * kv},
-            1.0 / std::sqrt(static_cast<double>(shape_.d_model)),
-            {prefix + "attn_q.weight", prefix + "attn_k.weight", prefix + "attn_v.weight"});
-      } else {
-        Matrix(prefix + "attn_q.weight", shape_.d_model, q, shape_.type);
-        Matrix(prefix + "attn_k.weight", shape_.d_model, kv, shape_.type);
-        Matrix(prefix + "attn_v.weight", shape_.d_model, kv, shape_.type);
-      }
+      Matrix(prefix + "attn_q.weight", shape_.d_model, q, shape_.type);
+      Matrix(prefix + "attn_k.weight", shape_.d_model, kv, shape_.type);
+      Matrix(prefix + "attn_v.weight", shape_.d_model, kv, shape_.type);
       Matrix(prefix + "attn_output.weight", q, shape_.d_model, shape_.type);
     }
     const bool all_biases = Is("gpt-oss") || Is("phimoe");
@@ -281,18 +275,8 @@ class Builder {
   void Ffn(const std::string& prefix) {
     const DType up = shape_.up_type == DType::kF32 ? shape_.type : shape_.up_type;
     const DType down = shape_.down_type == DType::kF32 ? shape_.type : shape_.down_type;
-    if (shape_.fused && shape_.experts > 0) {
-      std::vector<std::string> values;
-      for (std::int32_t e = 0; e < shape_.experts; ++e) {
-        for (const char* role : {"ffn_gate", "ffn_up"})
-          values.push_back(fmt::format("{}{}.{}.weight", prefix, role, e));
-      }
-      Add(prefix + "ffn_gate_up_exps.weight", shape_.type, {shape_.d_model, 2 * shape_.ff, shape_.experts},
-          1.0 / std::sqrt(static_cast<double>(shape_.d_model)), values);
-    } else {
-      Network(prefix, "ffn_gate", shape_.d_model, shape_.ff, shape_.type);
-      Network(prefix, "ffn_up", shape_.d_model, shape_.ff, up);
-    }
+    Network(prefix, "ffn_gate", shape_.d_model, shape_.ff, shape_.type);
+    Network(prefix, "ffn_up", shape_.d_model, shape_.ff, up);
     Network(prefix, "ffn_down", shape_.ff, shape_.d_model, down);
     if (shape_.experts > 0) Add(prefix + "ffn_gate_inp.weight", DType::kF32, {shape_.d_model, shape_.experts}, 0.5);
     if (Latent() && shape_.groups > 0) Bias(prefix + "exp_probs_b.bias", {shape_.experts});

@@ -31,8 +31,8 @@ struct TinyShape {
   std::int32_t top_k = 2;
   std::int32_t shared_ff = 0;  // qwen2moe, granitemoe
   std::int32_t window = 0;
-  // deepseek2: heads of head_dim, of which rope_dim are rotated, made of latents. Experts are sigmoids with a bias on
-  // the choice where there are groups.
+  // deepseek2: heads of head_dim, of which rope_dim are rotated, made of latents. Experts are sigmoids with a bias on the
+  // choice where there are groups.
   std::int32_t kv_rank = 24;
   std::int32_t q_rank = 0;
   std::int32_t rope_dim = 8;
@@ -42,9 +42,8 @@ struct TinyShape {
   std::int32_t top_groups = 0;
   bool tied = true;
   bool single_experts = false;  // blk.N.ffn_gate.E.weight instead of stacked ones
-  bool fused = false;   // attn_qkv and, with experts, ffn_gate_up_exps. REQUIRES: heads == kv_heads, stacked experts
-  bool copies = false;  // all experts are the dense model's network, as upcycling makes them
-  bool biases = false;  // q, k, v (and output for llama)
+  bool copies = false;          // all experts are the dense model's network, as upcycling makes them
+  bool biases = false;          // q, k, v (and output for llama)
   std::uint64_t seed = 1;
   quant::DType type = quant::DType::kF32;       // matrices
   quant::DType up_type = quant::DType::kF32;    // of up alone; kF32: as `type`
