@@ -17,20 +17,24 @@ struct Defaults {
   double rope_theta = 10000.0;
   std::int32_t kv_heads = 0;  // 0: as many as heads
   std::int32_t head_dim = 0;  // 0: hidden_size / heads
+  std::int32_t top_k = 0;     // experts of a token; 0: the key is required
 };
 
 constexpr Defaults kDefaults[] = {
     {.model_type = "mistral", .kv_heads = 8},
-    {.model_type = "mixtral", .norm_eps = 1e-5, .rope_theta = 1e6, .kv_heads = 8},
+    {.model_type = "mixtral", .norm_eps = 1e-5, .rope_theta = 1e6, .kv_heads = 8, .top_k = 2},
     {.model_type = "qwen2", .kv_heads = 32},
-    {.model_type = "qwen2_moe", .kv_heads = 16},
+    {.model_type = "qwen2_moe", .kv_heads = 16, .top_k = 4},
     {.model_type = "qwen3", .kv_heads = 32, .head_dim = 128},
-    {.model_type = "qwen3_moe", .kv_heads = 4},
-    {.model_type = "olmoe", .norm_eps = 1e-5},
+    {.model_type = "qwen3_moe", .kv_heads = 4, .top_k = 8},
+    {.model_type = "olmoe", .norm_eps = 1e-5, .top_k = 8},
     {.model_type = "smollm3", .rope_theta = 2e6, .kv_heads = 4},
-    {.model_type = "gpt_oss", .norm_eps = 1e-5, .rope_theta = 150000.0, .kv_heads = 8, .head_dim = 64},
+    {.model_type = "gpt_oss", .norm_eps = 1e-5, .rope_theta = 150000.0, .kv_heads = 8, .head_dim = 64, .top_k = 4},
     {.model_type = "phi3", .norm_eps = 1e-5},
-    {.model_type = "phimoe", .norm_eps = 1e-5, .rope_theta = 1e6, .kv_heads = 8},
+    {.model_type = "phimoe", .norm_eps = 1e-5, .rope_theta = 1e6, .kv_heads = 8, .top_k = 2},
+    {.model_type = "granitemoe", .top_k = 2},
+    {.model_type = "granitemoeshared", .top_k = 2},
+    {.model_type = "deepseek_v3", .top_k = 8},
 };
 
 Defaults DefaultsOf(std::string_view model_type) {
@@ -140,7 +144,12 @@ Status HfWindows(const HfConfig& config, std::int32_t first, std::int32_t absent
 
 Status HfExperts(const HfConfig& config, std::string_view experts_key, std::int32_t ff, ModelSpec& spec) {
   QUORUM_ASSIGN(const std::int32_t experts, config.RequiredInt(experts_key, 1, 4096));
-  QUORUM_ASSIGN(spec.router.top_k, config.RequiredInt("num_experts_per_tok", 1, experts));
+  const std::int32_t usual = DefaultsOf(spec.architecture).top_k;
+  if (usual > 0 && !config.Has("num_experts_per_tok")) {
+    spec.router.top_k = usual;  // CheckSpec looks whether there are as many
+  } else {
+    QUORUM_ASSIGN(spec.router.top_k, config.RequiredInt("num_experts_per_tok", 1, experts));
+  }
   for (LayerSpec& layer : spec.layers) {
     layer.experts = experts;
     layer.ff = ff;

@@ -43,12 +43,13 @@ Status LatentAttention(const HfConfig& config, ModelSpec& spec) {
   return {};
 }
 
-/// Experts from layer `first` on, or in every n-th layer of these, with what shared experts there are in one.
-Status Experts(const HfConfig& config, std::int32_t first, ModelSpec& spec) {
+/// `first` and `shared` are what absent keys mean. Experts from layer `first` on, or in every n-th layer of these, with
+/// what shared experts there are in one.
+Status Experts(const HfConfig& config, std::int32_t first, std::int32_t shared, ModelSpec& spec) {
   QUORUM_ASSIGN(first, config.IntOr("first_k_dense_replace", first, 0));
   QUORUM_ASSIGN(const std::int32_t period, config.IntOr("moe_layer_freq", 1, 1));
   QUORUM_ASSIGN(const std::int32_t ff, config.RequiredInt("moe_intermediate_size", 1, 1 << 20));
-  QUORUM_ASSIGN(const std::int32_t shared, config.IntOr("n_shared_experts", 0, 0, 1024));
+  QUORUM_ASSIGN(shared, config.IntOr("n_shared_experts", config.IsNull("n_shared_experts") ? 0 : shared, 0, 1024));
   const std::int32_t dense_ff = spec.layers.front().ff;
   QUORUM_TRY(HfExperts(config, "n_routed_experts", ff, spec));
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -107,7 +108,7 @@ Status HfDeepseekV2Spec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(LatentAttention(config, spec));
   QUORUM_TRY(config.OnlyBool("mlp_bias", false));
   QUORUM_TRY(config.OnlyString("scoring_func", {"softmax"}));
-  QUORUM_TRY(Experts(config, 0, spec));
+  QUORUM_TRY(Experts(config, 0, 2, spec));
   QUORUM_TRY(Router(config, 1.0, false, spec));
   QUORUM_TRY(config.OnlyString("topk_method", {"greedy", "group_limited_greedy"}));
   QUORUM_ASSIGN(const std::string method, config.StringOr("topk_method", "greedy"));
@@ -122,7 +123,7 @@ Status HfDeepseekV3Spec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(LatentAttention(config, spec));
   QUORUM_TRY(config.OnlyString("scoring_func", {"sigmoid"}));
   QUORUM_TRY(config.OnlyString("topk_method", {"noaux_tc"}));
-  QUORUM_TRY(Experts(config, 3, spec));
+  QUORUM_TRY(Experts(config, 3, 1, spec));
   QUORUM_TRY(Router(config, 2.5, true, spec));
   spec.router.score = RouterScore::kSigmoid;
   spec.router.choice_bias = true;

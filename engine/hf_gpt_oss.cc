@@ -52,6 +52,12 @@ Result<NetworkTensors> Expert(HfTensors& from, const std::string& prefix, std::i
 Status HfGptOssSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(HfDecoderSpec(folder, spec));
   const HfConfig& config = folder.config;
+  if (!config.Has("rope_parameters") && !config.Has("rope_scaling")) {  // then transformers takes what was trained
+    spec.rope.scaling = RopeScaling::kYarn;
+    spec.rope.factor = 32.0;
+    spec.rope.original_context = 4096;
+    spec.rope.whole_pairs = false;
+  }
   QUORUM_ASSIGN(spec.attention.qkv_bias, config.BoolOr("attention_bias", true));
   spec.attention.output_bias = spec.attention.qkv_bias;
   spec.attention.sinks = true;

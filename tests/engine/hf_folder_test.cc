@@ -303,6 +303,10 @@ TEST_CASE("Keys that are left out mean what they mean to transformers") {
   const Copy oss("gpt_oss");
   CHECK(SpecOf(oss, [](Json& c) { c.erase("sliding_window"); }).layers[0].window == 128);
 
+  const ModelSpec plain = SpecOf(oss, [](Json& c) { c.erase("rope_parameters"); });
+  CHECK((plain.rope.scaling == RopeScaling::kYarn && plain.rope.factor == 32.0 && plain.rope.base == 150000.0));
+  CHECK(SpecOf(mixtral, [](Json& c) { c.erase("num_experts_per_tok"); }).router.top_k == 2);
+  CHECK(SpecOf(Copy("deepseek3"), [](Json& c) { c.erase("n_shared_experts"); }).layers.back().shared_ff == 24);
   const Copy qwen("qwen2_window");
   CHECK(SpecOf(qwen,
                [](Json& c) {

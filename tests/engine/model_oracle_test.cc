@@ -83,6 +83,7 @@ std::unique_ptr<Model> Load(const std::string& path, bool quantized, ThreadPool&
   options.pool = &pool;
   options.kv_type = KvType::kF32;
   options.max_batch = 1;
+  options.max_step_logits = 256;  // a whole prompt
   auto model = Model::Load(path, options);
   if (!model.ok()) FAIL_CHECK(model.error().message);
   return model.ok() ? std::move(model).value() : nullptr;

@@ -142,7 +142,8 @@ def without_defaults(d, config_class):
         rng, defaults = random.Random(seed), config_class().to_dict()
         for key in sorted(config):
             same = key in defaults and defaults[key] == config[key] and type(defaults[key]) is type(config[key])
-            if same and key not in ("model_type", "architectures") and rng.random() < 0.4:
+            required = key in ("model_type", "architectures") or key.startswith("d_") or "num_" in key and "layers" in key
+            if same and not required and key != "num_heads" and rng.random() < 0.4:
                 del config[key]
 
     return edit
@@ -350,7 +351,7 @@ def latent(d):
     heads = d.randint(1, 5)
     return dict(hidden_size=heads * d.randint(8, 20), num_attention_heads=heads, num_key_value_heads=heads,
                 intermediate_size=d.randint(9, 90), moe_intermediate_size=d.randint(5, 40),
-                num_hidden_layers=d.randint(1, 4), first_k_dense_replace=d.randint(0, 2), vocab_size=d.randint(33, 140),
+                num_hidden_layers=d.randint(2, 4), first_k_dense_replace=d.randint(0, 2), vocab_size=d.randint(33, 140),
                 kv_lora_rank=4 * d.randint(2, 12), q_lora_rank=d.pick(None, d.randint(5, 40)),
                 qk_nope_head_dim=d.randint(3, 20), qk_rope_head_dim=4 * d.randint(1, 4), v_head_dim=d.randint(3, 20),
                 n_shared_experts=d.randint(1, 3), max_position_embeddings=d.pick(128, 200), bos_token_id=1, eos_token_id=2,
@@ -550,7 +551,7 @@ def make(name, family, seed, i, out):
         usual = gguf_decoder.add
         if dtype == torch.float16 and d.chance(0.5):  # norms and routers too
             gguf_decoder.add = lambda out, name, values, dtype=None: out.add_tensor(
-                name, np.ascontiguousarray(values, dtype=np.float16))
+                name, np.ascontiguousarray(values, dtype=np.float32 if "rope" in name else np.float16))
         drawn.gguf(case, model, out / f"{name}.gguf", result)
         gguf_decoder.add = usual
     print(f"{name}: logits {result['logits'].abs().max():.3f}, {len(result['greedy'])} greedy", flush=True)
