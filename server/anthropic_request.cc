@@ -161,6 +161,8 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
       Json function = {{"name", *name}};
       if (description.has_value()) function["description"] = *description;
       if (schema != nullptr) function["parameters"] = *schema;
+      QUORUM_ASSIGN(const auto strict, inner.Bool("strict"));
+      if (strict.has_value()) function["strict"] = *strict;
       out.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
       inner.Find("cache_control");  // a hint: prefixes are cached anyway
       for (const std::string& unread : inner.Unread()) {
@@ -168,28 +170,27 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
       }
     }
   }
-  out.tool_use.callable = out.tools;
-  const Json* choice = fields.Find("tool_choice");
-  if (choice == nullptr) return {};
-  if (!choice->is_object()) return fields.Wrong("tool_choice", "an object");
-  JsonFields inner(*choice, "tool_choice");
-  QUORUM_ASSIGN(const auto type, inner.String("type"));
-  QUORUM_ASSIGN(const auto name, inner.String("name"));
-  QUORUM_ASSIGN(const auto single, inner.Bool("disable_parallel_tool_use"));
-  // The same choice in OpenAI's words.
-  Json asked = {{"parallel_tool_calls", !single.value_or(false)}, {"tools", out.tools}};
-  if (type == "auto" || type == "none") {
-    asked["tool_choice"] = *type;
-  } else if (type == "any") {
-    asked["tool_choice"] = "required";
-  } else if (type == "tool" && name.has_value()) {
-    asked["tool_choice"] = {{"type", "function"}, {"name", *name}};
-  } else {
-    return InvalidArgument("'tool_choice' must have a type of auto, any, tool (with a name) or none", "tool_choice");
+  // The same in OpenAI's words.
+  Json asked = {{"tools", out.tools}};
+  if (const Json* choice = fields.Find("tool_choice")) {
+    if (!choice->is_object()) return fields.Wrong("tool_choice", "an object");
+    JsonFields inner(*choice, "tool_choice");
+    QUORUM_ASSIGN(const auto type, inner.String("type"));
+    QUORUM_ASSIGN(const auto name, inner.String("name"));
+    QUORUM_ASSIGN(const auto single, inner.Bool("disable_parallel_tool_use"));
+    asked["parallel_tool_calls"] = !single.value_or(false);
+    if (type == "auto" || type == "none") {
+      asked["tool_choice"] = *type;
+    } else if (type == "any") {
+      asked["tool_choice"] = "required";
+    } else if (type == "tool" && name.has_value()) {
+      asked["tool_choice"] = {{"type", "function"}, {"name", *name}};
+    } else {
+      return InvalidArgument("'tool_choice' must have a type of auto, any, tool (with a name) or none", "tool_choice");
+    }
   }
   JsonFields same(asked);
-  std::vector<std::string> unused;
-  return server::ReadTools(same, out.tools, out.tool_use, unused);
+  return server::ReadTools(same, out.tools, out.tool_use);
 }
 
 Status ReadThinking(JsonFields& fields, ChatRequest& out) {

@@ -164,7 +164,7 @@ Result<ChatRequest> ReadChatRequest(const Json& body) {
   const Json* messages = fields.Find("messages");
   if (messages == nullptr) return InvalidArgument("'messages' is missing", "messages");
   QUORUM_ASSIGN(out.messages, ReadMessages(*messages, out.generation.ignored));
-  QUORUM_TRY(ReadTools(fields, out.tools, out.tool_use, out.generation.ignored));
+  QUORUM_TRY(ReadTools(fields, out.tools, out.tool_use));
   QUORUM_TRY(ReadModalities(fields));
   QUORUM_TRY(ReadTemplateVariables(fields, out));
 

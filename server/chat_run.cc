@@ -6,6 +6,7 @@
 #include "server/error_body.h"
 #include "server/prompt_builder.h"
 #include "server/request_reports.h"
+#include "server/tool_grammar.h"
 
 namespace quorum::server {
 namespace {
@@ -54,6 +55,18 @@ void PrepareForThoughts(const ServedModel& model, const std::vector<tok::TokenId
   }
 }
 
+// What the reply must be: what its format says, and what its calls need.
+Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarOf(const ServedModel& model, const ChatRequest& request,
+                                                                  std::vector<std::string>& ignored) {
+  const OutputFormat& format = request.generation.format;
+  const ToolUse& use = request.tool_use;
+  if (!NeedsToolGrammar(model, use, format)) return model.grammars->Get(format);
+  QUORUM_ASSIGN(auto known,
+                model.grammars->Get(ToolGrammarKey(use, format), [&] { return ToolGrammar(model, use, format); }));
+  ignored.insert(ignored.end(), known.ignored.begin(), known.ignored.end());
+  return std::move(known.compiled);
+}
+
 }  // namespace
 
 void WholeMessage::Add(ChatDelta delta) {
@@ -77,12 +90,13 @@ Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatR
   if (limit < INT32_MAX && prompt_tokens + limit > context.model->engine->context_length()) {
     ignored.push_back(std::string(kClamped) + "max_tokens");
   }
-  QUORUM_TRY(CheckStrict(context, ignored));
   PrepareForTools(*context.model, request.tool_use, request.generation.request);
   PrepareForThoughts(*context.model, prompt, request.generation, ignored);
+  QUORUM_ASSIGN(auto grammar, GrammarOf(*context.model, request, ignored));
+  QUORUM_TRY(CheckStrict(context, ignored));
   engine::GenerationRequest submitted = request.generation.request;
+  submitted.grammar = std::move(grammar);
   submitted.prompt = prompt;
-  QUORUM_ASSIGN(submitted.grammar, context.model->grammars->Get(request.generation.format));
   const auto started = std::chrono::steady_clock::now();
   auto generation = context.model->engine->Submit(std::move(submitted));
   if (!generation.ok()) {

@@ -108,26 +108,6 @@ Result<OutputFormat> StructuredOutputs(const Json& value) {
   return asked.front();
 }
 
-Result<grammar::Grammar> Parse(const OutputFormat& format) {
-  const auto space = format.compact ? grammar::JsonSpace::kCompact : grammar::JsonSpace::kBounded;
-  grammar::Grammar made;
-  switch (format.kind) {
-    case Kind::kJsonSchema: return grammar::ParseJsonSchema(format.text, space);
-    case Kind::kGbnf: return grammar::ParseGbnf(format.text);
-    case Kind::kRegex: {
-      QUORUM_ASSIGN(const auto root, grammar::ParseRegex(format.text, grammar::RegexMatch::kWhole, made));
-      made.SetRoot(root);
-      return made;
-    }
-    case Kind::kChoice: {
-      QUORUM_ASSIGN(const Json choices, ParseJson(format.text));
-      made.SetRoot(made.OneOf(choices.get<std::vector<std::string>>()));
-      return made;
-    }
-    default: return grammar::JsonObjectGrammar(space);
-  }
-}
-
 }  // namespace
 
 Result<OutputFormat> ReadOutputFormat(JsonFields& fields) {
@@ -160,41 +140,74 @@ Result<OutputFormat> ReadOutputFormat(JsonFields& fields) {
   return asked.empty() ? OutputFormat{} : asked.front();
 }
 
-Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarCache::Get(const OutputFormat& format) {
-  if (format.kind == Kind::kText) return std::shared_ptr<const grammar::CompiledGrammar>();
+Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Grammar& to) {
+  grammar::JsonText json(to, format.compact ? grammar::JsonSpace::kCompact : grammar::JsonSpace::kBounded);
+  switch (format.kind) {
+    case Kind::kJsonSchema: return grammar::AddJsonSchema(format.text, json);
+    case Kind::kRegex: return grammar::ParseRegex(format.text, grammar::RegexMatch::kWhole, to);
+    case Kind::kChoice: {
+      QUORUM_ASSIGN(const Json choices, ParseJson(format.text));
+      return to.OneOf(choices.get<std::vector<std::string>>());
+    }
+    case Kind::kGbnf: return NotSupported(format.param, "cannot be had together with strict tools");
+    default: return json.Object();
+  }
+}
+
+std::string KeyOf(const OutputFormat& format) {
   std::string key = fmt::format("{}{}", static_cast<int>(format.kind), format.compact ? '-' : '+');
   if (format.thinking) {
     const grammar::ThinkingMarks& marks = *format.thinking;
     key += fmt::format("{}:{}:{}:{}{}{}{}", marks.open_token.value_or(-1), marks.close_token.value_or(-1),
                        marks.open.size(), marks.close.size(), marks.open, marks.close, marks.inside ? '<' : '>');
   }
-  key += '\n' + format.text;
+  return key + '\n' + format.text;
+}
+
+Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarCache::Get(const OutputFormat& format) {
+  if (format.kind == Kind::kText) return std::shared_ptr<const grammar::CompiledGrammar>();
+  const auto make = [&format]() -> Result<Made> {
+    Made made;
+    if (format.kind == Kind::kGbnf) {
+      QUORUM_ASSIGN(made.grammar, grammar::ParseGbnf(format.text));
+    } else {
+      QUORUM_ASSIGN(const grammar::ExprId root, AddOutputFormat(format, made.grammar));
+      made.grammar.SetRoot(root);
+    }
+    if (format.thinking) made.grammar.SetRoot(AfterThinking(made.grammar, *format.thinking, made.grammar.root()));
+    if (made.grammar.overflowed()) return grammar::Grammar::TooLarge();
+    return made;
+  };
+  auto known = Get(KeyOf(format), make);
+  if (!known.ok()) {
+    return InvalidArgument(fmt::format("'{}': {}", format.param, known.error().message), format.param);
+  }
+  return std::move(known->compiled);
+}
+
+Result<GrammarCache::Known> GrammarCache::Get(const std::string& key, const std::function<Result<Made>()>& make) {
   {
     const std::lock_guard lock(mutex_);
-    if (const auto known = index_.find(key); known != index_.end()) {
-      entries_.splice(entries_.begin(), entries_, known->second);
-      return known->second->compiled;
+    if (const auto found = index_.find(key); found != index_.end()) {
+      entries_.splice(entries_.begin(), entries_, found->second);
+      return found->second->known;
     }
   }
-  const auto compile = [&]() -> Result<std::shared_ptr<const grammar::CompiledGrammar>> {
-    QUORUM_ASSIGN(grammar::Grammar parsed, Parse(format));
-    if (format.thinking) parsed.SetRoot(grammar::AfterThinking(parsed, *format.thinking, parsed.root()));
-    return grammar::CompiledGrammar::Compile(parsed, vocabulary_);
-  };
-  const auto compiled = compile();  // without the lock: others need not wait; at worst two do the same
-  if (!compiled.ok()) {
-    return InvalidArgument(fmt::format("'{}': {}", format.param, compiled.error().message), format.param);
-  }
+  // Without the lock: others need not wait; at worst two do the same.
+  QUORUM_ASSIGN(Made made, make());
+  Known known;
+  QUORUM_ASSIGN(known.compiled, grammar::CompiledGrammar::Compile(made.grammar, vocabulary_));
+  known.ignored = std::move(made.ignored);
   const std::lock_guard lock(mutex_);
   if (index_.count(key) == 0) {
-    entries_.push_front({key, *compiled});
+    entries_.push_front({key, known});
     index_[key] = entries_.begin();
     if (entries_.size() > kMaxGrammars) {
       index_.erase(entries_.back().key);
       entries_.pop_back();
     }
   }
-  return *compiled;
+  return known;
 }
 
 }  // namespace quorum::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -9,6 +10,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "engine/base/result.h"
 #include "engine/grammar/compiled_grammar.h"
@@ -20,10 +22,11 @@ namespace quorum::server {
 struct OutputFormat {
   enum class Kind { kText, kJsonObject, kJsonSchema, kRegex, kChoice, kGbnf };
   Kind kind = Kind::kText;
-  std::string text;                                // the schema, expression, JSON list of choices or grammar
-  bool compact = false;                            // JSON without white space
-  std::string param;                               // the field that asked for it
-  std::optional<grammar::ThinkingMarks> thinking = {};  // of a model that thinks first; whoever knows the prompt fills it in
+  std::string text;      // the schema, expression, JSON list of choices or grammar
+  bool compact = false;  // JSON without white space
+  std::string param;     // the field that asked for it
+  std::optional<grammar::ThinkingMarks> thinking =
+      {};  // of a model that thinks first; whoever knows the prompt fills it in
 };
 
 /// Reads whichever of these is there: response_format (text, json_object, json_schema), structured_outputs (json,
@@ -31,6 +34,13 @@ struct OutputFormat {
 /// guided_grammar, and llama-server's grammar and json_schema. Errors: kInvalidArgument for a wrong shape or more than
 /// one; kUnsupported for kinds that Quorum does not have.
 Result<OutputFormat> ReadOutputFormat(JsonFields& fields);
+
+/// What a format allows, added to `to`; not a thought before it. REQUIRES: not kText.
+/// Errors: kInvalidArgument: it cannot be followed; kUnsupported: GBNF, which is a whole grammar by itself.
+Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Grammar& to);
+
+/// Equal for formats that allow the same.
+std::string KeyOf(const OutputFormat& format);
 
 /// Compiled formats of one model, the most recently used kept. Thread-safe.
 class GrammarCache {
@@ -42,12 +52,23 @@ class GrammarCache {
   /// Null for text. Errors: kInvalidArgument, with `format.param`, for what cannot be compiled.
   Result<std::shared_ptr<const grammar::CompiledGrammar>> Get(const OutputFormat& format);
 
+  struct Made {
+    grammar::Grammar grammar;
+    std::vector<std::string> ignored;  // fields that it does not honour
+  };
+  struct Known {
+    std::shared_ptr<const grammar::CompiledGrammar> compiled;
+    std::vector<std::string> ignored;
+  };
+  /// The grammar that `make` makes, known by `key`. Errors: those of `make` and of compiling.
+  Result<Known> Get(const std::string& key, const std::function<Result<Made>()>& make);
+
   const std::shared_ptr<const grammar::Vocabulary>& vocabulary() const { return vocabulary_; }
 
  private:
   struct Entry {
     std::string key;
-    std::shared_ptr<const grammar::CompiledGrammar> compiled;
+    Known known;
   };
 
   const std::shared_ptr<const grammar::Vocabulary> vocabulary_;

@@ -1,5 +1,8 @@
 #include "server/tool_request.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include <fmt/format.h>
 
 namespace quorum::server {
@@ -7,7 +10,7 @@ namespace {
 
 constexpr std::size_t kMaxTools = 1024;
 
-Status CheckTool(const Json& tool, const std::string& at, std::vector<std::string>& ignored) {
+Status CheckTool(const Json& tool, const std::string& at) {
   const auto type = tool.is_object() ? tool.find("type") : tool.end();
   const bool typed = tool.is_object() && type != tool.end() && type->is_string();
   if (typed && *type != "function") {
@@ -23,13 +26,24 @@ Status CheckTool(const Json& tool, const std::string& at, std::vector<std::strin
     return InvalidArgument(fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at),
                            at);
   }
+  // Formats of calls write names without quotes, between marks of their own.
+  constexpr std::size_t kLongestName = 256;
+  const auto& name = (*function)["name"].get_ref<const std::string&>();
+  const auto odd = [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || std::string_view("<>[]{}\"\\").find(c) != std::string_view::npos;
+  };
+  if (name.size() > kLongestName || std::any_of(name.begin(), name.end(), odd)) {
+    return InvalidArgument(
+        fmt::format("'{}.function.name' must be at most {} bytes, without spaces, brackets, quotes and backslashes", at,
+                    kLongestName),
+        at + ".function.name");
+  }
   JsonFields fields(*function, at + ".function");
   fields.Find("name");
   QUORUM_ASSIGN(const auto description, fields.String("description"));
   const Json* parameters = fields.Find("parameters");
   if (parameters != nullptr && !parameters->is_object()) return fields.Wrong("parameters", "an object (a JSON schema)");
-  QUORUM_ASSIGN(const auto strict, fields.Bool("strict"));
-  if (strict.value_or(false)) ignored.push_back("tools[].function.strict");
+  QUORUM_TRY(fields.Bool("strict"));
   return {};
 }
 
@@ -94,7 +108,7 @@ Status ReadChoice(const Json& choice, const Json& tools, ToolUse& use) {
 
 }  // namespace
 
-Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use, std::vector<std::string>& ignored) {
+Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use) {
   if (const Json* list = fields.Find("tools")) {
     if (!list->is_array()) return fields.Wrong("tools", "an array");
     if (list->size() > kMaxTools) {
@@ -102,7 +116,7 @@ Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use, std::vector<std:
                              "tools");
     }
     for (std::size_t i = 0; i < list->size(); ++i) {
-      QUORUM_TRY(CheckTool((*list)[i], fmt::format("tools[{}]", i), ignored));
+      QUORUM_TRY(CheckTool((*list)[i], fmt::format("tools[{}]", i)));
     }
     tools = *list;
   }
@@ -110,10 +124,6 @@ Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use, std::vector<std:
   if (const Json* choice = fields.Find("tool_choice")) QUORUM_TRY(ReadChoice(*choice, tools, use));
   QUORUM_ASSIGN(const auto parallel, fields.Bool("parallel_tool_calls"));
   use.parallel = parallel.value_or(true);
-  if (use.forced()) {
-    return Error{ErrorCode::kUnsupported, "tool_choice 'required' or a named tool is not supported yet", "tool_choice",
-                 "unsupported_parameter"};
-  }
   return {};
 }
 

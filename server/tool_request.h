@@ -27,6 +27,6 @@ struct ToolUse {
 
 /// Reads `tools`, `tool_choice` and `parallel_tool_calls` of a chat request. `tools` becomes what templates get.
 /// Errors: kInvalidArgument: a wrong shape, or a choice that names no offered tool.
-Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use, std::vector<std::string>& ignored);
+Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use);
 
 }  // namespace quorum::server

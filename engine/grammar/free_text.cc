@@ -1,10 +1,43 @@
 #include "engine/grammar/free_text.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
 
 namespace quorum::grammar {
+namespace {
+
+/// Puts a state before all others, in which only white space has come, where some trigger binds only there.
+template <typename Follow>
+void AddStart(const std::vector<Trigger>& triggers, const Follow& follow, Automaton& automaton) {
+  const auto binds = [](const Trigger& trigger) { return trigger.at_start; };
+  if (std::none_of(triggers.begin(), triggers.end(), binds)) return;
+  for (Automaton::State& state : automaton.states) {
+    for (auto& edge : state.edges) ++edge.second;
+  }
+  Automaton::State start = automaton.states.front();
+  const CharSet space({{'\t', '\n'}, {'\r', '\r'}, {' ', ' '}});
+  CharSet special = space;
+  std::vector<Automaton::State> ends;
+  for (const Trigger& trigger : triggers) {
+    if (!binds(trigger)) continue;
+    const CharSet first = CharSet::One(static_cast<unsigned char>(trigger.text.front()));
+    special = special.Union(first);
+    start.edges.emplace_back(first, static_cast<std::int32_t>(automaton.states.size() + 1 + ends.size()));
+    ends.push_back({{}, false, {follow(trigger)}});
+  }
+  const CharSet usual = special.Complement();
+  for (std::size_t i = 0; i + ends.size() < start.edges.size(); ++i) {
+    start.edges[i].first = start.edges[i].first.Intersect(usual);
+  }
+  std::erase_if(start.edges, [](const auto& edge) { return edge.first.empty(); });
+  start.edges.emplace_back(space, 0);
+  automaton.states.insert(automaton.states.begin(), std::move(start));
+  automaton.states.insert(automaton.states.end(), ends.begin(), ends.end());
+}
+
+}  // namespace
 
 /// The automaton of Aho and Corasick (1975) over characters.
 ExprId FreeText(Grammar& grammar, const std::vector<Trigger>& triggers, bool may_end) {
@@ -15,7 +48,7 @@ ExprId FreeText(Grammar& grammar, const std::vector<Trigger>& triggers, bool may
   };
   std::vector<Node> nodes(1);
   for (std::size_t t = 0; t < triggers.size(); ++t) {
-    if (triggers[t].text.empty()) continue;
+    if (triggers[t].text.empty() || triggers[t].at_start) continue;
     std::size_t at = 0;
     for (const CodePoint c : CodePointsOf(triggers[t].text)) {
       const auto [it, added] = nodes[at].next.try_emplace(c, nodes.size());
@@ -67,6 +100,7 @@ ExprId FreeText(Grammar& grammar, const std::vector<Trigger>& triggers, bool may
     }
     state.edges.emplace_back(CharSet(std::move(known)).Complement(), 0);
   }
+  AddStart(triggers, follow, automaton);
   grammar.Define(rule, grammar.Machine(std::move(automaton)));
   return grammar.Rule(rule);
 }

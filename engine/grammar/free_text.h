@@ -15,6 +15,7 @@ struct Trigger {
   std::optional<TokenId> token;  // a control token
   ExprId then = -1;              // comes right behind
   bool resume = false;           // free text again after `then`; else the whole is over
+  bool at_start = false;         // only behind nothing but white space; REQUIRES a text of one ASCII character
 };
 
 /// Any text up to the first trigger that is completed, then what that trigger asks for. `may_end`: the text may also

@@ -74,13 +74,16 @@ class XmlDialect final : public Dialect {
     if (value.ends_with('\n')) value.remove_suffix(1);
     ToolCall& call = calls_.front();
     Json typed = std::string(value);
-    if (!tools_.IsString(call.name, key) || (!tools_.HasType(call.name, key) && LooksStructured(value))) {
+    const ArgumentTypes types = tools_.TypesOfArgument(call.name, key);
+    if (types.known() ? !types.only_string() : LooksStructured(value)) {
       const std::string_view word = value == "True"    ? "true"
                                     : value == "False" ? "false"
                                     : value == "None"  ? "null"
                                                        : value;
       Json parsed = NestsDeeply(word) ? Json(Json::value_t::discarded) : Json::parse(word, nullptr, false);
-      if (!parsed.is_discarded()) typed = std::move(parsed);
+      // Where it may be a string too, only what it may be as well is something else.
+      const bool fits = !types.has(ArgumentTypes::kString) || types.Allow(parsed);
+      if (!parsed.is_discarded() && fits) typed = std::move(parsed);
     }
     if (call.arguments.size() > 1) call.arguments += ", ";
     call.arguments += Dump(std::string(key)) + ": " + Dump(typed);

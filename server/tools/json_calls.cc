@@ -54,7 +54,7 @@ bool JsonCalls::Plausible() const {
 std::vector<ToolCall> JsonCalls::calls() const {
   if (!cursor_.has_value()) return {};
   std::vector<ToolCall> calls(static_cast<std::size_t>(cursor_->objects()));
-  std::vector<bool> bad(calls.size());
+  std::vector<bool> bad(calls.size()), given(calls.size());
   for (const JsonCursor::Member& member : cursor_->members()) {
     const auto at = static_cast<std::size_t>(member.object);
     const std::string_view value = cursor_->ValueOf(member);
@@ -63,6 +63,11 @@ std::vector<ToolCall> JsonCalls::calls() const {
       const Json name = Json::parse(value, nullptr, false);
       if (name.is_string()) calls[at].name = name.get<std::string>();
     } else if (IsArguments(member.key)) {
+      if (given[at]) {  // arguments twice: the first may be out already
+        bad[at] = true;
+        continue;
+      }
+      given[at] = true;
       if (whole) {
         auto arguments = WholeArguments(value);
         bad[at] = !arguments.has_value();

@@ -99,7 +99,7 @@ class CallReader final : public MessageReader {
   void EmitCalls(const std::vector<ToolCall>& calls, MessageDelta& out, bool only_whole = false) {
     for (std::size_t i = emitted_; i < calls.size(); ++i) {
       const ToolCall& call = calls[i];
-      if (!call.complete && call.name.empty()) return;
+      if (!call.complete && (call.name.empty() || call.arguments.empty())) return;
       if (rules_.one_call && open_bytes_ == 0 && calls_ >= 1) return;
       if (only_whole && open_bytes_ == 0 && !(call.complete && rules_.tools.Has(call.name))) return;
       if (open_bytes_ == 0) {
@@ -107,7 +107,7 @@ class CallReader final : public MessageReader {
       } else if (call.arguments.size() > open_bytes_) {
         out.calls.push_back({calls_ - 1, {}, call.arguments.substr(open_bytes_)});
       }
-      open_bytes_ = call.complete ? 0 : call.arguments.size();
+      open_bytes_ = call.complete ? 0 : std::max(open_bytes_, call.arguments.size());
       if (!call.complete) return;
       emitted_ = i + 1;
     }

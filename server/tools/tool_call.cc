@@ -36,24 +36,14 @@ bool OfferedTools::HasBeginning(std::string_view begin) const {
   return false;
 }
 
-const Json* OfferedTools::TypeOf(std::string_view tool, std::string_view argument) const {
-  const Json* at = Find(tool);
-  for (const std::string_view step :
-       {std::string_view("parameters"), std::string_view("properties"), argument, std::string_view("type")}) {
-    if (at == nullptr || !at->is_object()) return nullptr;
-    const auto next = at->find(step);
-    at = next == at->end() ? nullptr : &*next;
-  }
-  return at;
-}
-
-bool OfferedTools::HasType(std::string_view tool, std::string_view argument) const {
-  return TypeOf(tool, argument) != nullptr;
-}
-
-bool OfferedTools::IsString(std::string_view tool, std::string_view argument) const {
-  const Json* type = TypeOf(tool, argument);
-  return type == nullptr || *type == "string";
+ArgumentTypes OfferedTools::TypesOfArgument(std::string_view tool, std::string_view argument) const {
+  const Json* function = Find(tool);
+  const auto parameters = function == nullptr ? Json::const_iterator() : function->find("parameters");
+  if (function == nullptr || parameters == function->end() || !parameters->is_object()) return {};
+  const auto properties = parameters->find("properties");
+  if (properties == parameters->end() || !properties->is_object()) return {};
+  const auto schema = properties->find(argument);
+  return schema == properties->end() ? ArgumentTypes() : TypesOf(*parameters, *schema);
 }
 
 }  // namespace quorum::server

@@ -9,6 +9,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "server/tools/argument_types.h"
+
 namespace quorum::server {
 
 /// A call as far as it has been read.
@@ -47,15 +49,12 @@ class OfferedTools {
   bool Has(std::string_view name) const;
   /// Whether some name begins with `begin`.
   bool HasBeginning(std::string_view begin) const;
-  /// Whether the schema of an argument says that it is a string (and nothing else); true where it says nothing.
-  bool IsString(std::string_view tool, std::string_view argument) const;
-  /// Whether the schema has a type for the argument.
-  bool HasType(std::string_view tool, std::string_view argument) const;
+  /// What an argument may be; nothing is known of a tool or an argument that the request does not describe.
+  ArgumentTypes TypesOfArgument(std::string_view tool, std::string_view argument) const;
 
  private:
   std::shared_ptr<const nlohmann::ordered_json> tools_;  // null: none
   const nlohmann::ordered_json* Find(std::string_view name) const;
-  const nlohmann::ordered_json* TypeOf(std::string_view tool, std::string_view argument) const;
 };
 
 }  // namespace quorum::server

@@ -76,7 +76,7 @@ TEST_CASE("Markers are known by the template or the vocabulary; an opened though
 test::TestServiceOptions Thinker(const std::string& reply) {
   test::TestServiceOptions options;
   options.reply = reply;
-  options.thinks = true;
+  options.template_shows = "</think>";
   return options;
 }
 

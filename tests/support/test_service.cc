@@ -26,9 +26,7 @@ std::string Spell(unsigned char byte) {
 
 class ChatMl final : public tok::ChatTemplate {
  public:
-  explicit ChatMl(bool thinks) {
-    if (thinks) source_ += "{# drops all up to </think> #}";
-  }
+  explicit ChatMl(const std::string& shows) : source_("{# ChatML with tools #}{# " + shows + " #}") {}
   Result<std::string> Render(const tok::TemplateInput& input, const tok::TemplateBudget&) const override {
     std::string text;
     if (input.tools != nullptr) text += "<|im_start|>system\nTools: " + input.tools->dump() + "<|im_end|>\n";
@@ -43,13 +41,13 @@ class ChatMl final : public tok::ChatTemplate {
   const std::string& source() const override { return source_; }
 
  private:
-  std::string source_ = "{# ChatML with tools #}";
+  const std::string source_;
 };
 
 }  // namespace
 
-std::shared_ptr<const tok::Tokenizer> ByteTokenizer() {
-  static const std::shared_ptr<const tok::Tokenizer> shared = [] {
+std::shared_ptr<const tok::Tokenizer> ByteTokenizer(const std::vector<std::string>& controls) {
+  const auto make = [](const std::vector<std::string>& more) {
     tok::VocabData vocab;
     vocab.model = "gpt2";
     vocab.pre = "gpt-2";
@@ -58,8 +56,10 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer() {
     for (const char* word : {"He", "ll", "Hell", "Hello"}) vocab.tokens.emplace_back(word);
     vocab.merges = {"H e", "l l", "He ll", "Hell o"};
     vocab.types.resize(vocab.tokens.size(), tok::TokenType::kNormal);
-    for (const char* name : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) {
-      vocab.tokens.emplace_back(name);
+    std::vector<std::string> names = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
+    names.insert(names.end(), more.begin(), more.end());
+    for (const std::string& name : names) {
+      vocab.tokens.push_back(name);
       vocab.types.push_back(tok::TokenType::kControl);
     }
     vocab.bos = kBos;
@@ -67,11 +67,14 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer() {
     auto made = tok::MakeTokenizer(std::move(vocab));
     if (!made.ok()) FAIL(made.error().message);
     return *made;
-  }();
-  return shared;
+  };
+  static const std::shared_ptr<const tok::Tokenizer> shared = make({});
+  return controls.empty() ? shared : make(controls);
 }
 
-std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(bool thinks) { return std::make_shared<ChatMl>(thinks); }
+std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(const std::string& shows) {
+  return std::make_shared<ChatMl>(shows);
+}
 
 FakeModel::Logits FakeReply(const tok::Tokenizer& tokenizer, const std::string& reply) {
   auto ids = tokenizer.Encode(reply, {});
@@ -118,15 +121,15 @@ EventStream ParseEvents(const std::string& body) {
 
 TestService::TestService(TestServiceOptions options)
     : options_(std::move(options)),
-      tokenizer_(ByteTokenizer()),
-      model_({.vocab = kByteVocab,
+      tokenizer_(ByteTokenizer(options_.controls)),
+      model_({.vocab = kByteVocab + static_cast<std::int32_t>(options_.controls.size()),
               .context = options_.context,
               .pages = 256,
               .max_step_tokens = 512,
               .max_step_logits = 64,
               .decoder_start = options_.decoder_start,
               .experts = options_.experts}) {
-  model_.logits = FakeReply(*tokenizer_, options_.reply);
+  model_.logits = options_.logits ? options_.logits : FakeReply(*tokenizer_, options_.reply);
   model_.before_step = [this](std::span<const engine::StepSlice>) -> Status {
     ++steps;
     while (hold) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -153,7 +156,7 @@ void TestService::Load() {
   served->fingerprint = "fp_test";
   served->created = 1234567;
   served->tokenizer = tokenizer_;
-  if (options_.chat_template) served->chat_template = ChatMlTemplate(options_.thinks);
+  if (options_.chat_template) served->chat_template = ChatMlTemplate(options_.template_shows);
   served->engine = engine_;
   served->tool_format = options_.tool_format;
   served->IndexTokenizer();

@@ -25,21 +25,23 @@ namespace quorum::test {
 using nlohmann::json;
 
 /// Byte-level BPE: ids 0 to 255 are the bytes, 256 to 259 "He", "ll", "Hell", "Hello", then the control tokens
-/// <|endoftext|> (260, BOS), <|im_start|> (261), <|im_end|> (262, EOS).
-std::shared_ptr<const tok::Tokenizer> ByteTokenizer();
+/// <|endoftext|> (260, BOS), <|im_start|> (261), <|im_end|> (262, EOS), and then `controls`.
+std::shared_ptr<const tok::Tokenizer> ByteTokenizer(const std::vector<std::string>& controls = {});
 inline constexpr tok::TokenId kBos = 260, kImStart = 261, kImEnd = 262;
 inline constexpr std::int32_t kByteVocab = 263;
 
 /// ChatML without Jinja; knows tools; refuses a message whose content begins with "REFUSE".
-/// With `thinks` its source speaks of </think>.
-std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(bool thinks = false);
+/// `shows`: what its source speaks of besides, e.g. </think>.
+std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(const std::string& shows = {});
 
 struct TestServiceOptions {
   std::string reply = "Hello, world!";  // what the model says, ended by <|im_end|>; see FakeReply
   std::int32_t context = 2048;
   bool chat_template = true;
   bool load_now = true;
-  bool thinks = false;  // the template of a model that thinks between <think> and </think>
+  std::string template_shows = {};         // e.g. "</think>": a model that thinks
+  std::vector<std::string> controls = {};  // further control tokens of the vocabulary
+  FakeModel::Logits logits = {};           // instead of `reply`
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
   std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
   engine::ExpertShape experts = {};                // of the model; default: dense
