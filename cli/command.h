@@ -21,6 +21,9 @@ void AddInspect(CLI::App& app, Action& action);
 void AddEval(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);
 void AddSimulate(CLI::App& app, Action& action);
+void AddPull(CLI::App& app, Action& action);
+void AddSelftest(CLI::App& app, Action& action);
+void AddShellCommands(CLI::App& app, Action& action);  // completion, man
 
 /// Prints `quorum: <message>` to stderr and returns exit status 1.
 int Fail(const Error& error);

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/inspect_folder.h"
 #include "cli/inspect_format.h"
+#include "cli/pulled_model.h"
 #include "engine/model_files.h"
 #include "quant/gguf.h"
 #include "quant/gguf_summary.h"
@@ -303,8 +304,7 @@ int Run(const Flags& flags) {
 void AddInspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
-  command->add_option("MODEL", flags->model, "A GGUF file (of a split model the first part) or a Hugging Face folder")
-      ->required();
+  command->add_option("MODEL", flags->model, kModelHelp)->required()->transform(PulledModel());
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });

@@ -35,6 +35,9 @@ int Main(int argc, char** argv) {
   AddEval(app, action);
   AddBench(app, action);
   AddSimulate(app, action);
+  AddPull(app, action);
+  AddSelftest(app, action);
+  AddShellCommands(app, action);
   CLI11_PARSE(app, argc, argv);
 
   const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo},

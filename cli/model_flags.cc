@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "cli/pulled_model.h"
 #include "engine/model_files.h"
 
 namespace quorum::cli {
@@ -49,8 +50,9 @@ void ShowProgress(std::int64_t done, std::int64_t total) {
 }  // namespace
 
 void AddModelFlags(CLI::App& command, ModelFlags& flags) {
-  command.add_option("MODEL", flags.path, "A GGUF file (of a split model the first part) or a Hugging Face folder")
+  command.add_option("MODEL", flags.path, kModelHelp)
       ->required()
+      ->transform(PulledModel())
       ->envname("QUORUM_MODEL");
   command.add_option("--threads", flags.threads, "Compute threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")

@@ -6,6 +6,7 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_package(CURL REQUIRED)
 # quorum_find_library(NAME header library): by header and library, where Debian's own description of the package asks for
 # development files that nothing here includes (oneDNN for OpenCL's, SentencePiece for protobuf's).
 function(quorum_find_library name header library)

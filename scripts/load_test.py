@@ -3,6 +3,7 @@
 
     scripts/load_test.py closed --clients 16 --requests 64 --words 120 --max-tokens 32
     scripts/load_test.py beside --long-words 6000 --shorts 4       # one stream, then a long prompt, then short ones
+    scripts/load_test.py overload --clients 8 --factor 4           # many more than fit: what still gets done, and refusals
     scripts/load_test.py soak --requests 10000 --clients 24        # random cancellations; ends with the KV pages in use
 
 Every mode is bounded by its number of requests and by --seconds. Only loopback addresses are loaded.
@@ -47,7 +48,7 @@ class Server:
         data = json.dumps(body).encode()
         start = time.perf_counter()
         first = last = None
-        gaps, chunks, usage, status = [], 0, {}, 0
+        gaps, chunks, usage, status, retry_after = [], 0, {}, 0, None
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 22)
         try:
             writer.write(f"POST /v1/completions HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
@@ -58,6 +59,8 @@ class Server:
                 line = await asyncio.wait_for(reader.readline(), limit)
                 if not line:
                     break
+                if line.lower().startswith(b"retry-after:"):
+                    retry_after = int(line.split(b":")[1])
                 at = line.find(b"data: {")
                 if at < 0 or status != 200:
                     continue
@@ -74,9 +77,11 @@ class Server:
                 last = now
         except asyncio.TimeoutError:
             status = 499
+        except ConnectionError:
+            pass
         finally:
             writer.close()
-        return {"first": first, "total": time.perf_counter() - start, "gaps": gaps, "status": status,
+        return {"first": first, "total": time.perf_counter() - start, "gaps": gaps, "status": status, "retry_after": retry_after,
                 "generated": usage.get("completion_tokens", chunks), "prompt": usage.get("prompt_tokens", 0)}
 
 
@@ -137,6 +142,58 @@ async def beside(server, args):
         print(json.dumps({"shorts_before_long": order[-1] == "long"}))
 
 
+async def overload(server, args):
+    """Peak: as many clients as are computed at once, always busy. Then requests at a multiple of that rate, whatever becomes
+    of them, and beside them a few clients that come back when a refusal tells them to."""
+    rng = random.Random(args.seed)
+
+    def ask():
+        return server.stream(prompt_of(rng, args.words), args.max_tokens)
+
+    start, peak = time.perf_counter(), []
+
+    async def busy():
+        for _ in range(max(1, args.requests // args.clients)):
+            peak.append(await ask())
+
+    await asyncio.gather(*(busy() for _ in range(args.clients)))
+    seconds = time.perf_counter() - start
+    rate = len(peak) / seconds
+    tokens = sum(r["generated"] for r in peak) / seconds
+    results, patient, tasks = [], [], []
+
+    async def one():
+        results.append(await ask())
+
+    async def comes_back():
+        for attempt in range(1, 20):
+            result = await ask()
+            if result["status"] == 200:
+                break
+            await asyncio.sleep(result["retry_after"] or 1)
+        patient.append(attempt)
+        results.append(result)
+
+    start = time.perf_counter()
+    tasks += [asyncio.create_task(comes_back()) for _ in range(4)]
+    while time.perf_counter() < start + args.overload_seconds:
+        tasks.append(asyncio.create_task(one()))
+        await asyncio.sleep(1 / (args.factor * rate))
+    await asyncio.gather(*tasks)
+    seconds = time.perf_counter() - start
+    good = [r for r in results if r["status"] == 200]
+    refused = [r for r in results if r["status"] in (429, 503)]
+    goodput = sum(r["generated"] for r in good) / seconds
+    times = [r["total"] for r in refused]
+    waits = [r["retry_after"] for r in refused]
+    print(json.dumps({
+        "test": "overload", "peak_per_s": round(tokens, 2), "goodput_per_s": round(goodput, 2), "ratio": round(goodput / tokens, 3),
+        "answered": len(good), "refused": len(refused), "other": len(results) - len(good) - len(refused),
+        "refusal_ms": {p: round(1e3 * percentile(times, q), 1) for p, q in (("p50", .5), ("p99", .99), ("max", 1))},
+        "retry_after_s": {"least": min(waits, default=None), "most": max(waits, default=None)} if None not in waits else "missing",
+        "attempts_of_those_who_come_back": patient}))
+
+
 async def soak(server, args):
     """Random lengths and cancellations; afterwards an idle server must hold no KV page."""
     rng = random.Random(args.seed)
@@ -163,7 +220,7 @@ async def soak(server, args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["closed", "beside", "soak"])
+    parser.add_argument("mode", choices=["closed", "beside", "overload", "soak"])
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=64)
@@ -173,10 +230,12 @@ def main():
     parser.add_argument("--shorts", type=int, default=4)
     parser.add_argument("--stream-tokens", type=int, default=300)
     parser.add_argument("--settle", type=float, default=2.0, help="seconds between the parts of 'beside'")
+    parser.add_argument("--factor", type=float, default=4, help="'overload': times the peak's rate of requests")
+    parser.add_argument("--overload-seconds", type=float, default=20)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    return asyncio.run({"closed": closed, "beside": beside, "soak": soak}[args.mode](Server(args.url), args))
+    return asyncio.run({"closed": closed, "beside": beside, "overload": overload, "soak": soak}[args.mode](Server(args.url), args))
 
 
 if __name__ == "__main__":

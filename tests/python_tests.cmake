@@ -10,7 +10,11 @@ set_tests_properties(engine.kernel_symbols engine.kernel_symbols_can_fail PROPER
 
 add_test(NAME cli.inspect COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/inspect_test.py
                                   $<TARGET_FILE:quorum>)
-set_tests_properties(cli.inspect PROPERTIES LABELS unit)
+add_test(NAME cli.shell COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/shell_test.py
+                                $<TARGET_FILE:quorum>)
+add_test(NAME cli.pull COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/pull_test.py
+                               $<TARGET_FILE:quorum> ${CMAKE_CURRENT_SOURCE_DIR}/fixtures/model/tiny_chat_moe.gguf)
+set_tests_properties(cli.inspect cli.shell cli.pull PROPERTIES LABELS unit)
 
 # The official SDKs against the real program and a tiny model.
 add_test(NAME e2e.sdk COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/run.py $<TARGET_FILE:quorum>

@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "engine": ["engine/base", "engine/grammar", "engine/kernels", "quant", "tokenizer"],
     "server/tools": ["engine/base"],
     "server": ["engine/base", "engine/grammar", "engine", "quant", "tokenizer", "server/tools"],
-    "cli": ["engine/base", "engine/kernels", "engine", "quant", "tokenizer", "server", "server/tools"],
+    "cli/hub": ["engine/base"],
+    "cli": ["cli/hub", "engine/base", "engine/kernels", "engine", "quant", "tokenizer", "server", "server/tools"],
 }
 # Kernel files of one instruction set include nothing that could bring in a shared template.
 KERNEL_FILE = re.compile(r"engine/kernels/.*_(avx2|avx512|amx)\.cc$")
@@ -33,6 +34,7 @@ OWNED = {
     r"sentencepiece.*": r"tokenizer/sentencepiece_model\.cc",
     r"prometheus/.*": r"server/metrics\.(h|cc)",
     r"CLI/.*": r"cli/.*",
+    r"curl/.*": r"cli/(hub/hub_client|selftest/http_client)\.cc",
     r"nlohmann/json\.hpp": r".*\.cc|cli/.*|server/.*\.h|tokenizer/.*json.*\.h|engine/grammar/schema_document\.h",
 }
 MAX_LINES = 900

@@ -167,7 +167,10 @@ def main():
     for sock in idle + slow:
         sock.close()
     time.sleep(1)
-    print(f"memory: {before:.1f} MiB before, {rss(server.pid):.1f} after")
+    after = rss(server.pid)
+    print(f"memory: {before:.1f} MiB before, {after:.1f} after")
+    if after > 1.2 * before + 32:
+        wrong.append(("memory", before, after))
 
     last = [Client(port) for _ in range(8)]
     for client in last:
@@ -182,6 +185,8 @@ def main():
             wrong.append(("drain", answer[-100:]))
     print("exit status after SIGTERM in mid-flight:", server.wait(60))
     times.sort()
+    if times[int(len(times) * .99)] > 0.1:
+        wrong.append(("health p99", times[int(len(times) * .99)]))
     print(f"/livez: {len(times)} asked, median {1000 * times[len(times) // 2]:.1f} ms, p99 {1000 * times[int(len(times) * .99)]:.1f} ms, most {1000 * times[-1]:.1f} ms")
     print("wrong:", wrong[:10] if wrong else "nothing")
     return 1 if wrong or server.returncode else 0
