@@ -42,8 +42,8 @@ Result<std::vector<std::string>> FilesOf(const std::string& path) {
   return files;
 }
 
-/// FNV-1a over what changes the numbers: this program's version, the files' sizes and blocks spread over them, and how weights, keys,
-/// values and activations are kept.
+/// FNV-1a over what changes the numbers: this program's version, the files' sizes and blocks spread over them, and how
+/// weights, keys, values and activations are kept.
 Result<std::string> Fingerprint(const ServingFlags& flags) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   const auto add = [&hash](const void* data, std::size_t size) {
@@ -51,8 +51,7 @@ Result<std::string> Fingerprint(const ServingFlags& flags) {
       hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
     }
   };
-  const std::string how =
-      fmt::format("{} {} {} {} {}", QUORUM_VERSION, flags.model.weights, flags.model.float_gemm,
+  const std::string how = fmt::format("{} {} {} {} {}", QUORUM_VERSION, flags.model.weights, flags.model.float_gemm,
                                       flags.model.kv, flags.model.activations);
   add(how.data(), how.size());
   QUORUM_ASSIGN(const std::vector<std::string> files, FilesOf(flags.model.path));
@@ -155,6 +154,7 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   auto served = std::make_shared<server::ServedModel>();
   engine::LoadOptions options;
   options.max_batch = flags.engine.max_batch;
+  options.map_windows = true;
   options.max_step_tokens = std::min(flags.engine.prefill_chunk + flags.engine.max_batch, 1 << 16);
   QUORUM_ASSIGN(serving.loaded, LoadModel(flags.model, std::move(options)));
   {

@@ -34,8 +34,10 @@ EngineCore::EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const 
            .max_step_tokens = model.max_step_tokens(),
            .max_step_logits = model.max_step_logits(),
            .num_pages = model.num_pages(),
+           .window = model.window_memory(),
            .max_itl_seconds = options.max_itl_ms / 1000},
-          [&model](std::int32_t from, std::int32_t to) { model.CopyPage(from, to); }, &cost_),
+          [&model](std::int32_t from, std::int32_t to) { model.CopyPage(from, to); }, &cost_,
+          [&model](std::int32_t page, std::int32_t place) { model.MapWindow(page, place); }),
       sampler_(kernels) {
   stats_.pages_total = model.num_pages();
 }
@@ -206,7 +208,8 @@ void EngineCore::Pool(Request& request, const StepSlice& slice) {
   const double count = mean ? static_cast<double>(request.prompt_size()) : 1.0;
   if (slice.pos + static_cast<std::int32_t>(slice.tokens.size()) < request.prompt_size()) return;
   request.prompt_event.pooled.resize(width);
-  for (std::size_t d = 0; d < width; ++d) request.prompt_event.pooled[d] = static_cast<float>(request.pooled[d] / count);
+  for (std::size_t d = 0; d < width; ++d)
+    request.prompt_event.pooled[d] = static_cast<float>(request.pooled[d] / count);
 }
 
 /// Takes the rows of the step that was just computed.
@@ -321,7 +324,8 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
   ++stats_.generated_tokens;
   if (NeedsCounts(params.sampling)) choice.counts.AddGenerated(*token);
   if (choice.constraint) {
-    if (const Status fits = choice.constraint->Push(*token, prefetcher_); !fits.ok()) return Fail(request, fits.error());
+    if (const Status fits = choice.constraint->Push(*token, prefetcher_); !fits.ok())
+      return Fail(request, fits.error());
   }
 
   const bool ends = (!params.ignore_eos && tokenizer_.IsEndOfGeneration(*token)) ||

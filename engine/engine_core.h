@@ -20,8 +20,8 @@
 
 namespace quorum::engine {
 
-/// Positions that one sequence may have: the model's context, and no more than all KV pages hold. With an encoder, source
-/// and reply may have as many each.
+/// Positions that one sequence may have: the model's context, and no more than all KV pages hold. With an encoder,
+/// source and reply may have as many each.
 std::int32_t ContextLength(const StepModel& model);
 
 class EngineCore {
@@ -78,6 +78,7 @@ class EngineCore {
   void GuessTokens();
   void ChoosePrefix(ChosenPrefix chosen);
   std::vector<std::int32_t> PagesOf(const ChosenPrefix& chosen);
+  std::size_t FirstInWindow(std::size_t pages) const;
   StepSlice SliceOf(Choice& choice) const;
   void ReadLogits(Choice& choice, std::span<const float> rows);
   void PlaceHidden();

@@ -40,12 +40,30 @@ std::vector<std::int32_t> EngineCore::PagesOf(const ChosenPrefix& chosen) {
   return pages;
 }
 
+/// Of so many pages of a prefix, the first that windowed layers see behind them. Those before it are stored without
+/// these layers.
+std::size_t EngineCore::FirstInWindow(std::size_t pages) const {
+  const WindowMemory memory = model_.window_memory();
+  if (memory.places == 0) return 0;
+  const std::int64_t first = static_cast<std::int64_t>(pages) * kPageTokens - memory.window + 1;
+  return static_cast<std::size_t>(std::max<std::int64_t>(0, first) / kPageTokens);
+}
+
 std::vector<StoredPrefix> EngineCore::ExportPrefixes() {
   prefixes_changed_ = false;
   std::vector<StoredPrefix> stored;
   const auto bytes = static_cast<std::size_t>(model_.page_bytes());
   for (const ChosenPrefix& chosen : chosen_) {
-    const std::vector<std::int32_t> pages = PagesOf(chosen);
+    std::vector<std::int32_t> pages = PagesOf(chosen);
+    const WindowPages& windows = scheduler_.cache().windows();
+    const auto can_go_on = [&] {  // behind the last page
+      return std::all_of(pages.begin() + static_cast<std::ptrdiff_t>(FirstInWindow(pages.size())), pages.end(),
+                         [&windows](std::int32_t page) { return windows.Has(page); });
+    };
+    while (!can_go_on()) {
+      scheduler_.cache().Release(pages.back());
+      pages.pop_back();
+    }
     if (!pages.empty()) {
       StoredPrefix prefix;
       prefix.lineage = chosen.lineage;
@@ -71,11 +89,18 @@ void EngineCore::ImportPrefixes(std::vector<StoredPrefix> prefixes) {
         prefix.lineage.empty() ? nullptr : std::make_shared<const std::string>(std::move(prefix.lineage));
     ChosenPrefix chosen{lineage == nullptr ? "" : *lineage, std::move(prefix.tokens)};
     std::vector<std::int32_t> pages = PagesOf(chosen);
+    const std::size_t in_window = FirstInWindow(prefix.pages.size() / bytes);
+    const auto write = [&](std::size_t page, std::int32_t id) {
+      if (page >= in_window) cache.windows().Use(id);
+      model_.WritePage(id, std::span(prefix.pages).subspan(page * bytes, bytes));
+      if (page >= in_window) cache.windows().Unuse(id, true);
+    };
+    for (std::size_t page = in_window; page < pages.size(); ++page) write(page, pages[page]);
     for (std::size_t page = pages.size(); page * bytes < prefix.pages.size(); ++page) {
       if (cache.cached() >= cache.num_pages() / 2) break;
       const auto taken = cache.Take();
       if (!taken) break;
-      model_.WritePage(*taken, std::span(prefix.pages).subspan(page * bytes, bytes));
+      write(page, *taken);
       const PrefixCache::Place place{pages.empty() ? PrefixCache::kNoParent : pages.back(), lineage.get()};
       pages.push_back(cache.Insert(place, lineage, PageAt(chosen.tokens, page), *taken));
     }

@@ -109,9 +109,18 @@ std::int64_t KvCache::BytesPerPage(const KvShape& shape) {
   return KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v()) * shape.kv_heads * shape.layers;
 }
 
-Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages) {
+std::int64_t KvCache::WindowBytesPerPage(const KvShape& shape) {
+  const auto layers = std::count(shape.windowed.begin(), shape.windowed.end(), true);
+  return KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v()) * shape.kv_heads * layers;
+}
+
+Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages, std::int32_t window_places) {
   if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim_k <= 0 || shape.head_dim_v <= 0 || num_pages <= 0) {
     return InvalidArgument("A KV cache needs at least one page, layer, head and dimension.");
+  }
+  if ((!shape.windowed.empty() && std::ssize(shape.windowed) != shape.layers) || window_places < 0) {
+    return InvalidArgument(
+        "A KV cache must know of each layer whether it is windowed, and have no less than 0 places.");
   }
   if (shape.head_dim_k % 4 != 0 || shape.head_dim_v % 4 != 0) {
     return Unsupported("The KV cache needs head sizes that are multiples of 4, not " +
@@ -125,19 +134,39 @@ Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages) {
   cache.shape_ = shape;
   cache.num_pages_ = num_pages;
   cache.block_bytes_ = bytes;
-  for (const std::int32_t count : {shape.kv_heads, shape.layers, num_pages}) {
-    if (__builtin_mul_overflow(bytes, std::int64_t{count}, &bytes)) {
+  cache.window_places_ = window_places;
+  if (window_places > 0) cache.places_.assign(static_cast<std::size_t>(num_pages), -1);
+  const auto windowed =
+      window_places == 0 ? std::int64_t{0} : std::count(shape.windowed.begin(), shape.windowed.end(), true);
+  const std::int64_t pages = (shape.layers - windowed) * num_pages + windowed * window_places;  // over all layers
+  for (const std::int64_t count : {std::int64_t{shape.kv_heads}, pages}) {
+    if (__builtin_mul_overflow(bytes, count, &bytes)) {
       return InvalidArgument("The KV cache would be larger than any memory.");
     }
   }
   QUORUM_ASSIGN(cache.memory_, AlignedBuffer::Allocate(static_cast<std::size_t>(bytes)));
+  std::int64_t begin = 0;
+  for (std::int32_t layer = 0; layer < shape.layers; ++layer) {
+    cache.layer_begin_.push_back(begin);
+    begin += window_places > 0 && shape.is_windowed(layer) ? window_places : num_pages;
+  }
   return cache;
 }
 
 std::int64_t KvCache::BlockOffset(std::int32_t layer, std::int32_t page, std::int32_t head) const {
   QUORUM_DCHECK(layer >= 0 && layer < shape_.layers && head >= 0 && head < shape_.kv_heads);
   QUORUM_CHECK(page >= 0 && page < num_pages_);
-  return ((std::int64_t{layer} * num_pages_ + page) * shape_.kv_heads + head) * block_bytes_;
+  std::int64_t index = page;
+  if (window_places_ > 0 && shape_.is_windowed(layer)) {
+    index = places_[static_cast<std::size_t>(page)];
+    QUORUM_CHECK(index >= 0);
+  }
+  return ((layer_begin_[static_cast<std::size_t>(layer)] + index) * shape_.kv_heads + head) * block_bytes_;
+}
+
+void KvCache::MapWindow(std::int32_t page, std::int32_t place) {
+  QUORUM_CHECK(page >= 0 && page < num_pages_ && place < window_places_);
+  places_[static_cast<std::size_t>(page)] = place;
 }
 
 void KvCache::Write(std::int32_t layer, std::int32_t page, std::int32_t slot, const float* k, const float* v) {
@@ -158,6 +187,7 @@ void KvCache::CopyPage(std::int32_t from, std::int32_t to) {
   const auto bytes =
       static_cast<std::size_t>(block_bytes_ * shape_.kv_heads);  // a layer's heads of a page lie together
   for (std::int32_t layer = 0; layer < shape_.layers; ++layer) {
+    if (!Holds(layer, from) || !Holds(layer, to)) continue;
     std::memcpy(memory_.data() + BlockOffset(layer, to, 0), memory_.data() + BlockOffset(layer, from, 0), bytes);
   }
 }
@@ -166,8 +196,12 @@ void KvCache::ReadPage(std::int32_t page, std::span<std::byte> out) const {
   const auto bytes = static_cast<std::size_t>(block_bytes_ * shape_.kv_heads);
   QUORUM_CHECK(out.size() == bytes * static_cast<std::size_t>(shape_.layers));
   for (std::int32_t layer = 0; layer < shape_.layers; ++layer) {
-    std::memcpy(out.data() + static_cast<std::size_t>(layer) * bytes, memory_.data() + BlockOffset(layer, page, 0),
-                bytes);
+    std::byte* to = out.data() + static_cast<std::size_t>(layer) * bytes;
+    if (Holds(layer, page)) {
+      std::memcpy(to, memory_.data() + BlockOffset(layer, page, 0), bytes);
+    } else {
+      std::memset(to, 0, bytes);
+    }
   }
 }
 
@@ -175,6 +209,7 @@ void KvCache::WritePage(std::int32_t page, std::span<const std::byte> in) {
   const auto bytes = static_cast<std::size_t>(block_bytes_ * shape_.kv_heads);
   QUORUM_CHECK(in.size() == bytes * static_cast<std::size_t>(shape_.layers));
   for (std::int32_t layer = 0; layer < shape_.layers; ++layer) {
+    if (!Holds(layer, page)) continue;
     std::memcpy(memory_.data() + BlockOffset(layer, page, 0), in.data() + static_cast<std::size_t>(layer) * bytes,
                 bytes);
   }

@@ -24,22 +24,32 @@ struct KvShape {
   std::int32_t head_dim_k = 0;
   std::int32_t head_dim_v = 0;
   KvType type = KvType::kBf16;
-  bool values_in_keys = false;  // values are the keys' first head_dim_v dimensions (multi-head latent attention)
+  bool values_in_keys = false;      // values are the keys' first head_dim_v dimensions (multi-head latent attention)
+  std::vector<bool> windowed = {};  // layers that see only a window; empty: none
 
+  bool is_windowed(std::int32_t layer) const { return !windowed.empty() && windowed[static_cast<std::size_t>(layer)]; }
   std::int32_t stored_v() const { return values_in_keys ? 0 : head_dim_v; }  // dimensions with memory of their own
 };
 
-/// Owns the pages of all layers. A page id covers kPageTokens positions of one sequence in every layer.
+/// Owns the pages of all layers. A page id covers kPageTokens positions of one sequence in every layer. Windowed layers
+/// may have less memory: then a page has some of it only while it is mapped to a place there.
 class KvCache {
  public:
   /// Reserves zeroed memory; the kernel gives it page by page as it is written. Errors: kInvalidArgument for an empty
   /// shape, kUnsupported for head sizes that are no multiple of 4, kInternal when the memory is refused.
-  static Result<KvCache> Create(const KvShape& shape, std::int32_t num_pages);
+  /// `window_places`: pages of the windowed layers' memory; 0: each page id has its own.
+  static Result<KvCache> Create(const KvShape& shape, std::int32_t num_pages, std::int32_t window_places = 0);
 
-  /// Bytes of one page id over all layers and heads.
+  /// Bytes of one page id over all layers and heads, and what the windowed layers have of it.
   static std::int64_t BytesPerPage(const KvShape& shape);
+  static std::int64_t WindowBytesPerPage(const KvShape& shape);
   const KvShape& shape() const { return shape_; }
   std::int32_t num_pages() const { return num_pages_; }
+  std::int32_t window_places() const { return window_places_; }
+
+  /// As StepModel's. REQUIRES: window_places() > 0.
+  void MapWindow(std::int32_t page, std::int32_t place);
+  bool IsMapped(std::int32_t page) const { return window_places_ == 0 || places_[static_cast<std::size_t>(page)] >= 0; }
 
   /// Stores one position's keys (kv_heads, head_dim_k) and values (kv_heads, head_dim_v) of a layer, rounded to the
   /// cache's type (half to even; int8 with one scale per head). Different positions may be written by several threads.
@@ -60,20 +70,24 @@ class KvCache {
 
  private:
   std::int64_t BlockOffset(std::int32_t layer, std::int32_t page, std::int32_t head) const;
+  bool Holds(std::int32_t layer, std::int32_t page) const { return !shape_.is_windowed(layer) || IsMapped(page); }
 
   KvShape shape_;
   std::int32_t num_pages_ = 0;
+  std::int32_t window_places_ = 0;
   std::int64_t block_bytes_ = 0;
+  std::vector<std::int64_t> layer_begin_;  // pages of the layers before it
+  std::vector<std::int32_t> places_;       // of the windowed layers, per page; negative: none
   AlignedBuffer memory_;
 };
 
 /// How a layer attends.
 struct AttentionParams {
-  std::int32_t heads = 0;       // query heads; a multiple of kv_heads (grouped-query attention, Ainslie et al. 2023)
-  float scale = 0;              // usually 1/sqrt(head_dim)
-  std::int32_t window = 0;      // 0: full; else a token sees itself and the window - 1 positions before it
-  float softcap = 0;            // 0: none
-  const float* sinks = nullptr; // (heads) extra logit in each head's softmax sum, or null
+  std::int32_t heads = 0;        // query heads; a multiple of kv_heads (grouped-query attention, Ainslie et al. 2023)
+  float scale = 0;               // usually 1/sqrt(head_dim)
+  std::int32_t window = 0;       // 0: full; else a token sees itself and the window - 1 positions before it
+  float softcap = 0;             // 0: none
+  const float* sinks = nullptr;  // (heads) extra logit in each head's softmax sum, or null
   const PositionBias* bias = nullptr;  // added to the scores, or null
 };
 

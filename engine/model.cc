@@ -1,7 +1,6 @@
 #include "engine/model.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 #include "engine/dnnl_gemm.h"
 #include "engine/kernels/dispatch.h"
 #include "engine/model_files.h"
+#include "engine/window_pages.h"
 
 namespace quorum::engine {
 namespace {
@@ -19,13 +19,49 @@ std::int32_t PagesOf(std::int64_t positions) {
   return static_cast<std::int32_t>((positions + kPageTokens - 1) / kPageTokens);
 }
 
+/// The widest window of the layers that have one; 0: none has.
+std::int32_t WidestWindow(const ModelSpec& spec) {
+  std::int32_t widest = 0;
+  for (const LayerSpec& layer : spec.layers) widest = std::max(widest, layer.window);
+  return widest;
+}
+
+std::vector<bool> Windowed(const ModelSpec& spec) {
+  std::vector<bool> windowed;
+  for (const LayerSpec& layer : spec.layers) windowed.push_back(layer.window > 0);
+  return windowed;
+}
+
 KvShape ShapeOf(const ModelSpec& spec, KvType type) {
   return {.layers = static_cast<std::int32_t>(spec.layers.size()),
           .kv_heads = spec.attention.kv_heads,
           .head_dim_k = spec.attention.cached_key_dim(),
           .head_dim_v = spec.attention.cached_value_dim(),
           .type = type,
-          .values_in_keys = spec.attention.is_latent()};
+          .values_in_keys = spec.attention.is_latent(),
+          .windowed = Windowed(spec)};
+}
+
+/// How many of so many pages have memory in windowed layers: `enough` for what runs, and a quarter for shared prefixes.
+/// 0: all of them, which is also right without such layers (`enough` is 0).
+std::int64_t WindowPlaces(std::int64_t pages, std::int64_t enough) {
+  const std::int64_t places = enough + pages / 4;
+  return enough > 0 && places < pages ? places : 0;
+}
+
+std::int64_t KvBytes(const KvShape& shape, std::int64_t pages, std::int64_t window_places) {
+  const std::int64_t without = window_places > 0 ? pages - window_places : 0;
+  return pages * KvCache::BytesPerPage(shape) - without * KvCache::WindowBytesPerPage(shape);
+}
+
+/// As many pages as `bytes` hold, up to `most`.
+std::int64_t FitPages(std::int64_t bytes, const KvShape& shape, std::int64_t enough, std::int64_t most) {
+  std::int64_t fits = 0;
+  for (std::int64_t beyond = most + 1; beyond - fits > 1;) {  // bytes grow with pages
+    const std::int64_t pages = fits + (beyond - fits) / 2;
+    (KvBytes(shape, pages, WindowPlaces(pages, enough)) <= bytes ? fits : beyond) = pages;
+  }
+  return fits;
 }
 
 Status CheckOptions(const LoadOptions& options) {
@@ -46,6 +82,7 @@ Status CheckOptions(const LoadOptions& options) {
 struct Sizes {
   std::int32_t context = 0;
   std::int32_t pages = 0;
+  std::int32_t window_places = 0;
   StepOptions limits;
   KvType kv_type = KvType::kInt8;
   MemoryPlan plan;
@@ -86,13 +123,17 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
   sizes.plan.weights = weights.bytes;
   sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, options.pool->size());
 
-  const std::int64_t page_bytes = KvCache::BytesPerPage(ShapeOf(spec, sizes.kv_type));
+  const KvShape shape = ShapeOf(spec, sizes.kv_type);
+  const std::int64_t page_bytes = KvCache::BytesPerPage(shape);
+  const std::int32_t window = WidestWindow(spec);
+  const std::int64_t enough =
+      window > 0 && options.map_windows ? WindowPages::Enough(options.max_batch, window, sizes.limits.rows) : 0;
   const std::int64_t least = encodes ? 2 : 1;  // the source and the reply have pages of their own
   const std::int64_t one_context = least * PagesOf(sizes.context);
-  const std::int64_t all = one_context * options.max_batch;
+  const std::int64_t all = std::min<std::int64_t>(one_context * options.max_batch, 1 << 30);
   std::int64_t pages = 0;
   if (options.kv_bytes > 0) {
-    pages = std::min(options.kv_bytes / page_bytes, all);
+    pages = FitPages(options.kv_bytes, shape, enough, all);
     if (pages < least) {
       return InvalidArgument(fmt::format("a KV cache of {} is too small: {} of {} tokens, the least, takes {}",
                                          FormatBytes(options.kv_bytes), encodes ? "two pages" : "one page", kPageTokens,
@@ -100,13 +141,12 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
     }
   } else {
     const std::int64_t left = std::max<std::int64_t>(memory.available - sizes.plan.total(), 0);
-    pages = std::clamp<std::int64_t>(left / 2 / page_bytes, one_context, all);
-    // Nobody asked for this context: a shorter one that fits is better than none.
-    if (options.context == 0) pages = std::clamp<std::int64_t>(left / 2 / page_bytes, least, all);
+    // If nobody asked for this context, a shorter one that fits is better than none.
+    pages = std::max(FitPages(left / 2, shape, enough, all), options.context == 0 ? least : one_context);
   }
-  pages = std::min<std::int64_t>(pages, std::numeric_limits<std::int32_t>::max() / 2);
   sizes.pages = static_cast<std::int32_t>(pages);
-  sizes.plan.kv_cache = pages * page_bytes;
+  sizes.window_places = static_cast<std::int32_t>(WindowPlaces(pages, enough));
+  sizes.plan.kv_cache = KvBytes(shape, pages, sizes.window_places);
   if (sizes.plan.total() > memory.available) return TooBig(sizes.plan, memory);
   if (pages < one_context) {
     const auto fits = static_cast<std::int32_t>(pages / least * kPageTokens);
@@ -154,14 +194,17 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
   spec.rope.long_context = (options.context > 0 ? options.context : spec.context_length) > spec.rope.original_context;
   QUORUM_ASSIGN(const Sizes sizes, Settle(spec, weight_plan, options));
   Log(LogLevel::kInfo, "{}", DescribeSpec(spec));
+  const std::string windowed = sizes.window_places == 0 ? ""
+                                                        : fmt::format(", {} of them in layers with a window",
+                                                                      std::int64_t{sizes.window_places} * kPageTokens);
   Log(LogLevel::kInfo,
-      "memory: weights {}, KV cache {} ({} {} tokens), workspace {}; {} kernels, {} threads, {} activations",
+      "memory: weights {}, KV cache {} ({} {} tokens{}), workspace {}; {} kernels, {} threads, {} activations",
       FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
-      KvTypeName(sizes.kv_type), FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),
+      KvTypeName(sizes.kv_type), windowed, FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),
       sizes.limits.activations == ActPrecision::kInt16 ? "int16" : "int8");
 
   QUORUM_ASSIGN(Weights weights, Weights::Pack(spec, tensors, *options.pool, release, options.progress));
-  QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, sizes.kv_type), sizes.pages));
+  QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, sizes.kv_type), sizes.pages, sizes.window_places));
   std::unique_ptr<Model> model(new Model(std::move(spec), *kernels, std::move(weights), std::move(cache), sizes.context,
                                          sizes.limits, sizes.plan));
   QUORUM_ASSIGN(model->forward_,
@@ -176,6 +219,7 @@ Model::Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCach
       weights_(std::move(weights)),
       cache_(std::make_unique<KvCache>(std::move(cache))),
       context_(context),
+      window_(WidestWindow(spec_)),
       limits_(limits),
       plan_(plan),
       counters_(spec_.all_layers(), spec_.max_experts()) {}
@@ -191,6 +235,17 @@ Status Model::CheckPages(std::span<const std::int32_t> pages, std::int64_t posit
   for (std::int64_t i = 0; i < PagesOf(positions); ++i) {
     const std::int32_t page = pages[static_cast<std::size_t>(i)];
     if (page < 0 || page >= num_pages()) return InvalidArgument(fmt::format("page {} does not exist", page));
+  }
+  return {};
+}
+
+/// Whether the slice's pages have memory where windowed layers write and read.
+Status Model::CheckWindow(const StepSlice& slice) const {
+  if (cache_->window_places() == 0) return {};
+  const std::int64_t first = std::max<std::int64_t>(0, std::int64_t{slice.pos} - window_ + 1) / kPageTokens;
+  for (std::int64_t i = first; i < PagesOf(slice.pos + std::ssize(slice.tokens)); ++i) {
+    const std::int32_t page = slice.pages[static_cast<std::size_t>(i)];
+    if (!cache_->IsMapped(page)) return InvalidArgument(fmt::format("page {} has no windowed layers", page));
   }
   return {};
 }
@@ -233,6 +288,7 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
           fmt::format("positions {} to {} lie outside the context of {}", slice.pos, slice.pos + n - 1, context_));
     }
     QUORUM_TRY(CheckPages(slice.pages, slice.pos + n));
+    QUORUM_TRY(CheckWindow(slice));
     for (const tok::TokenId token : slice.tokens) {
       if (token < 0 || token >= spec_.vocab_size) {
         return InvalidArgument(fmt::format("token {} is outside the vocabulary of {}", token, spec_.vocab_size));

@@ -34,11 +34,15 @@ struct LoadOptions {
   // int8.
   std::optional<KvType> kv_type;
   std::optional<ActPrecision> activations;
+  // Layers that see only a window of positions get memory for max_batch windows, one step, and a quarter of the pages
+  // for shared prefixes, where that is less than for all pages. Then a step's pages must be mapped
+  // (StepModel::MapWindow).
+  bool map_windows = false;
   std::int32_t max_step_tokens = 0;  // rows of a step; 0: 512 + max_batch
   std::int32_t max_step_logits = 0;  // rows of logits of a step; 0: max(max_batch, 64)
   WeightChoice weights = WeightChoice::kAuto;
   bool one_dnn = false;  // products with float matrices on oneDNN (dnnl_gemm.h): outside the promise of one answer
-  MemoryLimit memory;                // available == 0: ask the system
+  MemoryLimit memory;    // available == 0: ask the system
   /// Called on the loading thread with the file bytes packed so far and in all. May be null.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
@@ -77,6 +81,8 @@ class Model final : public StepModel {
   }
 
   ExpertShape experts() const override;
+  WindowMemory window_memory() const override { return {window_, cache_->window_places()}; }
+  void MapWindow(std::int32_t page, std::int32_t place) override { cache_->MapWindow(page, place); }
   void CopyPage(std::int32_t from, std::int32_t to) override { cache_->CopyPage(from, to); }
   std::int64_t page_bytes() const override { return KvCache::BytesPerPage(cache_->shape()); }
   void ReadPage(std::int32_t page, std::span<std::byte> out) const override { cache_->ReadPage(page, out); }
@@ -101,6 +107,7 @@ class Model final : public StepModel {
         const StepOptions& limits, const MemoryPlan& plan);
   Status CheckSource(const StepSlice& slice) const;
   Status CheckPages(std::span<const std::int32_t> pages, std::int64_t positions) const;
+  Status CheckWindow(const StepSlice& slice) const;
   Status CheckStep(std::span<const StepSlice> slices, std::size_t logits) const;
 
   ModelSpec spec_;
@@ -108,6 +115,7 @@ class Model final : public StepModel {
   Weights weights_;
   std::unique_ptr<KvCache> cache_;
   std::int32_t context_;
+  std::int32_t window_ = 0;  // of the layer that sees most, of those that do not see all
   StepOptions limits_;
   MemoryPlan plan_;
   ExpertCounters counters_;

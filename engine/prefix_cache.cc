@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <iterator>
 #include <string_view>
+#include <utility>
 
 #include "engine/base/check.h"
 
@@ -33,8 +34,11 @@ bool PrefixCache::Less::Compare(const Probe& a, const Probe& b) {
   return std::lexicographical_compare(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end());
 }
 
-PrefixCache::PrefixCache(std::int32_t num_pages)
-    : pages_(num_pages), nodes_(static_cast<std::size_t>(num_pages)), tree_(Less{this}) {}
+PrefixCache::PrefixCache(std::int32_t num_pages, std::int32_t window_places, WindowPages::Map map_window)
+    : pages_(num_pages),
+      windows_(num_pages, window_places, std::move(map_window)),
+      nodes_(static_cast<std::size_t>(num_pages)),
+      tree_(Less{this}) {}
 
 PrefixCache::Probe PrefixCache::ProbeOf(std::int32_t page) const {
   const Node& node = At(page);
@@ -60,7 +64,7 @@ void PrefixCache::Release(std::int32_t page) {
   if (pages_.Unref(page) > 0) return;
   Node& node = At(page);
   if (!node.in_tree) {
-    pages_.Free(page);
+    Free(page);
     return;
   }
   node.last_use = ++tick_;
@@ -75,18 +79,25 @@ std::optional<std::int32_t> PrefixCache::Find(Place place, Tokens tokens) {
   return *it;
 }
 
-PrefixCache::Match PrefixCache::Longest(Place place, Tokens tokens) const {
-  // Of all the pages at a place, one of the two between which the tokens would stand has the most in common with them.
+PrefixCache::Match PrefixCache::Longest(Place place, Tokens tokens, bool whole) const {
+  // Of all the pages at a place, one of the two between which the tokens would stand has the most in common with them;
+  // from there on it becomes less and less.
+  constexpr int kMostTries = 16;
   Match best;
-  const auto consider = [&](std::int32_t page) {
+  const auto goes_on = [&](std::int32_t page) {
     const Probe probe = ProbeOf(page);
-    if (!SamePlace(probe.place, place)) return;
+    if (!SamePlace(probe.place, place)) return false;
     const std::int32_t common = CommonTokens(tokens, probe.tokens);
-    if (common > best.tokens) best = {page, common};
+    if (common <= best.tokens) return false;
+    if (whole && !windows_.Has(page)) return true;
+    best = {page, common};
+    return false;
   };
   const auto next = tree_.lower_bound(Probe{place, tokens});
-  if (next != tree_.end()) consider(*next);
-  if (next != tree_.begin()) consider(*std::prev(next));
+  int tries = 0;
+  for (auto it = next; it != tree_.end() && goes_on(*it) && ++tries < kMostTries;) ++it;
+  tries = 0;
+  for (auto it = next; it != tree_.begin() && goes_on(*std::prev(it)) && ++tries < kMostTries;) --it;
   return best;
 }
 
@@ -113,10 +124,12 @@ std::int32_t PrefixCache::Insert(Place place, const Lineage& lineage, Tokens tok
     if (node.count == static_cast<std::int32_t>(tokens.size())) return page;
     Unlink(page);
   }
-  const Match match = Longest(place, tokens);
+  // A part is superfluous only beside a page that can be continued at its end.
+  const Match match = Longest(place, tokens, !full);
   if (match.tokens == static_cast<std::int32_t>(tokens.size())) {
     if (!full) return page;
     Ref(match.page);
+    windows_.Merge(page, match.page);
     Release(page);
     return match.page;
   }
@@ -148,6 +161,11 @@ void PrefixCache::Evict(std::int32_t page) {
   QUORUM_CHECK(IsEvictable(page));
   evictable_.erase({At(page).last_use, page});
   Unlink(page);
+  Free(page);
+}
+
+void PrefixCache::Free(std::int32_t page) {
+  windows_.Drop(page);
   pages_.Free(page);
 }
 

@@ -13,6 +13,7 @@
 
 #include "engine/page_allocator.h"
 #include "engine/step_model.h"
+#include "engine/window_pages.h"
 
 namespace quorum::engine {
 
@@ -39,7 +40,8 @@ class PrefixCache {
     const std::string* lineage = nullptr;  // read only without parent; null as ""
   };
 
-  explicit PrefixCache(std::int32_t num_pages);
+  /// `window_places` and `map_window` as of WindowPages.
+  explicit PrefixCache(std::int32_t num_pages, std::int32_t window_places = 0, WindowPages::Map map_window = {});
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
 
@@ -58,7 +60,8 @@ class PrefixCache {
     std::int32_t tokens = 0;  // that agree from the page's first on
   };
   /// The page at `place` that agrees with `tokens` for the longest; no reference. tokens == 0: none does.
-  Match Longest(Place place, Tokens tokens) const;
+  /// `whole`: only pages that have memory in windowed layers, of which a few are looked at.
+  Match Longest(Place place, Tokens tokens, bool whole = false) const;
 
   /// Leading tokens of a whole sequence that the tree knows.
   std::int32_t Known(Tokens sequence, const Lineage& lineage) const;
@@ -75,6 +78,10 @@ class PrefixCache {
   std::int32_t num_pages() const { return pages_.num_pages(); }
   std::int32_t cached() const { return static_cast<std::int32_t>(tree_.size()); }  // pages in the tree
   std::int32_t refs(std::int32_t page) const { return pages_.refs(page); }
+
+  /// Which pages have memory in windowed layers. Freed pages lose it, equal pages share it.
+  WindowPages& windows() { return windows_; }
+  const WindowPages& windows() const { return windows_; }
 
  private:
   struct Node {
@@ -105,8 +112,10 @@ class PrefixCache {
   bool IsEvictable(std::int32_t page) const;
   void Evict(std::int32_t page);
   void Unlink(std::int32_t page);
+  void Free(std::int32_t page);
 
   PageAllocator pages_;
+  WindowPages windows_;
   std::uint64_t tick_ = 0;
   std::vector<Node> nodes_;  // per page
   std::set<std::int32_t, Less> tree_;

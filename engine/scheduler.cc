@@ -25,13 +25,23 @@ SchedulerLimits AtLeastOne(SchedulerLimits limits) {
   }
   // Every running sequence may need a row, and a row of logits.
   limits.max_running = std::min({limits.max_running, limits.max_step_tokens, limits.max_step_logits});
+  if (const WindowMemory& memory = limits.window; memory.places > 0) {
+    const auto enough = [&](std::int32_t n) {
+      return WindowPages::Enough(n, memory.window, limits.max_step_tokens) <= memory.places;
+    };
+    QUORUM_CHECK(enough(1));
+    while (!enough(limits.max_running)) --limits.max_running;
+  }
   return limits;
 }
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits, CopyPage copy, const CostModel* cost)
-    : limits_(AtLeastOne(limits)), copy_(std::move(copy)), cost_(cost), cache_(limits.num_pages) {}
+Scheduler::Scheduler(const SchedulerLimits& limits, CopyPage copy, const CostModel* cost, WindowPages::Map map_window)
+    : limits_(AtLeastOne(limits)),
+      copy_(std::move(copy)),
+      cost_(cost),
+      cache_(limits.num_pages, limits.window.places, std::move(map_window)) {}
 
 PrefixCache::Place Scheduler::PlaceOf(const Sequence& sequence, std::int32_t page) const {
   if (page == 0) return {PrefixCache::kNoParent, sequence.lineage.get()};
@@ -76,6 +86,7 @@ std::span<Sequence* const> Scheduler::Plan() {
   GrowDecoding();
   Admit();
   ShareStep();
+  PlaceWindows();
   planned_.clear();
   std::copy_if(running_.begin(), running_.end(), std::back_inserter(planned_),
                [](const Sequence* sequence) { return sequence->step_tokens > 0; });
@@ -121,6 +132,7 @@ void Scheduler::IndexPart(Sequence& sequence) {
 void Scheduler::GivePagesBack(Sequence& sequence) {
   IndexFull(sequence);
   IndexPart(sequence);
+  UseWindow(sequence, 0, 0, true);
   for (auto page = sequence.pages.rbegin(); page != sequence.pages.rend(); ++page) cache_.Release(*page);
   sequence.pages.clear();
   sequence.computed = 0;
@@ -195,25 +207,35 @@ bool Scheduler::TakePages(Sequence& sequence, std::int32_t headroom) {
     sequence.pages.push_back(*page);
   }
   if (part.tokens > 0) {
-    copy_(part.page, sequence.pages[static_cast<std::size_t>(sequence.indexed)]);
+    CopyPart(sequence, part);
     cache_.Release(part.page);
-    Adopted(sequence, sequence.PageBegin(sequence.indexed) + part.tokens);
   }
   return true;
 }
 
-/// Shares full pages that the cache has.
+/// Shares full pages that the cache has, as far as the sequence can go on behind them.
 void Scheduler::AdoptFull(Sequence& sequence) {
   if (sequence.encodes()) AdoptSource(sequence);
-  for (;;) {
-    const std::int32_t page = sequence.indexed;
+  if (sequence.encodes()) return;
+  found_.clear();
+  const std::int32_t first = sequence.indexed;
+  PrefixCache::Place place = PlaceOf(sequence, first);
+  for (std::int32_t page = first;; ++page) {
     const std::int32_t end = sequence.PageEnd(page);
-    if (sequence.encodes() || sequence.computed >= end || end > AdoptEnd(sequence)) return;
-    const auto found = cache_.Find(PlaceOf(sequence, page), TokensOf(sequence, page, end));
-    if (!found) return;
-    Share(sequence, page, *found);
-    Adopted(sequence, end);
+    if (sequence.computed >= end || end > AdoptEnd(sequence)) break;
+    const auto found = cache_.Find(place, TokensOf(sequence, page, end));
+    if (!found) break;
+    found_.push_back(*found);
+    place = {*found, nullptr};
   }
+  for (const std::size_t usable = CanGoOnAfter(sequence, found_); found_.size() > usable; found_.pop_back()) {
+    cache_.Release(found_.back());
+  }
+  if (found_.empty()) return;
+  UseWindow(sequence, sequence.window_begin, std::min(sequence.window_end, first));
+  for (const std::int32_t id : found_) Share(sequence, sequence.indexed, id);
+  Adopted(sequence, sequence.PageEnd(sequence.indexed - 1));
+  UseWindow(sequence, WindowBegin(sequence.computed), sequence.indexed);
 }
 
 /// Takes all pages of the source from the cache, or none.
@@ -251,16 +273,23 @@ PrefixCache::Match Scheduler::PartOf(const Sequence& sequence) {
   const std::int32_t page = sequence.indexed;
   const std::int32_t end = AdoptEnd(sequence);
   if (sequence.encodes() || sequence.computed >= sequence.PageEnd(page) || end <= sequence.computed) return {};
-  const PrefixCache::Match match = cache_.Longest(PlaceOf(sequence, page), TokensOf(sequence, page, end));
+  const PrefixCache::Match match = cache_.Longest(PlaceOf(sequence, page), TokensOf(sequence, page, end), true);
   return sequence.PageBegin(page) + match.tokens > sequence.computed ? match : PrefixCache::Match{};
 }
 
 /// Copies the beginning of a page that agrees further than what `sequence` has computed of its own.
 void Scheduler::AdoptPart(Sequence& sequence) {
   const PrefixCache::Match part = PartOf(sequence);
-  if (part.tokens == 0) return;
-  copy_(part.page, sequence.pages[static_cast<std::size_t>(sequence.indexed)]);
-  Adopted(sequence, sequence.PageBegin(sequence.indexed) + part.tokens);
+  if (part.tokens > 0) CopyPart(sequence, part);
+}
+
+void Scheduler::CopyPart(Sequence& sequence, const PrefixCache::Match& part) {
+  const std::int32_t page = sequence.indexed;
+  cache_.windows().Use(part.page);  // so that the copy does not take its place
+  UseWindow(sequence, sequence.window_begin, page + 1);
+  copy_(part.page, sequence.pages[static_cast<std::size_t>(page)]);
+  cache_.windows().Unuse(part.page, true);
+  Adopted(sequence, sequence.PageBegin(page) + part.tokens);
 }
 
 void Scheduler::Adopted(Sequence& sequence, std::int32_t computed) {

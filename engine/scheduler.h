@@ -20,6 +20,7 @@ struct SchedulerLimits {
   std::int32_t max_step_tokens = 0;  // rows of one step
   std::int32_t max_step_logits = 0;  // rows of logits of one step
   std::int32_t num_pages = 0;
+  WindowMemory window = {};    // as the model says
   double max_itl_seconds = 0;  // longest step while sequences decode, as far as prompts decide it; 0: no limit
 };
 
@@ -40,6 +41,9 @@ struct SchedulerLimits {
 /// - When a decoding sequence finds no page, the sequence with the largest key gives its pages up, waits, and computes
 ///   its tokens again (often from the prefix cache). The smallest key always advances, so all of a priority finish. A
 ///   waiting sequence of a lower priority number takes the place of a running one in the same way.
+/// - Where windowed layers have less memory, running sequences use it for their windows and the step only; there is
+///   always enough. What a window has left serves shared prefixes until it is needed: a prefix is taken from the cache
+///   up to a place where the window before it is still there, and computed from then on.
 ///
 /// Single-threaded. Sequences belong to the caller and must stay until removed.
 class Scheduler {
@@ -47,8 +51,10 @@ class Scheduler {
   using CopyPage = std::function<void(std::int32_t from, std::int32_t to)>;
 
   /// Limits below 1 count as 1. `copy` copies keys and values of a whole page at once; `cost` must outlive the
-  /// scheduler and may be null without max_itl_seconds.
-  Scheduler(const SchedulerLimits& limits, CopyPage copy, const CostModel* cost = nullptr);
+  /// scheduler and may be null without max_itl_seconds; `map_window` is told which pages have memory in windowed
+  /// layers, where that is less than all. REQUIRES: it is enough for one sequence.
+  Scheduler(const SchedulerLimits& limits, CopyPage copy, const CostModel* cost = nullptr,
+            WindowPages::Map map_window = {});
 
   /// Queues an idle sequence. REQUIRES: at least one token; its pages fit into the memory when it is alone.
   void Add(Sequence& sequence);
@@ -94,6 +100,7 @@ class Scheduler {
   bool TakePages(Sequence& sequence, std::int32_t headroom);
   void AdoptFull(Sequence& sequence);
   void AdoptPart(Sequence& sequence);
+  void CopyPart(Sequence& sequence, const PrefixCache::Match& part);
   void AdoptSource(Sequence& sequence);
   void Share(Sequence& sequence, std::int32_t page, std::int32_t id);
   PrefixCache::Match PartOf(const Sequence& sequence);
@@ -101,6 +108,12 @@ class Scheduler {
   void IndexFull(Sequence& sequence);
   void IndexPart(Sequence& sequence);
   void GivePagesBack(Sequence& sequence);
+
+  // Memory of windowed layers (scheduler_windows.cc).
+  std::int32_t WindowBegin(std::int32_t computed) const;
+  void UseWindow(Sequence& sequence, std::int32_t begin, std::int32_t end, bool promising = false);
+  void PlaceWindows();
+  std::size_t CanGoOnAfter(const Sequence& sequence, std::span<const std::int32_t> found) const;
 
   // Shares of a step (scheduler_step.cc).
   void ShareStep();
@@ -122,6 +135,7 @@ class Scheduler {
   std::vector<Sequence*> prompts_;   // other running sequences with more than one token to compute, by key
   std::vector<Sequence*> shortest_;  // the same by priority and what they have left
   std::vector<Sequence*> granted_;   // prompts that got tokens of this step
+  std::vector<std::int32_t> found_;  // AdoptFull's
   std::array<tok::TokenId, static_cast<std::size_t>(kPageTokens)> filled_up_;  // TokensOf's, until its next call
   std::int64_t preemptions_ = 0;
 };

@@ -40,8 +40,10 @@ struct Sequence {
   // The scheduler's.
   State state = State::kIdle;
   std::vector<std::int32_t> pages;
-  std::int32_t computed = 0;       // leading tokens whose keys and values are in `pages`
-  std::int32_t indexed = 0;        // leading pages that are full and in the prefix cache
+  std::int32_t computed = 0;      // leading tokens whose keys and values are in `pages`
+  std::int32_t indexed = 0;       // leading pages that are full and in the prefix cache
+  std::int32_t window_begin = 0;  // pages [window_begin, window_end) are in use in windowed layers
+  std::int32_t window_end = 0;
   std::int32_t ever_computed = 0;  // most tokens that were ever computed or found, before preemptions
   std::int32_t cached = 0;         // tokens found in the prefix cache and never computed for this sequence
 

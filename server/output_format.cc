@@ -190,6 +190,7 @@ Result<GrammarCache::Known> GrammarCache::Get(const std::string& key, const std:
     const std::lock_guard lock(mutex_);
     if (const auto found = index_.find(key); found != index_.end()) {
       entries_.splice(entries_.begin(), entries_, found->second);
+      Trim();
       return found->second->known;
     }
   }
@@ -202,12 +203,28 @@ Result<GrammarCache::Known> GrammarCache::Get(const std::string& key, const std:
   if (index_.count(key) == 0) {
     entries_.push_front({key, known});
     index_[key] = entries_.begin();
-    if (entries_.size() > kMaxGrammars) {
-      index_.erase(entries_.back().key);
-      entries_.pop_back();
-    }
+    Trim();
   }
   return known;
+}
+
+std::size_t GrammarCache::bytes() {
+  const std::lock_guard lock(mutex_);
+  return BytesKept();
+}
+
+/// Drops the oldest until the limits are kept, or one is left. Those that are in use live on with their users.
+void GrammarCache::Trim() {
+  while (entries_.size() > 1 && (entries_.size() > kMaxGrammars || BytesKept() > kMaxBytes)) {
+    index_.erase(entries_.back().key);
+    entries_.pop_back();
+  }
+}
+
+std::size_t GrammarCache::BytesKept() const {
+  std::size_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.key.size() + entry.known.compiled->bytes();
+  return bytes;
 }
 
 }  // namespace quorum::server

@@ -42,10 +42,11 @@ Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Gra
 /// Equal for formats that allow the same.
 std::string KeyOf(const OutputFormat& format);
 
-/// Compiled formats of one model, the most recently used kept. Thread-safe.
+/// Compiled formats of one model, the most recently used kept, as far as they take few bytes. Thread-safe.
 class GrammarCache {
  public:
-  static constexpr std::size_t kMaxGrammars = 16;
+  static constexpr std::size_t kMaxGrammars = 64;
+  static constexpr std::size_t kMaxBytes = std::size_t{96} << 20;
 
   explicit GrammarCache(std::shared_ptr<const grammar::Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)) {}
 
@@ -63,9 +64,15 @@ class GrammarCache {
   /// The grammar that `make` makes, known by `key`. Errors: those of `make` and of compiling.
   Result<Known> Get(const std::string& key, const std::function<Result<Made>()>& make);
 
+  /// Bytes of all that are kept.
+  std::size_t bytes();
+
   const std::shared_ptr<const grammar::Vocabulary>& vocabulary() const { return vocabulary_; }
 
  private:
+  std::size_t BytesKept() const;
+  void Trim();
+
   struct Entry {
     std::string key;
     Known known;

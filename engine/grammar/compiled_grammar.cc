@@ -152,6 +152,11 @@ Result<std::shared_ptr<const CompiledGrammar>> CompiledGrammar::Compile(const Gr
   return compiled;
 }
 
+std::size_t CompiledGrammar::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return network_.bytes() + table_->bytes();
+}
+
 std::shared_ptr<StateTable> CompiledGrammar::table() const {
   const std::lock_guard lock(mutex_);
   if (table_->full()) table_ = std::make_shared<StateTable>(network_, *vocabulary_, plain_);

@@ -39,6 +39,7 @@ class StateTable {
   /// than it allows, never wrong ones, and always enough to come to its end.
   std::shared_ptr<const TokenSet> Mask(StateId state);
 
+  std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   bool full() const { return bytes_.load(std::memory_order_relaxed) > kMaxBytes; }
   std::size_t masks_computed() const;
 
@@ -73,6 +74,8 @@ class CompiledGrammar {
 
   const Vocabulary& vocabulary() const { return *vocabulary_; }
   const Network& network() const { return network_; }
+  /// Memory that it takes now: what is known of states and masks grows with use.
+  std::size_t bytes() const;
   /// The table to use now.
   std::shared_ptr<StateTable> table() const;
 

@@ -1,10 +1,12 @@
 #include "engine/grammar/schema_compiler.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "engine/grammar/formats.h"
 #include "engine/grammar/regex.h"
+#include "engine/grammar/schema_rewrite.h"
 
 namespace quorum::grammar {
 
@@ -51,6 +53,7 @@ Result<ExprId> SchemaCompiler::Body(const SchemaSet& set) {
       return Branches(set, atom, *branches, true);
     }
   }
+  QUORUM_TRY(CheckExcluded(set, facts));
   std::vector<ExprId> kinds;
   if ((facts.types & kObject) != 0) {
     QUORUM_ASSIGN(const ExprId object, Object(set, facts));
@@ -75,8 +78,14 @@ Result<ExprId> SchemaCompiler::Body(const SchemaSet& set) {
       kinds.push_back(*number);
     }
   }
-  if ((facts.types & kBoolean) != 0) kinds.push_back(grammar_.OneOf({"true", "false"}));
-  if ((facts.types & kNull) != 0) kinds.push_back(grammar_.Literal("null"));
+  const auto may_be = [&facts](const SchemaJson& value) {
+    return (facts.types & TypeOf(value)) != 0 &&
+           std::none_of(facts.excluded.begin(), facts.excluded.end(),
+                        [&value](const SchemaJson* excluded) { return *excluded == value; });
+  };
+  for (const SchemaJson& value : {SchemaJson(true), SchemaJson(false), SchemaJson(nullptr)}) {
+    if (may_be(value)) kinds.push_back(grammar_.Literal(value.dump()));
+  }
   return grammar_.Choice(std::move(kinds));
 }
 
@@ -159,9 +168,10 @@ Result<ExprId> SchemaCompiler::String(const SchemaSet& set, const SchemaFacts& f
   for (const std::string& format : facts.formats) {
     if (FormatPattern(format)[0] != '\0') rules.emplace_back(FormatPattern(format), RegexMatch::kWhole);
   }
-  if (rules.empty()) return json_.String(facts.min_length, facts.max_length);
+  const bool excludes = !facts.not_patterns.empty() || !ExcludedTexts(facts).empty();
+  if (rules.empty() && !excludes) return json_.String(facts.min_length, facts.max_length);
   const bool bounded = facts.min_length > 0 || facts.max_length != kUnbounded;
-  if (rules.size() == 1 && !bounded) {
+  if (rules.size() == 1 && !bounded && !excludes) {
     const auto text = ParseRegex(rules.front().first, rules.front().second, grammar_);
     if (!text.ok()) return At(set, facts.patterns.empty() ? "format" : "pattern", text.error());
     return json_.StringOf(*text);
@@ -171,8 +181,19 @@ Result<ExprId> SchemaCompiler::String(const SchemaSet& set, const SchemaFacts& f
   return json_.String(*dfa);
 }
 
+/// Values can be excluded where they are listed, or are strings, booleans or null.
+Status SchemaCompiler::CheckExcluded(const SchemaSet& set, const SchemaFacts& facts) const {
+  for (const SchemaJson* value : facts.excluded) {
+    if ((TypeOf(*value) & facts.types & (kInteger | kFraction | kArray | kObject)) == 0) continue;
+    return At(set, kNoneOf, InvalidArgument("a number, array or object can be excluded only from an enum"));
+  }
+  return {};
+}
+
 Result<ExprId> SchemaCompiler::Array(const SchemaSet& set, const SchemaFacts& facts) {
   if (facts.min_items > facts.max_items) return grammar_.Never();
+  if (facts.unique_items && facts.max_items > 1) return ArrayOfUnique(set, facts);
+  if (!facts.contains.empty()) return ArrayContaining(set, facts);
   const auto prefix = static_cast<std::uint32_t>(facts.prefix_items);
   const ExprId close = grammar_.Sequence({json_.Break(), grammar_.Literal("]")});
   const ExprId comma = grammar_.Sequence({grammar_.Literal(","), json_.AfterComma()});
@@ -192,6 +213,85 @@ Result<ExprId> SchemaCompiler::Array(const SchemaSet& set, const SchemaFacts& fa
   if (facts.min_items == 0) whole.push_back(grammar_.Literal("]"));
   if (facts.max_items > 0) whole.push_back(grammar_.Sequence({json_.Break(), Ref(sets_.Item(set, 0)), after}));
   return grammar_.Sequence({grammar_.Literal("["), grammar_.Choice(std::move(whole))});
+}
+
+/// Items of which some must be of a kind. States are how many are there and how many of these count.
+Result<ExprId> SchemaCompiler::ArrayContaining(const SchemaSet& set, const SchemaFacts& facts) {
+  constexpr std::size_t kMaxCounted = 400;
+  const SchemaDocument::Id id = facts.contains.front();
+  const auto [least, most] = sets_.ContainedIn(id);
+  if (facts.contains.size() > 1) {
+    return At(set, "contains", InvalidArgument("more than one for the same array are not supported"));
+  }
+  if (most != kUnbounded) return At(set, "maxContains", InvalidArgument("this keyword is not supported"));
+  // From `last` items on, all that is known is how many still have to count.
+  const std::size_t last =
+      facts.max_items != kUnbounded ? facts.max_items : std::max<std::size_t>({1, facts.min_items, facts.prefix_items});
+  if (last > kMaxCounted || least > kMaxCounted) {
+    return At(set, "contains",
+              InvalidArgument("together with bounds above " + std::to_string(kMaxCounted) + " it is not supported"));
+  }
+  QUORUM_TRY(document_.Charge((last + 1) * (least + 1)));
+  const ExprId close = grammar_.Sequence({json_.Break(), grammar_.Literal("]")});
+  const ExprId comma = grammar_.Sequence({grammar_.Literal(","), json_.AfterComma()});
+  std::vector<ExprId> after;  // what may follow when `i` items are there, by how many must count yet
+  for (std::size_t i = last + 1; i-- > 0;) {
+    const bool ends = facts.max_items != kUnbounded && i == last;
+    const bool repeats = i == last && !ends;
+    const ExprId before = i == 0 ? json_.Break() : comma;
+    std::vector<ExprId> now;
+    for (std::uint32_t k = 0; k <= least; ++k) {
+      std::vector<ExprId> ways;
+      if (k == 0 && i >= facts.min_items) ways.push_back(i == 0 ? grammar_.Literal("]") : close);
+      const RuleId self = grammar_.NewRule("items");
+      if (!ends) {
+        const ExprId same = repeats ? grammar_.Rule(self) : after[k];
+        ways.push_back(grammar_.Sequence({before, Ref(sets_.Item(set, i)), same}));
+        if (k > 0) {
+          ways.push_back(
+              grammar_.Sequence({before, Ref(sets_.ContainedItem(set, i, id)), repeats ? now.back() : after[k - 1]}));
+        }
+      }
+      grammar_.Define(self, grammar_.Choice(std::move(ways)));
+      now.push_back(grammar_.Rule(self));
+    }
+    if (grammar_.overflowed()) return Grammar::TooLarge();
+    after = std::move(now);
+  }
+  return grammar_.Sequence({grammar_.Literal("["), after[least]});
+}
+
+/// Items that are all different, of few values: states are the values that are left.
+Result<ExprId> SchemaCompiler::ArrayOfUnique(const SchemaSet& set, const SchemaFacts& facts) {
+  constexpr std::size_t kMaxValues = 8;
+  const auto wrong = [&](const char* what) { return At(set, "uniqueItems", InvalidArgument(what)); };
+  if (!facts.contains.empty() || facts.prefix_items > 0) {
+    return wrong("together with contains or prefixItems it is not supported");
+  }
+  const auto item = sets_.Item(set, 0);
+  std::optional<std::vector<SchemaJson>> values = std::vector<SchemaJson>();
+  if (item) {
+    QUORUM_ASSIGN(values, sets_.Enumerate(*item, kMaxValues));
+  }
+  if (!values) return wrong("it is supported where items are one of at most 8 constants");
+  const ExprId close = grammar_.Sequence({json_.Break(), grammar_.Literal("]")});
+  const ExprId comma = grammar_.Sequence({grammar_.Literal(","), json_.AfterComma()});
+  const std::size_t all = std::size_t{1} << values->size();
+  std::vector<ExprId> after(all);  // what may follow when these are there
+  std::vector<ExprId> texts;
+  for (const SchemaJson& value : *values) texts.push_back(Value(value));
+  for (std::size_t used = all; used-- > 0;) {
+    const auto there = static_cast<std::uint32_t>(std::popcount(used));
+    std::vector<ExprId> ways;
+    if (there >= facts.min_items) ways.push_back(used == 0 ? grammar_.Literal("]") : close);
+    for (std::size_t v = 0; v < texts.size() && there < facts.max_items; ++v) {
+      if ((used >> v & 1U) != 0) continue;
+      ways.push_back(
+          grammar_.Sequence({used == 0 ? json_.Break() : comma, texts[v], after[used | std::size_t{1} << v]}));
+    }
+    after[used] = grammar_.Share("items", grammar_.Choice(std::move(ways)));
+  }
+  return grammar_.Sequence({grammar_.Literal("["), after[0]});
 }
 
 Result<ExprId> SchemaCompiler::Object(const SchemaSet& set, const SchemaFacts& facts) {

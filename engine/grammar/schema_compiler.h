@@ -29,6 +29,9 @@ class SchemaCompiler {
   ExprId Value(const SchemaJson& value);
   Result<ExprId> String(const SchemaSet& set, const SchemaFacts& facts);
   Result<ExprId> Array(const SchemaSet& set, const SchemaFacts& facts);
+  Result<ExprId> ArrayContaining(const SchemaSet& set, const SchemaFacts& facts);
+  Result<ExprId> ArrayOfUnique(const SchemaSet& set, const SchemaFacts& facts);
+  Status CheckExcluded(const SchemaSet& set, const SchemaFacts& facts) const;
   Result<ExprId> Object(const SchemaSet& set, const SchemaFacts& facts);
   Result<ExprId> OtherMembers(const SchemaSet& set, const SchemaFacts& facts);
   Result<ExprId> Keys(const SchemaSet& set, const SchemaFacts& facts, const std::set<std::string>& patterns);

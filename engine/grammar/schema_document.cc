@@ -7,6 +7,7 @@
 
 #include "engine/grammar/formats.h"
 #include "engine/grammar/regex.h"
+#include "engine/grammar/schema_rewrite.h"
 
 namespace quorum::grammar {
 namespace {
@@ -28,9 +29,11 @@ enum class Shape {
   kType,
   kEnum,
   kAny,
-  kItems,        // a schema or, before 2020-12, a list
-  kMustBeFalse,  // supported only where it is off
-  kNote,         // says something to people or tools, not to validators
+  kItems,  // a schema or, before 2020-12, a list
+  kBoolean,
+  kNamesMap,      // lists of names
+  kDependencies,  // schemas or lists of names
+  kNote,          // says something to people or tools, not to validators
   kUnsupported,
 };
 
@@ -54,7 +57,10 @@ constexpr std::array<Keyword, 66> kKeywords = {{
     {"additionalItems", Shape::kSchema},
     {"minItems", Shape::kCount},
     {"maxItems", Shape::kCount},
-    {"uniqueItems", Shape::kMustBeFalse},
+    {"uniqueItems", Shape::kBoolean},
+    {"contains", Shape::kSchema},
+    {"minContains", Shape::kCount},
+    {"maxContains", Shape::kCount},
     {"minLength", Shape::kCount},
     {"maxLength", Shape::kCount},
     {"pattern", Shape::kString},
@@ -91,16 +97,13 @@ constexpr std::array<Keyword, 66> kKeywords = {{
     {"contentMediaType", Shape::kNote},
     {"contentSchema", Shape::kNote},
     {"strict", Shape::kNote},
-    {"not", Shape::kUnsupported},
-    {"if", Shape::kUnsupported},
-    {"then", Shape::kUnsupported},
-    {"else", Shape::kUnsupported},
-    {"contains", Shape::kUnsupported},
-    {"minContains", Shape::kUnsupported},
-    {"maxContains", Shape::kUnsupported},
-    {"dependentRequired", Shape::kUnsupported},
-    {"dependentSchemas", Shape::kUnsupported},
-    {"dependencies", Shape::kUnsupported},
+    {"not", Shape::kSchema},
+    {"if", Shape::kSchema},
+    {"then", Shape::kSchema},
+    {"else", Shape::kSchema},
+    {"dependentRequired", Shape::kNamesMap},
+    {"dependentSchemas", Shape::kSchemaMap},
+    {"dependencies", Shape::kDependencies},
     {"unevaluatedItems", Shape::kUnsupported},
     {"unevaluatedProperties", Shape::kUnsupported},
     {"$dynamicRef", Shape::kUnsupported},
@@ -116,6 +119,11 @@ const Keyword* FindKeyword(std::string_view name) {
 }
 
 bool IsSchema(const SchemaJson& value) { return value.is_object() || value.is_boolean(); }
+
+bool IsNames(const SchemaJson& value) {
+  return value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const SchemaJson& name) { return name.is_string(); });
+}
 
 /// Nesting of brackets outside of strings, so that parsing cannot use up the stack.
 bool TooDeep(std::string_view text) {
@@ -196,6 +204,14 @@ Result<std::unique_ptr<SchemaDocument>> SchemaDocument::Parse(std::string_view t
     return InvalidArgument("the schema is not valid JSON");
   }
   QUORUM_TRY(document->Walk(document->root_, -1, "", 0));
+  if (document->needs_rewriting_) {
+    document->rewritten_ = true;
+    document->nodes_.clear();
+    document->ids_.clear();
+    document->anchors_.clear();
+    QUORUM_TRY(RewriteSchema(document->root_));
+    QUORUM_TRY(document->Walk(document->root_, -1, "", 0));
+  }
   QUORUM_TRY(document->Resolve());
   return document;
 }
@@ -225,18 +241,28 @@ Status SchemaDocument::CheckKeywords(Id id) {
 Status SchemaDocument::CheckKeyword(Id id, const std::string& name, const SchemaJson& value) {
   const Keyword* keyword = FindKeyword(name);
   if (keyword == nullptr) {
-    if (name.substr(0, 2) == "x-") return {};
+    if (name.substr(0, 2) == "x-" || (rewritten_ && (name == kNoneOf || name == kNotPattern))) return {};
     return Wrong(id, name, "unknown keyword");
   }
+  constexpr std::array<std::string_view, 5> kRewritten = {"not", "if", "dependentRequired", "dependentSchemas",
+                                                          "dependencies"};
+  if (std::find(kRewritten.begin(), kRewritten.end(), name) != kRewritten.end()) needs_rewriting_ = true;
   const auto wrong = [&](std::string_view expected) { return Wrong(id, name, "must be " + std::string(expected)); };
   switch (keyword->shape) {
     case Shape::kNote: return {};
     case Shape::kAny: return {};
     case Shape::kUnsupported: return Wrong(id, name, "this keyword is not supported");
-    case Shape::kMustBeFalse:
-      if (!value.is_boolean()) return wrong("a boolean");
-      if (value.get<bool>()) return Wrong(id, name, "this keyword is not supported");
-      return {};
+    case Shape::kBoolean: return value.is_boolean() ? Status() : wrong("a boolean");
+    case Shape::kNamesMap:
+      return value.is_object() && std::all_of(value.begin(), value.end(), IsNames)
+                 ? Status()
+                 : wrong("an object of lists of names");
+    case Shape::kDependencies: {
+      const auto fits = [](const SchemaJson& one) { return IsNames(one) || IsSchema(one); };
+      return value.is_object() && std::all_of(value.begin(), value.end(), fits)
+                 ? Status()
+                 : wrong("an object of schemas or lists of names");
+    }
     case Shape::kSchema: return IsSchema(value) ? Status() : wrong("a schema");
     case Shape::kItems: return IsSchema(value) || value.is_array() ? Status() : wrong("a schema");
     case Shape::kSchemaList:
@@ -262,12 +288,7 @@ Status SchemaDocument::CheckKeyword(Id id, const std::string& name, const Schema
         if (FormatPattern(format) == nullptr) return Wrong(id, name, "this format is not supported");
       }
       return {};
-    case Shape::kNames:
-      if (!value.is_array() ||
-          !std::all_of(value.begin(), value.end(), [](const SchemaJson& v) { return v.is_string(); })) {
-        return wrong("a list of names");
-      }
-      return {};
+    case Shape::kNames: return IsNames(value) ? Status() : wrong("a list of names");
     case Shape::kType: {
       const auto known = [](const SchemaJson& type) {
         return type.is_string() &&
@@ -300,7 +321,9 @@ Status SchemaDocument::WalkChildren(Id id, int depth) {
         }
         break;
       case Shape::kSchemaMap:
+      case Shape::kDependencies:
         for (const auto& [key, sub] : value.items()) {
+          if (sub.is_array()) continue;
           QUORUM_TRY(Walk(sub, id, name + "/" + EscapePointer(key), depth + 1));
         }
         break;

@@ -70,6 +70,8 @@ class SchemaDocument {
   std::map<std::string, Id> anchors_;
   std::map<std::string, std::unique_ptr<CharDfa>> dfas_;
   std::size_t work_ = 0;
+  bool needs_rewriting_ = false;  // some keyword is said with others (schema_rewrite.h)
+  bool rewritten_ = false;
 };
 
 /// A JSON pointer's part: "~" and "/" escaped (RFC 6901).

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/grammar/formats.h"
+#include "engine/grammar/schema_rewrite.h"
 #include "engine/grammar/schema_set.h"
 
 namespace quorum::grammar {
@@ -12,20 +13,6 @@ namespace {
 using Id = SchemaDocument::Id;
 
 constexpr int kMaxNesting = 100;
-
-/// Equal as JSON Schema has it: 1 and 1.0 are.
-bool SameValue(const SchemaJson& a, const SchemaJson& b) {
-  if (a.is_number() && b.is_number()) return a == b;
-  if (a.type() != b.type()) return false;
-  if (a.is_array()) return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), SameValue);
-  if (!a.is_object()) return a == b;
-  if (a.size() != b.size()) return false;
-  for (const auto& [name, member] : a.items()) {
-    const auto it = b.find(name);
-    if (it == b.end() || !SameValue(member, *it)) return false;
-  }
-  return true;
-}
 
 /// Equal for equal scalars, and only for those.
 std::string ScalarKey(const SchemaJson& value) {
@@ -58,6 +45,19 @@ bool IsMultiple(const Decimal& value, const Decimal& of) {
 
 }  // namespace
 
+bool SameValue(const SchemaJson& a, const SchemaJson& b) {
+  if (a.is_number() && b.is_number()) return a == b;
+  if (a.type() != b.type()) return false;
+  if (a.is_array()) return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), SameValue);
+  if (!a.is_object()) return a == b;
+  if (a.size() != b.size()) return false;
+  for (const auto& [name, member] : a.items()) {
+    const auto it = b.find(name);
+    if (it == b.end() || !SameValue(member, *it)) return false;
+  }
+  return true;
+}
+
 Result<bool> SchemaSets::Valid(const SchemaJson& value, const SchemaSet& set, int depth) {
   for (const SchemaAtom& atom : set) {
     QUORUM_ASSIGN(const bool valid, ValidAtom(value, atom, depth));
@@ -79,6 +79,9 @@ Result<bool> SchemaSets::ValidAtom(const SchemaJson& value, const SchemaAtom& at
   if (const SchemaJson* list = document_.Find(id, "enum")) {
     if (!InEnum(value, id, *list)) return false;
   }
+  const bool excluded = std::any_of(facts.excluded.begin(), facts.excluded.end(),
+                                    [&value](const SchemaJson* one) { return SameValue(value, *one); });
+  if (excluded) return false;
   const auto valid_one = [&](const SchemaJson& sub) -> Result<bool> {
     const auto set = Close({{document_.IdOf(sub)}});
     if (!set) return false;
@@ -124,6 +127,11 @@ Result<bool> SchemaSets::ValidString(const std::string& value, Id id) {
     if (!dfa.ok()) return document_.Wrong(id, "pattern", dfa.error().message);
     if (!(*dfa)->Matches(value)) return false;
   }
+  for (const std::string& pattern : facts.not_patterns) {
+    const auto dfa = document_.PatternDfa(pattern);
+    if (!dfa.ok()) return document_.Wrong(id, kNotPattern, dfa.error().message);
+    if ((*dfa)->Matches(value)) return false;
+  }
   for (const std::string& format : facts.formats) {
     if (FormatPattern(format)[0] == '\0') continue;
     const auto dfa = document_.FormatDfa(format);
@@ -159,8 +167,82 @@ Result<bool> SchemaSets::ValidArray(const SchemaJson& value, Id id, int depth) {
     if (!item) return false;
     QUORUM_ASSIGN(const bool valid, Valid(value[i], *item, depth + 1));
     if (!valid) return false;
+    const auto same = [&](const SchemaJson& other) { return SameValue(value[i], other); };
+    QUORUM_TRY(document_.Charge(facts.unique_items ? i : 0));
+    if (facts.unique_items && std::any_of(value.begin(), value.begin() + static_cast<std::ptrdiff_t>(i), same)) {
+      return false;
+    }
   }
-  return true;
+  if (facts.contains.empty()) return true;
+  const Contained bounds = ContainedIn(id);
+  const auto wanted = Close({{document_.IdOf(*document_.Find(id, "contains"))}});
+  std::uint32_t holding = 0;
+  for (const SchemaJson& item : value) {
+    if (!wanted) break;
+    QUORUM_ASSIGN(const bool valid, Valid(item, *wanted, depth + 1));
+    holding += valid ? 1 : 0;
+  }
+  return holding >= bounds.least && holding <= bounds.most;
+}
+
+SchemaSets::Contained SchemaSets::ContainedIn(Id id) const {
+  Contained bounds;
+  const auto count = [this, id](const char* keyword, std::uint32_t otherwise) {
+    const SchemaJson* value = document_.Find(id, keyword);
+    if (value == nullptr) return otherwise;
+    return static_cast<std::uint32_t>(std::min(value->get<double>(), static_cast<double>(kUnbounded - 1)));
+  };
+  bounds.least = count("minContains", 1);
+  bounds.most = count("maxContains", kUnbounded);
+  return bounds;
+}
+
+Result<std::optional<std::vector<SchemaJson>>> SchemaSets::Enumerate(const SchemaSet& set, std::size_t most,
+                                                                     int depth) {
+  using Values = std::optional<std::vector<SchemaJson>>;
+  if (depth > 6) return Values();
+  QUORUM_TRY(document_.Charge(50));
+  QUORUM_ASSIGN(const SchemaFacts facts, Facts(set));
+  std::vector<SchemaJson> found;
+  const auto add = [&](const SchemaJson& value) {
+    const auto same = [&](const SchemaJson& other) { return SameValue(value, other); };
+    if (std::none_of(found.begin(), found.end(), same)) found.push_back(value);
+  };
+  if (facts.values != nullptr) {
+    const SchemaJson list = facts.values_is_const ? SchemaJson::array({*facts.values}) : *facts.values;
+    for (const SchemaJson& value : list) {
+      QUORUM_ASSIGN(const bool valid, Valid(value, set));
+      if (valid) add(value);
+      if (found.size() > most) return Values();
+    }
+    return Values(std::move(found));
+  }
+  for (const SchemaAtom& atom : set) {
+    for (const bool any : {true, false}) {
+      const SchemaJson* branches = document_.Find(atom.id, any ? "anyOf" : "oneOf");
+      if (branches == nullptr || (any ? atom.any_of_done : atom.one_of_done)) continue;
+      SchemaAtom done = atom;
+      (any ? done.any_of_done : done.one_of_done) = true;
+      for (const SchemaJson& branch : *branches) {
+        const auto narrowed = With(set, atom, done, document_.IdOf(branch));
+        if (!narrowed) continue;
+        QUORUM_ASSIGN(const Values values, Enumerate(*narrowed, most, depth + 1));
+        if (!values) return Values();
+        for (const SchemaJson& value : *values) {
+          QUORUM_ASSIGN(const bool valid, Valid(value, set));  // exactly one branch of oneOf
+          if (valid) add(value);
+        }
+        if (found.size() > most) return Values();
+      }
+      return Values(std::move(found));
+    }
+  }
+  if ((facts.types & ~static_cast<unsigned>(kNull | kBoolean)) != 0) return Values();
+  for (const SchemaJson& value : {SchemaJson(nullptr), SchemaJson(false), SchemaJson(true)}) {
+    QUORUM_ASSIGN(const bool valid, Valid(value, set));
+    if (valid) add(value);
+  }
+  return Values(std::move(found));
 }
 
 Result<bool> SchemaSets::ValidObject(const SchemaJson& value, Id id, int depth) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/grammar/formats.h"
+#include "engine/grammar/schema_rewrite.h"
 
 namespace quorum::grammar {
 namespace {
@@ -48,6 +49,14 @@ unsigned TypeOf(const SchemaJson& value) {
       return value.get<double>() == std::floor(value.get<double>()) ? kInteger : kFraction;
     default: return kInteger;
   }
+}
+
+std::vector<std::string> ExcludedTexts(const SchemaFacts& facts) {
+  std::vector<std::string> texts;
+  for (const SchemaJson* value : facts.excluded) {
+    if (value->is_string()) texts.push_back(value->get<std::string>());
+  }
+  return texts;
 }
 
 std::optional<SchemaSet> SchemaSets::Close(std::vector<SchemaAtom> atoms) const {
@@ -117,6 +126,12 @@ Result<SchemaFacts> SchemaSets::Facts(const SchemaSet& set) const {
     raise("minLength", kString, facts.min_length);
     lower("maxLength", kString, facts.max_length);
     if (const SchemaJson* pattern = find("pattern", kString)) AddOnce(facts.patterns, pattern->get<std::string>());
+    if (const SchemaJson* pattern = find(kNotPattern, kString)) {
+      AddOnce(facts.not_patterns, pattern->get<std::string>());
+    }
+    if (const SchemaJson* values = document_.Find(id, kNoneOf)) {
+      for (const SchemaJson& value : *values) facts.excluded.push_back(&value);
+    }
     if (const SchemaJson* format = document_.Find(id, "format")) {
       const auto& name = format->get_ref<const std::string&>();
       const bool wide = name == "int64";
@@ -164,6 +179,8 @@ Result<SchemaFacts> SchemaSets::Facts(const SchemaSet& set) const {
     const SchemaJson* prefix = find("prefixItems", kArray);
     if (prefix == nullptr && items != nullptr && items->is_array()) prefix = items;
     if (prefix != nullptr) facts.prefix_items = std::max(facts.prefix_items, prefix->size());
+    if (const SchemaJson* unique = find("uniqueItems", kArray)) facts.unique_items |= unique->get<bool>();
+    if (find("contains", kArray) != nullptr) facts.contains.push_back(id);
     raise("minProperties", kObject, facts.min_properties);
     lower("maxProperties", kObject, facts.max_properties);
     if (const SchemaJson* properties = find("properties", kObject)) {
@@ -203,6 +220,13 @@ std::optional<SchemaSet> SchemaSets::Item(const SchemaSet& set, std::size_t inde
     }
   }
   return Close(std::move(atoms));
+}
+
+std::optional<SchemaSet> SchemaSets::ContainedItem(const SchemaSet& set, std::size_t index, Id id) const {
+  auto item = Item(set, index);
+  if (!item) return item;
+  item->push_back({document_.IdOf(*document_.Find(id, "contains"))});
+  return Close(std::move(*item));
 }
 
 Result<std::optional<SchemaSet>> SchemaSets::Member(const SchemaSet& set, const std::string& name) {
@@ -265,6 +289,16 @@ Result<CharDfa> SchemaSets::Strings(const SchemaFacts& facts) {
   for (const std::string& pattern : facts.patterns) {
     QUORUM_ASSIGN(const CharDfa* dfa, document_.PatternDfa(pattern));
     QUORUM_ASSIGN(all, all.Intersect(*dfa));
+    QUORUM_TRY(document_.Charge(all.states().size() * 10));
+  }
+  for (const std::string& pattern : facts.not_patterns) {
+    QUORUM_ASSIGN(const CharDfa* dfa, document_.PatternDfa(pattern));
+    QUORUM_ASSIGN(all, all.Intersect(dfa->Complement()));
+    QUORUM_TRY(document_.Charge(all.states().size() * 10));
+  }
+  if (const std::vector<std::string> texts = ExcludedTexts(facts); !texts.empty()) {
+    QUORUM_ASSIGN(const CharDfa excluded, CharDfa::OneOf(texts));
+    QUORUM_ASSIGN(all, all.Intersect(excluded.Complement()));
     QUORUM_TRY(document_.Charge(all.states().size() * 10));
   }
   for (const std::string& format : facts.formats) {

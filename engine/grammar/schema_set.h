@@ -46,10 +46,14 @@ struct SchemaFacts {
   bool values_is_const = false;
   std::uint32_t min_length = 0, max_length = 0xFFFFFFFF;
   std::vector<std::string> patterns;
+  std::vector<std::string> not_patterns;
   std::vector<std::string> formats;
+  std::vector<const SchemaJson*> excluded;  // values that it is not
   NumberLimits numbers;
   std::uint32_t min_items = 0, max_items = 0xFFFFFFFF;
   std::size_t prefix_items = 0;  // the longest list of them
+  bool unique_items = false;
+  std::vector<SchemaDocument::Id> contains;  // members that want items of some kind
   std::uint32_t min_properties = 0, max_properties = 0xFFFFFFFF;
   std::vector<std::string> names;  // of `properties`, then of `required`; in order, each once
   std::set<std::string> declared;  // those of `properties`
@@ -81,8 +85,20 @@ class SchemaSets {
   /// Whether `value` satisfies the set.
   Result<bool> Valid(const SchemaJson& value, const SchemaSet& set, int depth = 0);
 
+  /// The values that satisfy the set, each once, if they are few and simple to find; else nothing.
+  Result<std::optional<std::vector<SchemaJson>>> Enumerate(const SchemaSet& set, std::size_t most, int depth = 0);
+
   /// Whether it is certain that nothing which is produced for `made` satisfies `other`.
   Result<bool> Excludes(const SchemaSet& made, const SchemaSet& other, int depth = 0);
+
+  /// How many items must satisfy the `contains` of a member.
+  struct Contained {
+    std::uint32_t least = 1;
+    std::uint32_t most = 0xFFFFFFFF;
+  };
+  Contained ContainedIn(SchemaDocument::Id id) const;
+  /// The set that an item of `set` at `index` satisfies besides, if it counts for the `contains` of `id`.
+  std::optional<SchemaSet> ContainedItem(const SchemaSet& set, std::size_t index, SchemaDocument::Id id) const;
 
   /// The texts that satisfy the set, as far as it speaks of strings; without alternatives and lists of values.
   Result<CharDfa> Strings(const SchemaFacts& facts);
@@ -109,6 +125,12 @@ class SchemaSets {
 
 /// The type bits of a JSON value.
 unsigned TypeOf(const SchemaJson& value);
+
+/// Equal as JSON Schema has it: 1 and 1.0 are.
+bool SameValue(const SchemaJson& a, const SchemaJson& b);
+
+/// The strings among the values that are excluded.
+std::vector<std::string> ExcludedTexts(const SchemaFacts& facts);
 
 /// Whether an object with `facts` is given members that nothing declares.
 inline bool TakesOtherMembers(const SchemaFacts& facts) {

@@ -806,5 +806,68 @@ TEST_CASE("Chosen prefixes go to another engine and are not computed again there
   CHECK(bench.core.ExportPrefixes().size() == 2);
 }
 
+/// A model whose windowed layers have memory for two sequences with steps of 64 tokens, and `spare` pages more.
+FakeModel::Options Windowed(std::int32_t window, std::int32_t spare) {
+  const auto enough = static_cast<std::int32_t>(WindowPages::Enough(2, window, 64));
+  return {.pages = 128, .max_step_tokens = 64, .window = {window, enough + spare}};
+}
+
+TEST_CASE("A long sequence needs no more windowed memory than its window and a step") {
+  CoreBench bench({.max_batch = 8}, Windowed(100, 0));
+  bench.Submit(Greedy(Prompt(3000), 50));
+  bench.Submit(Greedy(Prompt(2000, 3), 90));
+  bench.Submit(Greedy(Prompt(900, 5), 30));
+  std::int32_t most = 0;
+  while (bench.Step()) most = std::max(most, bench.core.scheduler().cache().windows().used());
+  CHECK(most <= 2 * 4 + 2);  // of 95 pages
+  CHECK(most >= 4);
+  CHECK(bench.core.scheduler().cache().windows().used() == 0);
+  CHECK(bench.outcome(0).choice(0).tokens == Expected(Prompt(3000), 50, 31));
+  CHECK(bench.outcome(1).choice(0).tokens == Expected(Prompt(2000, 3), 90, 31));
+}
+
+TEST_CASE("A prefix is shared where the window before its end is still there, and computed again where it is not") {
+  CoreBench bench({.max_batch = 1}, Windowed(100, 4));
+  const auto cached = [&bench](std::int32_t prompt, std::int32_t seed, std::int32_t own) {
+    std::vector<TokenId> tokens = Prompt(prompt, seed);
+    for (std::int32_t i = 0; i < own; ++i) tokens.push_back(own % 31);
+    const std::size_t index = bench.Submit(Greedy(tokens, 3));
+    bench.Run();
+    CHECK(bench.outcome(index).choice(0).tokens == Expected(tokens, 3, 31));
+    return bench.outcome(index).events.front().cached_tokens;
+  };
+  CHECK(cached(1000, 0, 0) == 0);
+  CHECK(cached(1000, 0, 7) == 1000);  // goes on where the first one ended
+  CHECK(cached(1000, 0, 9) == 1000);
+  CHECK(cached(300, 0, 40) == 0);    // full layers know it, windowed ones have forgotten
+  CHECK(cached(300, 0, 50) == 300);  // now they have it again
+  CHECK(cached(2000, 3, 0) == 0);    // its passing pages do not drive out those that were met again
+  CHECK(cached(300, 0, 60) == 300);
+}
+
+TEST_CASE("Chosen prefixes of windowed layers are stored where a sequence can go on behind them") {
+  const FakeModel::Options model = Windowed(100, 4);
+  std::vector<StoredPrefix> stored;
+  {
+    CoreBench bench({}, model);
+    GenerationRequest request = Greedy(Prompt(640, 3), 1);
+    request.save_prefix = true;
+    bench.Submit(request);
+    bench.Run();
+    stored = bench.core.ExportPrefixes();
+  }
+  REQUIRE(stored.size() == 1);
+  CHECK(stored[0].tokens.size() == 640);
+  CoreBench bench({}, model);
+  bench.core.ImportPrefixes(std::move(stored));
+  CHECK(bench.core.scheduler().cache().windows().used() == 0);
+  std::vector<TokenId> longer = Prompt(640, 3);
+  longer.insert(longer.end(), {4, 4, 4});
+  const std::size_t index = bench.Submit(Greedy(longer, 5));
+  bench.Run();
+  CHECK(bench.outcome(index).events.front().cached_tokens == 640);
+  CHECK(bench.outcome(index).choice(0).tokens == Expected(longer, 5, 31));
+}
+
 }  // namespace
 }  // namespace quorum::engine

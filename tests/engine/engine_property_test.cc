@@ -65,8 +65,14 @@ GenerationRequest RandomRequest(Dice& dice) {
   return request;
 }
 
-FakeModel::Options Fake(std::optional<tok::TokenId> decoder_start, std::int32_t pages = 64, std::int32_t tokens = 512,
-                        std::int32_t logits = 64) {
+/// Which kind of model; `window`: of layers that have no memory for more (0: there are none).
+struct Kind {
+  std::optional<tok::TokenId> decoder_start = {};
+  std::int32_t window = 0;
+};
+
+FakeModel::Options Fake(const std::optional<tok::TokenId>& decoder_start, std::int32_t pages = 64,
+                        std::int32_t tokens = 512, std::int32_t logits = 64) {
   return {.pages = pages,
           .max_step_tokens = tokens,
           .max_step_logits = logits,
@@ -81,7 +87,8 @@ Outcome RunAlone(const GenerationRequest& request, std::optional<tok::TokenId> d
   return bench.outcome(0);
 }
 
-void RunRounds(std::optional<tok::TokenId> decoder_start) {
+void RunRounds(const Kind& kind) {
+  const auto& decoder_start = kind.decoder_start;
   std::int64_t preemptions = 0;
   std::int64_t cached = 0;
   std::int64_t cancelled = 0;
@@ -94,8 +101,13 @@ void RunRounds(std::optional<tok::TokenId> decoder_start) {
                                 .max_itl_ms = dice.OneIn(2) ? 1e-3 * dice.In(1, 1000) : 0,
                                 .speculate = dice.OneIn(3) ? 0 : dice.In(1, 6),
                                 .speculate_always = dice.OneIn(2)};
-    CoreBench bench(options,
-                    Fake(decoder_start, dice.In(10, 14) + (decoder_start ? 2 : 0), dice.In(8, 256), dice.In(1, 40)));
+    FakeModel::Options model =
+        Fake(decoder_start, dice.In(10, 14) + (decoder_start ? 2 : 0), dice.In(8, 256), dice.In(1, 40));
+    if (kind.window > 0) {  // enough for some sequences, and little more
+      const std::int64_t places = WindowPages::Enough(dice.In(1, 6), kind.window, model.max_step_tokens);
+      model.window = {kind.window, static_cast<std::int32_t>(places) + dice.In(0, 2)};
+    }
+    CoreBench bench(options, model);
     constexpr std::size_t kRequests = 100;
     std::vector<GenerationRequest> requests;
     std::vector<bool> was_cancelled(kRequests, false);
@@ -148,7 +160,11 @@ TEST_CASE("Thousands of random requests: each answer equals the one when alone, 
   RunRounds({});
 }
 
-TEST_CASE("The same of an encoder-decoder model") { RunRounds(5); }
+TEST_CASE("The same of an encoder-decoder model") { RunRounds({.decoder_start = 5}); }
+
+TEST_CASE("The same of a model with windowed layers that have memory for little more than the windows") {
+  for (const std::int32_t window : {1, 70}) RunRounds({.window = window});
+}
 
 }  // namespace
 }  // namespace quorum::engine

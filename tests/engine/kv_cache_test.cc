@@ -81,6 +81,46 @@ TEST_CASE("Blocks are aligned, in one piece each, and apart from one another") {
   }
 }
 
+TEST_CASE("Windowed layers have memory of their own for the pages that are mapped") {
+  KvShape shape = Shape(KvType::kF32, 4, 4);
+  shape.windowed = {false, true};
+  const std::int64_t layer_bytes = KvCache::BytesPerPage(shape) / 2;
+  CHECK(KvCache::WindowBytesPerPage(shape) == layer_bytes);
+  shape.windowed = {true};
+  CHECK_FALSE(KvCache::Create(shape, 6, 2).ok());
+  shape.windowed = {false, true};
+  auto made = KvCache::Create(shape, 6, 2);
+  REQUIRE(made.ok());
+  KvCache cache = std::move(made).value();
+  CHECK_FALSE(cache.IsMapped(3));
+  cache.MapWindow(3, 1);
+  cache.MapWindow(5, 0);
+  const std::vector<float> three(12, 3.0F);
+  const std::vector<float> five(12, 5.0F);
+  for (std::int32_t layer = 0; layer < 2; ++layer) {
+    cache.Write(layer, 3, 0, three.data(), three.data());
+    cache.Write(layer, 5, 0, five.data(), five.data());
+  }
+  const auto first = [&cache](std::int32_t layer, std::int32_t page) {
+    return *static_cast<const float*>(cache.KPage(layer, page, 0));
+  };
+  CHECK((first(0, 3) == 3 && first(1, 3) == 3 && first(0, 5) == 5 && first(1, 5) == 5));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(2 * layer_bytes));
+  cache.MapWindow(5, -1);
+  cache.MapWindow(4, 0);  // has what 5 left there
+  CHECK(first(1, 4) == 5);
+  cache.ReadPage(5, bytes);
+  CHECK(*reinterpret_cast<const float*>(bytes.data()) == 5);
+  CHECK(*reinterpret_cast<const float*>(bytes.data() + layer_bytes) == 0);
+  cache.ReadPage(3, bytes);
+  cache.WritePage(5, bytes);  // its full layer only
+  CHECK((first(0, 5) == 3 && first(1, 4) == 5));
+  cache.CopyPage(3, 4);
+  CHECK((first(0, 4) == 3 && first(1, 4) == 3));
+  cache.CopyPage(5, 4);
+  CHECK(first(1, 4) == 3);
+}
+
 /// Keys 1, 2, ... and values -1, -2, ... over all heads, times `factor`.
 std::vector<float> Ramp(std::int32_t n, float factor) {
   std::vector<float> x(static_cast<std::size_t>(n));
@@ -115,12 +155,12 @@ TEST_CASE("bfloat16 rounds to the nearest, half to even, and keeps infinities an
   KvCache cache = Make(Shape(KvType::kBf16, 8, 8), 1);
   const float inf = std::numeric_limits<float>::infinity();
   const std::vector<float> cases = {1.0F,
-                                    std::bit_cast<float>(0x3f808000U),   // halfway, even below
-                                    std::bit_cast<float>(0x3f818000U),   // halfway, even above
-                                    std::bit_cast<float>(0x3f808001U),   // just above halfway
-                                    std::bit_cast<float>(0xbf807fffU),   // just below
-                                    std::bit_cast<float>(0x7f7fffffU),   // overflows to infinity
-                                    std::bit_cast<float>(0x7f800001U),   // a NaN whose high bits alone are infinity
+                                    std::bit_cast<float>(0x3f808000U),  // halfway, even below
+                                    std::bit_cast<float>(0x3f818000U),  // halfway, even above
+                                    std::bit_cast<float>(0x3f808001U),  // just above halfway
+                                    std::bit_cast<float>(0xbf807fffU),  // just below
+                                    std::bit_cast<float>(0x7f7fffffU),  // overflows to infinity
+                                    std::bit_cast<float>(0x7f800001U),  // a NaN whose high bits alone are infinity
                                     -inf};
   const std::vector<std::uint16_t> want = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0xbf80, 0x7f80, 0x7fc0, 0xff80};
   std::vector<float> k;

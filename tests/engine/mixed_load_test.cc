@@ -24,17 +24,20 @@ namespace {
 using testing::RandomTokens;
 using testing::TinyShape;
 
-/// A small MoE with `pages` pages of KV cache.
+/// A small MoE with `pages` pages of KV cache; or one with a window in every second layer, with as much memory, of
+/// which these layers have only part.
 struct Moe {
-  explicit Moe(std::int32_t pages, int threads = 2) : pool(threads) {
+  explicit Moe(std::int32_t pages, int threads = 2, bool windows = false, std::int32_t batch = 16) : pool(threads) {
     TinyShape shape;
     shape.experts = 6;
     shape.top_k = 2;
     shape.window = 100;
+    if (windows) shape = {.architecture = "gpt-oss", .heads = 6, .ff = 72, .experts = 6, .window = 20, .tied = false};
     tiny = testing::MakeTinyModel(shape);
     LoadOptions options;
     options.pool = &pool;
-    options.max_batch = 16;
+    options.max_batch = batch;
+    options.map_windows = windows;
     options.kv_type = KvType::kInt8;
     options.activations = ActPrecision::kInt8;
     options.max_step_tokens = 200;
@@ -47,7 +50,9 @@ struct Moe {
     Result<std::unique_ptr<Model>> made = Model::Create(tiny->spec, tiny->tensors, options);
     REQUIRE(made.ok());
     model = std::move(made).value();
-    REQUIRE(model->num_pages() == pages);
+    REQUIRE((windows ? model->num_pages() > pages : model->num_pages() == pages));
+    REQUIRE((windows == (model->window_memory().places > 0)));
+    CHECK(model->memory().kv_cache <= options.kv_bytes);
   }
 
   ThreadPool pool;
@@ -199,6 +204,37 @@ TEST_CASE("Sixteen sequences of different lengths, options and experts together 
     }
   }
   CHECK(preemptions > 0);
+  CHECK(cached > 500);
+}
+
+TEST_CASE("The same where windowed layers have memory for little more than the windows") {
+  Moe whole(120, 2, true);
+  Moe tight(60, 2, true, 6);
+  const std::vector<GenerationRequest> requests = MixedRequests(whole.model->vocab_size());
+  std::vector<std::vector<Event>> alone;
+  for (const GenerationRequest& request : requests) {
+    Driver driver(*whole.model, {.prefill_chunk = 23});
+    driver.Submit(request);
+    while (!driver.core.idle()) driver.Step();
+    alone.push_back(driver.events(0));
+  }
+  std::int64_t cached = 0;
+  for (const std::int32_t guesses : {0, 4}) {
+    Driver driver(*tight.model, {.max_batch = 6, .prefill_chunk = 90, .speculate = guesses, .speculate_always = true});
+    for (int round = 0; round < 2; ++round) {
+      for (const GenerationRequest& request : requests) driver.Submit(request);
+      while (!driver.core.idle()) driver.Step();
+    }
+    for (std::size_t i = 0; i < 2 * requests.size(); ++i) {
+      const std::size_t of = i % requests.size();
+      for (std::int32_t choice = 0; choice < requests[of].n; ++choice) {
+        CAPTURE(guesses, i, choice);
+        CHECK(Same(Of(driver.events(i), choice), Of(alone[of], choice)));
+      }
+    }
+    CHECK(driver.core.scheduler().cache().windows().used() == 0);
+    cached += driver.core.stats().cached_tokens;
+  }
   CHECK(cached > 500);
 }
 

@@ -12,6 +12,7 @@
 #include "engine/memory_limit.h"
 #include "engine/model.h"
 #include "engine/model_config.h"
+#include "engine/window_pages.h"
 #include "tests/support/catch.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
@@ -239,6 +240,41 @@ TEST_CASE("A small model is computed finely unless the options say otherwise; a 
   CHECK(FineByDefault(large));
   for (LayerSpec& layer : large.layers) layer.ff = 3'000'000;
   CHECK_FALSE(FineByDefault(large));
+}
+
+TEST_CASE("Windowed layers get memory for the windows, a step and a quarter of the pages") {
+  const auto tiny = testing::MakeTinyModel(
+      {.architecture = "gpt-oss", .heads = 6, .ff = 72, .experts = 6, .window = 20, .tied = false});  // every second
+  ThreadPool pool(1);
+  LoadOptions options = Options(pool);
+  options.context = 64 * 1024;
+  options.max_step_tokens = 128;
+  const auto whole = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(whole.ok());
+  CHECK((*whole)->window_memory().places == 0);
+  options.map_windows = true;
+  const auto mapped = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(mapped.ok());
+  CHECK((*mapped)->num_pages() == (*whole)->num_pages());
+  const std::int64_t pages = (*mapped)->num_pages();
+  const std::int64_t places = WindowPages::Enough(2, 20, 128) + pages / 4;
+  CHECK((*mapped)->window_memory().places == places);
+  CHECK((*mapped)->window_memory().window == 20);
+  CHECK((*mapped)->memory().kv_cache == (*mapped)->page_bytes() / 2 * (pages + places));
+  // With as much memory as asked for, more pages.
+  options.kv_bytes = 500 * (*mapped)->page_bytes();
+  const auto some = Model::Create(tiny->spec, tiny->tensors, options);
+  REQUIRE(some.ok());
+  CHECK((*some)->num_pages() > 750);
+  CHECK((*some)->memory().kv_cache <= options.kv_bytes);
+  // A step on pages that are not mapped computes nothing.
+  const std::vector<tok::TokenId> tokens = {1, 2, 3};
+  const std::vector<std::int32_t> table = {7};
+  std::vector<float> logits(static_cast<std::size_t>((*some)->vocab_size()));
+  const StepSlice slice{.tokens = tokens, .pages = table, .first_logits = 2};
+  CHECK((*some)->Step(std::span(&slice, 1), logits).error().code == ErrorCode::kInvalidArgument);
+  (*some)->MapWindow(7, 3);
+  CHECK((*some)->Step(std::span(&slice, 1), logits).ok());
 }
 
 }  // namespace

@@ -175,12 +175,88 @@ TEST_CASE("Schema: combinations") {
   Refuse(R"({"oneOf":[{"required":["a"]},{"required":["b"]}]})", "oneOf");
 }
 
+TEST_CASE("Schema: items of few values, each once") {
+  Check(R"({"type":"array","items":{"enum":["a","b","ab"]},"uniqueItems":true,"minItems":1})",
+        {R"(["a"])", R"(["ab", "a"])", R"(["b","a","ab"])"},
+        {"[]", R"(["a","a"])", R"(["b","a","b"])", R"(["a","b","ab","a"])"});
+  Check(R"({"type":"array","items":{"type":["boolean","null"]},"uniqueItems":true,"maxItems":2})",
+        {"[]", "[true,null]", "[null]"}, {"[true,true]", "[true,false,null]"});
+  Check(R"({"type":"array","items":{"anyOf":[{"const":1},{"const":1.0},{"enum":["x",{"k":[]}]}]},"uniqueItems":true})",
+        {R"([1,"x",{"k":[]}])", R"([{"k": []}])"}, {"[1,1]", R"(["x",1,"x"])"});
+  Check(R"({"type":"array","items":{"type":"string"},"uniqueItems":true,"maxItems":1})", {"[]", R"(["q"])"},
+        {R"(["q","q"])"});
+  Check(R"({"enum":[[1,2],[1,1.0],[[],[]]],"uniqueItems":true})", {"[1,2]"}, {"[1,1.0]", "[[],[]]"});
+}
+
+TEST_CASE("Schema: arrays that contain") {
+  const std::string some = R"({"type":"array","items":{"type":"integer"},"contains":{"minimum":10})";
+  Check(some + "}", {"[10]", "[1,2,30]", "[1,11,2]", "[12,13]"}, {"[]", "[1]", "[1,2]", R"(["a"])"});
+  Check(some + R"(,"minContains":2,"maxItems":3})", {"[10,11]", "[1,20,30]", "[10,1,11]", "[10,11,12]"},
+        {"[10]", "[1,2,30]", "[10,11,1,1]"});
+  Check(some + R"(,"minContains":0,"minItems":2})", {"[1,2]", "[1,2,3]"}, {"[]", "[1]"});
+  Check(R"({"type":"array","prefixItems":[{"type":"string"},{"type":"boolean"}],"contains":{"type":"null"}})",
+        {R"(["a",true,null])", R"(["a",true,1,null,2])"}, {R"(["a"])", R"(["a",true,1])", "[null]"});
+  Check(R"({"enum":[[1],["a",2],["a"]],"contains":{"type":"string"},"maxContains":1})", {R"(["a",2])", R"(["a"])"},
+        {"[1]"});
+}
+
+TEST_CASE("Schema: not") {
+  Check(R"({"type":"string","not":{"enum":["ab","c",1]}})", {R"("")", R"("a")", R"("abc")", R"("d")"},
+        {R"("ab")", R"("c")", R"("\u0063")"});
+  Check(R"({"type":"string","not":{"pattern":"^a"}})", {R"("ba")", R"("")"}, {R"("a")", R"("ab")"});
+  Check(R"({"type":["boolean","null","integer"],"not":{"enum":[true,null]}})", {"false", "7"}, {"true", "null"});
+  Check(R"({"not":{"type":["object","array","number"]}})", {R"("s")", "null", "true"}, {"1", "1.5", "{}", "[]"});
+  Check(R"({"enum":[1,2,3.5,"a",[1]],"not":{"anyOf":[{"type":"string"},{"minimum":2},{"const":[1]}]}})", {"1"},
+        {"2", "3.5", R"("a")", "[1]"});
+  Check(R"({"type":"integer","not":{"minimum":5}})", {"4", "-10"}, {"5", "6"});
+  Check(R"({"type":"string","minLength":1,"not":{"minLength":3}})", {R"("a")", R"("ab")"}, {R"("")", R"("abc")"});
+  Check(R"({"type":"object","properties":{"a":{"type":"integer"},"b":{}},"not":{"required":["a"]}})",
+        {"{}", R"({"b":1})"}, {R"({"a":1})", R"({"a":1,"b":2})"});
+  Check(R"({"type":"array","items":{"type":"integer"},"not":{"items":{"minimum":0}}})", {"[-1]", "[1,-2,3]"},
+        {"[]", "[1]"});
+  Check(R"({"$defs":{"s":{"type":"string"}},"type":["string","null"],"not":{"$ref":"#/$defs/s"}})", {"null"},
+        {R"("a")"});
+  Check(R"({"type":["string","null"],"not":{"not":{"type":"string"}}})", {R"("a")"}, {"null"});
+  Refuse(R"({"not":{}})", "no text");
+}
+
+TEST_CASE("Schema: if, then, else") {
+  const std::string open = R"({"type":"object","properties":{"kind":{"enum":["a","b"]},"x":{"type":"integer"},)"
+                           R"("y":{"type":"integer"}},"required":["kind"],"if":{"properties":{"kind":{"const":"a"}}},)";
+  Check(open + R"("then":{"required":["x"]},"else":{"required":["y"]}})",
+        {R"({"kind":"a","x":1})", R"({"kind":"b","y":1})", R"({"kind":"a","x":1,"y":2})"},
+        {R"({"kind":"a"})", R"({"kind":"a","y":1})", R"({"kind":"b","x":1})", R"({"kind":"c","x":1})"});
+  Check(open + R"("then":{"required":["x"]}})", {R"({"kind":"b"})", R"({"kind":"a","x":1})"}, {R"({"kind":"a"})"});
+  Check(R"({"type":"integer","if":{"minimum":10},"then":{"multipleOf":5},"else":{"maximum":3}})",
+        {"10", "15", "3", "-4"}, {"11", "4", "9"});
+  Check(R"({"type":"string","then":{"maxLength":1}})", {R"("ab")"}, {});
+  // Several at once, one within another.
+  Check(R"({"type":"string","allOf":[{"if":{"pattern":"^a"},"then":{"maxLength":2}},)"
+        R"({"if":{"pattern":"b$"},"then":{"if":{"minLength":2},"then":{"pattern":"cb$"}}}]})",
+        {R"("ax")", R"("xyz")", R"("b")", R"("xcb")"}, {R"("axx")", R"("xb")", R"("acb")"});
+}
+
+TEST_CASE("Schema: members that depend on others") {
+  const std::string open = R"({"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"integer"}},)";
+  Check(open + R"("dependentRequired":{"a":["b"]}})", {"{}", R"({"b":1})", R"({"a":1,"b":1})"}, {R"({"a":1})"});
+  Check(open + R"("dependentSchemas":{"a":{"properties":{"b":{"minimum":5}}}}})",
+        {"{}", R"({"b":1})", R"({"a":1})", R"({"a":1,"b":5})"}, {R"({"a":1,"b":4})"});
+  Check(open + R"("dependencies":{"a":["b"],"b":{"properties":{"a":{"minimum":3}}}}})",
+        {"{}", R"({"b":1})", R"({"a":3,"b":1})"}, {R"({"a":3})", R"({"a":2,"b":1})"});
+}
+
 TEST_CASE("Schema: what is not supported is named") {
-  Refuse(R"({"properties":{"a/b":{"not":{}}}})", "#/properties/a~1b/not: this keyword is not supported");
+  Refuse(R"({"properties":{"a/b":{"not":{"multipleOf":2}}}})",
+         "#/properties/a~1b/not/multipleOf: this keyword is not supported where it is negated");
+  Refuse(R"({"not":{"type":"integer"}})", "#/not/type: 'integer' is not supported where it is negated");
+  Refuse(R"({"type":"integer","not":{"const":3}})", "excluded only from an enum");
+  Refuse(R"({"$defs":{"d":{"properties":{"n":{"$ref":"#/$defs/d"}}}},"not":{"$ref":"#/$defs/d"}})", "recursion");
+  Refuse(R"({"not":{"$ref":"#/nowhere"}})", "#/not/$ref");
+  Refuse(R"({"type":"string","$none-of":["a"]})", "#/$none-of: unknown keyword");
   Refuse(R"({"type":"array","uniqueItems":true})", "#/uniqueItems");
-  Refuse(R"({"type":"array","contains":{}})", "#/contains");
-  Refuse(R"({"if":{},"then":{}})", "#/if");
-  Refuse(R"({"$defs":{"x":{"dependentRequired":{}}}})", "#/$defs/x/dependentRequired");
+  Refuse(R"({"type":"array","uniqueItems":true,"items":{"type":"string"}})", "at most 8 constants");
+  Refuse(R"({"type":"array","contains":{},"maxContains":3})", "#/maxContains");
+  Refuse(R"({"dependentRequired":{"a":"b"}})", "#/dependentRequired");
   Refuse(R"({"type":"object","unevaluatedProperties":false})", "#/unevaluatedProperties");
   Refuse(R"({"type":"string","maxlength":3})", "#/maxlength: unknown keyword");
   Refuse(R"({"type":"text"})", "#/type");

@@ -96,6 +96,26 @@ TEST_CASE("Grammar cache: the same text is compiled once, the oldest is dropped"
   CHECK(*cache.Get({}) == nullptr);
 }
 
+TEST_CASE("Grammar cache: what has been learned of grammars counts, too") {
+  const auto tokenizer = test::ByteTokenizer();
+  std::vector<grammar::VocabularyToken> tokens;
+  for (tok::TokenId id = 0; id < 256; ++id) tokens.push_back({tokenizer->TokenBytes(id), grammar::TokenKind::kText});
+  GrammarCache cache(std::make_shared<const grammar::Vocabulary>(tokens));
+  std::shared_ptr<const grammar::CompiledGrammar> first;
+  for (int i = 0; i < 12; ++i) {
+    const auto compiled = cache.Get({Kind::kRegex, "[ab]{0,20000}" + std::to_string(i), false, "p"});
+    REQUIRE(compiled.ok());
+    if (i == 0) first = *compiled;
+    const auto table = (*compiled)->table();
+    const std::size_t before = (*compiled)->bytes();
+    table->Read(table->start(), std::string(20000, 'a'));  // makes about as many states
+    CHECK((*compiled)->bytes() > before + 100'000);
+    CHECK(cache.bytes() <= GrammarCache::kMaxBytes + (*compiled)->bytes());
+  }
+  CHECK(cache.bytes() > 1'000'000);
+  CHECK(first->bytes() > 100'000);
+}
+
 TEST_CASE("Formats over HTTP: chats and completions keep to them, errors say where") {
   TestService server;  // the model wants to say "Hello, world!"
   const json schema = {{"type", "object"},

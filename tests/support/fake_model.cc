@@ -29,7 +29,10 @@ std::uint64_t HashHistory(std::span<const tok::TokenId> history) {
 }
 
 FakeModel::FakeModel(const Options& options)
-    : options_(options), slots_(static_cast<std::size_t>(options.pages) * engine::kPageTokens) {}
+    : options_(options),
+      slots_(static_cast<std::size_t>(options.pages) * engine::kPageTokens),
+      window_slots_(static_cast<std::size_t>(options.window.places) * engine::kPageTokens),
+      places_(static_cast<std::size_t>(options.pages), -1) {}
 
 void FakeModel::HashLogits(std::span<const tok::TokenId> history, std::span<float> row) {
   const std::uint64_t hash = HashHistory(history);
@@ -51,6 +54,48 @@ FakeModel::Logits FakeModel::Saying(std::int32_t prompt_size, std::vector<tok::T
 FakeModel::Slot& FakeModel::At(std::span<const std::int32_t> pages, std::int32_t pos) {
   const std::int32_t page = pages[static_cast<std::size_t>(pos / engine::kPageTokens)];
   return slots_[static_cast<std::size_t>(page * engine::kPageTokens + pos % engine::kPageTokens)];
+}
+
+/// The windowed half of a page; empty where it is not mapped.
+std::span<FakeModel::Slot> FakeModel::WindowPage(std::int32_t page) {
+  const std::int32_t place = places_[static_cast<std::size_t>(page)];
+  if (place < 0) return {};
+  return std::span(window_slots_).subspan(static_cast<std::size_t>(place * engine::kPageTokens), engine::kPageTokens);
+}
+
+std::span<const FakeModel::Slot> FakeModel::WindowPage(std::int32_t page) const {
+  return const_cast<FakeModel*>(this)->WindowPage(page);
+}
+
+FakeModel::Slot* FakeModel::WindowAt(std::span<const std::int32_t> pages, std::int32_t pos) {
+  const auto page = WindowPage(pages[static_cast<std::size_t>(pos / engine::kPageTokens)]);
+  return page.empty() ? nullptr : &page[static_cast<std::size_t>(pos % engine::kPageTokens)];
+}
+
+void FakeModel::MapWindow(std::int32_t page, std::int32_t place) {
+  if (page < 0 || page >= options_.pages || place >= options_.window.places) return Fault("maps no such page");
+  if (place >= 0) {
+    if (std::find(places_.begin(), places_.end(), place) != places_.end()) Fault("maps a place twice");
+    if (places_[static_cast<std::size_t>(page)] < 0) {  // what another page left there
+      const auto begin = window_slots_.begin() + std::ptrdiff_t{place} * engine::kPageTokens;
+      std::fill(begin, begin + engine::kPageTokens, Slot{});
+    }
+  }
+  places_[static_cast<std::size_t>(page)] = place;
+}
+
+/// What the windowed layers see of a slice is there, and the same.
+void FakeModel::CheckWindow(const engine::StepSlice& slice) {
+  if (options_.window.places == 0) return;
+  const auto end = slice.pos + static_cast<std::int32_t>(slice.tokens.size());
+  for (std::int32_t pos = std::max(0, slice.pos - options_.window.window + 1); pos < end; ++pos) {
+    const Slot* slot = WindowAt(slice.pages, pos);
+    if (slot == nullptr) {
+      Fault("position " + std::to_string(pos) + " has no windowed layers");
+    } else if (pos < slice.pos && slot->history != At(slice.pages, pos).history) {
+      Fault("position " + std::to_string(pos) + " is not what windowed layers have");
+    }
+  }
 }
 
 void FakeModel::Fault(std::string what) { faults_.push_back("step " + std::to_string(steps_.size()) + ": " + what); }
@@ -115,14 +160,20 @@ void FakeModel::CopyPage(std::int32_t from, std::int32_t to) {
   if (from == to || std::min(from, to) < 0 || std::max(from, to) >= options_.pages) return Fault("copies no such page");
   const auto begin = slots_.begin() + std::ptrdiff_t{from} * engine::kPageTokens;
   std::copy(begin, begin + engine::kPageTokens, slots_.begin() + std::ptrdiff_t{to} * engine::kPageTokens);
+  if (WindowPage(to).size() == WindowPage(from).size()) std::ranges::copy(WindowPage(from), WindowPage(to).begin());
 }
 
 void FakeModel::ReadPage(std::int32_t page, std::span<std::byte> out) const {
-  std::memcpy(out.data(), &slots_[static_cast<std::size_t>(page * engine::kPageTokens)], out.size());
+  const std::size_t half = out.size() / 2;
+  std::memcpy(out.data(), &slots_[static_cast<std::size_t>(page * engine::kPageTokens)], half);
+  std::memset(out.data() + half, 0, half);
+  if (const auto window = WindowPage(page); !window.empty()) std::memcpy(out.data() + half, window.data(), half);
 }
 
 void FakeModel::WritePage(std::int32_t page, std::span<const std::byte> in) {
-  std::memcpy(&slots_[static_cast<std::size_t>(page * engine::kPageTokens)], in.data(), in.size());
+  const std::size_t half = in.size() / 2;
+  std::memcpy(&slots_[static_cast<std::size_t>(page * engine::kPageTokens)], in.data(), half);
+  if (const auto window = WindowPage(page); !window.empty()) std::memcpy(window.data(), in.data() + half, half);
 }
 
 /// The hash of an empty history.
@@ -191,7 +242,10 @@ Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<floa
   if (!CheckShape(slices, out.size())) return Internal("malformed step: " + faults_.back());
   CheckSharing(slices);
   std::vector<std::vector<tok::TokenId>> histories;
-  for (const engine::StepSlice& slice : slices) histories.push_back(ReadHistory(slice));
+  for (const engine::StepSlice& slice : slices) {
+    CheckWindow(slice);
+    histories.push_back(ReadHistory(slice));
+  }
   steps_.emplace_back();
   const auto vocab = static_cast<std::size_t>(options_.vocab);
   for (std::size_t i = 0; i < slices.size(); ++i) {
@@ -211,7 +265,9 @@ Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<floa
       history.push_back(token);
       hash = Extend(hash, token);
       Visit(slice, token);
-      At(slice.pages, slice.pos + static_cast<std::int32_t>(t)) = {token, hash};
+      const std::int32_t pos = slice.pos + static_cast<std::int32_t>(t);
+      At(slice.pages, pos) = {token, hash};
+      if (Slot* slot = WindowAt(slice.pages, pos)) *slot = {token, hash};
       if (slice.hidden != nullptr) {
         const float state[4] = {static_cast<float>(token), static_cast<float>(slice.pos) + static_cast<float>(t), 1, 0};
         std::copy_n(state, 4, slice.hidden + t * 4);

@@ -32,6 +32,7 @@ class FakeModel : public engine::StepModel {
     std::int32_t max_step_tokens = 512;
     std::int32_t max_step_logits = 64;
     std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
+    engine::WindowMemory window = {};                // slots then have a second half that wants to be mapped
     engine::ExpertShape experts = {};                // expert options then change what a page holds, as they would
   };
   /// What one slice of a step was.
@@ -56,8 +57,10 @@ class FakeModel : public engine::StepModel {
   /// A hidden state is {token, position, 1, 0}.
   std::int32_t hidden_size() const override { return options_.decoder_start ? 0 : 4; }
   engine::ExpertShape experts() const override { return options_.experts; }
+  engine::WindowMemory window_memory() const override { return options_.window; }
+  void MapWindow(std::int32_t page, std::int32_t place) override;
   void CopyPage(std::int32_t from, std::int32_t to) override;
-  std::int64_t page_bytes() const override { return engine::kPageTokens * static_cast<std::int64_t>(sizeof(Slot)); }
+  std::int64_t page_bytes() const override { return 2 * engine::kPageTokens * static_cast<std::int64_t>(sizeof(Slot)); }
   void ReadPage(std::int32_t page, std::span<std::byte> out) const override;
   void WritePage(std::int32_t page, std::span<const std::byte> in) override;
   Status Step(std::span<const engine::StepSlice> slices, std::span<float> logits) override;
@@ -83,6 +86,10 @@ class FakeModel : public engine::StepModel {
   };
 
   Slot& At(std::span<const std::int32_t> pages, std::int32_t pos);
+  Slot* WindowAt(std::span<const std::int32_t> pages, std::int32_t pos);
+  std::span<const Slot> WindowPage(std::int32_t page) const;
+  std::span<Slot> WindowPage(std::int32_t page);
+  void CheckWindow(const engine::StepSlice& slice);
   void Fault(std::string what);
   bool CheckShape(std::span<const engine::StepSlice> slices, std::size_t logits);
   void CheckSharing(std::span<const engine::StepSlice> slices);
@@ -94,6 +101,8 @@ class FakeModel : public engine::StepModel {
 
   Options options_;
   std::vector<Slot> slots_;
+  std::vector<Slot> window_slots_;    // of the places
+  std::vector<std::int32_t> places_;  // of the pages
   std::vector<std::vector<SliceRecord>> steps_;
   std::int64_t tokens_computed_ = 0;
   std::vector<std::string> faults_;

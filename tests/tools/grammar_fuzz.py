@@ -115,6 +115,35 @@ def array_schema(rng, depth, defs):
     maybe(rng, schema, 0.3, minItems=lambda: low, maxItems=lambda: low + rng.randrange(4))
     maybe(rng, schema, 0.3, prefixItems=lambda: [any_schema(rng, depth - 1, defs) for _ in range(rng.randrange(1, 4))])
     maybe(rng, schema, 0.8, items=lambda: any_schema(rng, depth - 1, defs))
+    maybe(rng, schema, 0.1, contains=lambda: any_schema(rng, depth - 1, defs), minContains=lambda: rng.randrange(3))
+    if rng.random() < 0.1:
+        schema["uniqueItems"] = True
+        schema["items"] = rng.choice([{"enum": [value(rng) for _ in range(rng.randrange(1, 5))]}, {"type": ["boolean", "null"]}])
+        schema.pop("prefixItems", None)
+        schema.pop("contains", None)
+    return schema
+
+
+def condition(rng, names):
+    """What can stand behind not and if."""
+    name = rng.choice(names) if names else "a"
+    return rng.choice([
+        lambda: {"required": [name]}, lambda: {"type": rng.sample(["string", "null", "boolean", "number"], 2)},
+        lambda: {"properties": {name: {"enum": [value(rng) for _ in range(3)]}}}, lambda: {"const": value(rng)},
+        lambda: {"properties": {name: {"type": "string"}}, "required": [name]}, lambda: {"minimum": rng.randrange(9)},
+        lambda: {"maxLength": rng.randrange(4)}, lambda: {"pattern": rng.choice(PATTERNS)}, lambda: {"minItems": 2},
+        lambda: {"anyOf": [condition(rng, names), {"maxProperties": 1}]}, lambda: {"not": condition(rng, names)},
+        lambda: {"items": {"type": "string"}}, lambda: {"contains": {"type": "number"}}])()
+
+
+def add_conditions(rng, schema, names, depth, defs):
+    maybe(rng, schema, 0.06, **{"not": lambda: condition(rng, names)})
+    if rng.random() < 0.08:
+        schema["if"] = condition(rng, names)
+        maybe(rng, schema, 0.7, **{"then": lambda: condition(rng, names), "else": lambda: condition(rng, names)})
+    if len(names) > 1:
+        maybe(rng, schema, 0.06, dependentRequired=lambda: {names[0]: names[1:3]},
+              dependentSchemas=lambda: {names[1]: condition(rng, names)})
     return schema
 
 
@@ -131,10 +160,17 @@ def object_schema(rng, depth, defs):
     maybe(rng, schema, 0.1, patternProperties=lambda: {rng.choice(["^a", "b$", "^n_"]): any_schema(rng, depth - 1, defs)})
     maybe(rng, schema, 0.08, minProperties=lambda: rng.randrange(3), maxProperties=lambda: 2 + rng.randrange(3))
     maybe(rng, schema, 0.05, propertyNames=lambda: rng.choice([{"maxLength": 4}, {"pattern": "^[a-z_0-9]*$"}, {"enum": NAMES[:5]}]))
-    return schema
+    return add_conditions(rng, schema, names, depth, defs)
 
 
 def any_schema(rng, depth, defs):
+    schema = some_schema(rng, depth, defs)
+    if isinstance(schema, dict) and schema.get("type") in ("string", "array") and rng.random() < 0.2:
+        add_conditions(rng, schema, [], depth, defs)
+    return schema
+
+
+def some_schema(rng, depth, defs):
     kind = rng.random()
     if kind < 0.04:
         return rng.choice([True, {}])
