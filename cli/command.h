@@ -17,6 +17,7 @@ using Action = std::function<int()>;
 void AddServe(CLI::App& app, Action& action);
 void AddRun(CLI::App& app, Action& action);
 void AddUpcycle(CLI::App& app, Action& action);
+void AddQuantize(CLI::App& app, Action& action);
 void AddInspect(CLI::App& app, Action& action);
 void AddEval(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);

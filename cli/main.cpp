@@ -32,6 +32,7 @@ int Main(int argc, char** argv) {
   AddRun(app, action);
   AddInspect(app, action);
   AddUpcycle(app, action);
+  AddQuantize(app, action);
   AddEval(app, action);
   AddBench(app, action);
   AddSimulate(app, action);

@@ -255,23 +255,24 @@ Status GgufWriter::CheckNames() const {
   return {};
 }
 
-Status GgufWriter::Emit(const Sink& sink) const {
-  const std::uint64_t alignment = Alignment();
-  QUORUM_TRY(sink(AsBytes(Header())));
-  for (const Tensor& tensor : tensors_) {
-    std::uint64_t left = tensor.bytes;
-    const Sink counted = [&](std::span<const std::byte> bytes) -> Status {
-      if (bytes.size() > left) return Internal("tensor " + Quoted(tensor.name) + " got more bytes than it has");
-      left -= bytes.size();
-      return sink(bytes);
-    };
-    QUORUM_TRY(tensor.source(counted));
-    if (left > 0) {
-      return Internal("tensor " + Quoted(tensor.name) + " lacks " + std::to_string(left) + " of its bytes");
-    }
-    const std::string padding(PadTo(tensor.bytes, alignment) - tensor.bytes, '\0');
-    if (!padding.empty()) QUORUM_TRY(sink(AsBytes(padding)));
+Status GgufWriter::EmitTensor(const Tensor& tensor, std::uint64_t alignment, const Sink& sink) const {
+  std::uint64_t left = tensor.bytes;
+  const Sink counted = [&](std::span<const std::byte> bytes) -> Status {
+    if (bytes.size() > left) return Internal("tensor " + Quoted(tensor.name) + " got more bytes than it has");
+    left -= bytes.size();
+    return sink(bytes);
+  };
+  QUORUM_TRY(tensor.source(counted));
+  if (left > 0) {
+    return Internal("tensor " + Quoted(tensor.name) + " lacks " + std::to_string(left) + " of its bytes");
   }
+  const std::string padding(PadTo(tensor.bytes, alignment) - tensor.bytes, '\0');
+  return padding.empty() ? Status() : sink(AsBytes(padding));
+}
+
+Status GgufWriter::Emit(const Sink& sink) const {
+  QUORUM_TRY(sink(AsBytes(Header())));
+  for (const Tensor& tensor : tensors_) QUORUM_TRY(EmitTensor(tensor, Alignment(), sink));
   return {};
 }
 

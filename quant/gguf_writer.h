@@ -55,6 +55,14 @@ class GgufWriter {
   /// own.
   Status Write(const std::string& path, bool replace, const Progress& progress = {}) const;
 
+  /// Writes a file that takes long: under `path`.partial, which stays when the work is interrupted or fails and where a
+  /// later call with the same metadata and tensors goes on behind the last whole tensor. Beforehand the string of
+  /// `checksum_key` is set to 64 zeros; in the end it holds the SHA-256 of all bytes behind the metadata, after these
+  /// were read from the file once more and found equal to what was written. Errors as Write's, kUnavailable (another
+  /// program writes the same file) and kDataLoss (the file does not hold what was written). Returns the checksum.
+  Result<std::string> WriteResumable(const std::string& path, bool replace, std::string_view checksum_key,
+                                     const Progress& progress = {});
+
   /// The file's bytes, for tests and small models.
   Result<std::vector<std::byte>> ToBytes() const;
 
@@ -75,6 +83,7 @@ class GgufWriter {
   std::uint64_t Alignment() const;
   std::string Header() const;
   Status CheckNames() const;
+  Status EmitTensor(const Tensor& tensor, std::uint64_t alignment, const Sink& sink) const;
   Status Emit(const Sink& sink) const;
 
   std::vector<Entry> entries_;

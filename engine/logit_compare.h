@@ -1,0 +1,47 @@
+// How two models' predictions differ: sums over positions, with confidence intervals.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace quorum::engine {
+
+/// A mean over positions and the half width of its 95 % interval, taking positions as independent.
+struct MeanInterval {
+  double mean = 0;
+  double half_width = 0;
+};
+
+MeanInterval MeanOf(std::span<const double> values);
+
+/// The value that a fraction `p` of `values` do not exceed; 0 for none.
+double Quantile(std::vector<double> values, double p);
+
+/// What one position's logits say against those of a reference.
+struct PositionDifference {
+  double kl = 0;          // of the model from the reference, in nats: sum of p_ref (log p_ref - log p)
+  bool same_top = false;  // the arg-max is the same token
+};
+
+/// Rows of `vocab` logits. REQUIRES: equal sizes above 0. What is not finite makes the KL divergence not finite.
+PositionDifference Compare(std::span<const float> reference, std::span<const float> model);
+
+/// log of the sum of exp, in double precision.
+double LogSumExp(std::span<const float> logits);
+
+/// Sums over all positions that were scored.
+struct LogitReport {
+  std::int64_t positions = 0;
+  MeanInterval kl;
+  double kl_median = 0, kl_p99 = 0, kl_max = 0;
+  double same_top = 0;             // fraction of positions
+  double same_top_half_width = 0;  // 95 %, Wilson's interval's half
+  MeanInterval loss_difference;    // model's -log p of the text's tokens minus the reference's
+};
+
+/// REQUIRES: `losses` and `reference_losses` are as long as `differences`.
+LogitReport Summarize(std::span<const PositionDifference> differences, std::span<const double> losses,
+                      std::span<const double> reference_losses);
+
+}  // namespace quorum::engine

@@ -1,0 +1,171 @@
+#include "quant/encode.h"
+
+#include <cctype>
+#include <cmath>
+#include <vector>
+
+#include "engine/base/check.h"
+#include "quant/block_formats.h"
+#include "quant/encode_k.h"
+#include "quant/encode_small.h"
+#include "quant/quantize.h"
+
+namespace quorum::quant {
+namespace {
+
+struct NamedEncoding {
+  std::string_view name;
+  Encoding encoding;
+};
+
+constexpr NamedEncoding kEncodings[] = {
+    {"f32", {DType::kF32, false}},   {"f16", {DType::kF16, false}},   {"bf16", {DType::kBF16, false}},
+    {"q8_0", {DType::kQ8_0, false}}, {"q4x", {DType::kQ4_K, true}},   {"q4_0", {DType::kQ4_0, false}},
+    {"q4_1", {DType::kQ4_1, false}}, {"q5_0", {DType::kQ5_0, false}}, {"q5_1", {DType::kQ5_1, false}},
+    {"q2_k", {DType::kQ2_K, false}}, {"q3_k", {DType::kQ3_K, false}}, {"q4_k", {DType::kQ4_K, false}},
+    {"q5_k", {DType::kQ5_K, false}}, {"q6_k", {DType::kQ6_K, false}}, {"mxfp4", {DType::kMXFP4, false}},
+};
+
+/// The weights of a block's errors. With an importance matrix ggml's choice: how much a column is used, and larger
+/// values more than small ones, as rounding them harms more. Without one the K-quants lean on larger values the same
+/// way.
+QUORUM_INLINE void ErrorWeights(const float* x, const float* importance, bool lean, int n, float* w) {
+  float squares = 0.0F;
+  for (int i = 0; i < n; ++i) squares += x[i] * x[i];
+  const float mean = squares / static_cast<float>(n);
+  const float rms = std::sqrt(mean);
+  for (int i = 0; i < n; ++i) {
+    if (importance != nullptr) {
+      w[i] = importance[i] * std::sqrt(mean + x[i] * x[i]);
+    } else {
+      w[i] = lean ? rms + std::fabs(x[i]) : 1.0F;
+    }
+  }
+  // Columns that were never used, a block of zeros: the plain error.
+  float sum = 0.0F;
+  for (int i = 0; i < n; ++i) sum += w[i];
+  if (sum > 0.0F && std::isfinite(sum)) return;
+  for (int i = 0; i < n; ++i) w[i] = 1.0F;
+}
+
+QUORUM_INLINE void EncodeBlock(const Encoding& encoding, const float* x, const float* w, std::uint8_t* dst) {
+  switch (encoding.type) {
+    case DType::kQ8_0: search::MakeQ8_0(x, dst); break;
+    case DType::kQ4_0: search::MakeSigned<4>(x, w, dst); break;
+    case DType::kQ5_0: search::MakeSigned<5>(x, w, dst); break;
+    case DType::kQ4_1: search::MakeAffine<4>(x, w, dst); break;
+    case DType::kQ5_1: search::MakeAffine<5>(x, w, dst); break;
+    case DType::kMXFP4: search::MakeMxfp4(x, w, dst); break;
+    case DType::kQ2_K: search::MakeQ2_K(x, w, dst); break;
+    case DType::kQ3_K: search::MakeQ3_K(x, w, dst); break;
+    case DType::kQ4_K: encoding.int8_exact ? search::MakeQ4X(x, w, dst) : search::MakeQ4_K(x, w, dst); break;
+    case DType::kQ5_K: search::MakeQ5_K(x, w, dst); break;
+    case DType::kQ6_K: search::MakeQ6_K(x, w, dst); break;
+    default: break;
+  }
+}
+
+QUORUM_INLINE void EncodeBlocks(const Encoding& encoding, const float* src, const float* importance, std::uint8_t* dst,
+                                std::int64_t blocks) {
+  const DTypeInfo& info = Info(encoding.type);
+  const auto size = static_cast<int>(info.block);
+  const bool lean = size == kSuperBlock;
+  alignas(32) float w[kSuperBlock];
+  for (std::int64_t b = 0; b < blocks; ++b, src += size, dst += info.bytes) {
+    if (encoding.type != DType::kQ8_0) ErrorWeights(src, importance, lean, size, w);
+    if (importance != nullptr) importance += size;
+    EncodeBlock(encoding, src, w, dst);
+  }
+}
+
+using EncodeFn = void (*)(const Encoding&, const float*, const float*, std::uint8_t*, std::int64_t);
+
+void EncodeBase(const Encoding& encoding, const float* src, const float* importance, std::uint8_t* dst,
+                std::int64_t blocks) {
+  EncodeBlocks(encoding, src, importance, dst, blocks);
+}
+
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] void EncodeAvx2(const Encoding& encoding, const float* src, const float* importance,
+                                        std::uint8_t* dst, std::int64_t blocks) {
+  EncodeBlocks(encoding, src, importance, dst, blocks);
+}
+
+EncodeFn Choose() { return __builtin_cpu_supports("avx2") ? EncodeAvx2 : EncodeBase; }
+#else
+EncodeFn Choose() { return EncodeBase; }
+#endif
+
+}  // namespace
+
+std::optional<Encoding> FindEncoding(std::string_view name) {
+  std::string small;
+  for (const char c : name) small += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (small == "q8") small = "q8_0";
+  for (const NamedEncoding& known : kEncodings) {
+    if (known.name == small) return known.encoding;
+  }
+  return std::nullopt;
+}
+
+std::string NameOf(const Encoding& encoding) {
+  for (const NamedEncoding& known : kEncodings) {
+    if (known.encoding == encoding) return std::string(known.name);
+  }
+  std::string small;
+  for (const char c : Info(encoding.type).name) small += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return small;
+}
+
+std::string EncodingNames() {
+  std::string names;
+  for (const NamedEncoding& known : kEncodings) {
+    if (!names.empty()) names += ' ';
+    names += known.name;
+  }
+  return names;
+}
+
+bool Encode(const Encoding& encoding, const float* src, const float* importance, void* dst, std::int64_t n) {
+  bool known = false;
+  for (const NamedEncoding& at : kEncodings) known = known || at.encoding == encoding;
+  if (!known) return false;
+  const DTypeInfo& info = Info(encoding.type);
+  QUORUM_CHECK(n >= 0 && n % info.block == 0);
+  if (info.block == 1) return Quantize(encoding.type, src, dst, n);
+  static const EncodeFn encode = Choose();
+  encode(encoding, src, importance, static_cast<std::uint8_t*>(dst), n / info.block);
+  return true;
+}
+
+Encoding FitToRow(const Encoding& encoding, std::int64_t n) {
+  if (n % Info(encoding.type).block == 0) return encoding;
+  if (n % kSmallBlock != 0) return {DType::kF16, false};
+  switch (encoding.type) {
+    case DType::kQ5_K: return {DType::kQ5_1, false};
+    case DType::kQ6_K: return {DType::kQ8_0, false};
+    case DType::kQ4_K: return {DType::kQ5_0, false};
+    default: return {DType::kQ4_0, false};
+  }
+}
+
+bool IsInt8Exact(const void* blocks, std::int64_t n) {
+  const auto* p = static_cast<const std::uint8_t*>(blocks);
+  for (std::int64_t b = 0; b < n / kSuperBlock; ++b, p += 144) {
+    const float d = LoadHalf(p);
+    if (LoadHalf(p + 2) != 2.0F * d) return false;
+    for (int g = 0; g < 8; ++g) {
+      const std::uint8_t* s = p + 4;
+      const int scale = g < 4 ? s[g] & 63 : (s[g + 4] & 15) | ((s[g - 4] >> 6) << 4);
+      const int min = g < 4 ? s[g + 4] & 63 : (s[g + 4] >> 4) | ((s[g] >> 6) << 4);
+      for (int l = 0; l < 32; ++l) {
+        const int q = (p[16 + g / 2 * 32 + l] >> (4 * (g % 2))) & 15;
+        const int w = scale * q - 2 * min;
+        if (w < -127 || w > 127) return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace quorum::quant

@@ -1,0 +1,156 @@
+// Encoders of the formats of 32 elements (see block_small.cc, block_table.cc for the layouts): private to encode.cc.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "quant/block_formats.h"
+#include "quant/scale_search.h"
+
+namespace quorum::quant::search {
+
+constexpr int kSmall = 32;
+constexpr int kSignedSteps = 9;
+constexpr int kAffineSteps = 20;
+
+/// `f` as a half, at most the largest finite one; the value it then has.
+QUORUM_INLINE float PutHalf(float f, std::uint8_t* p) {
+  constexpr float kLargest = 65504.0F;
+  const float cut = f > kLargest ? kLargest : (f < -kLargest ? -kLargest : f);
+  const std::uint16_t h = FloatToHalf(cut);
+  std::memcpy(p, &h, sizeof h);
+  return HalfToFloat(h);
+}
+
+QUORUM_INLINE void PutNibbles(const std::int8_t* codes, std::uint8_t* p) {
+  for (int j = 0; j < 16; ++j) {
+    p[j] = static_cast<std::uint8_t>((codes[j] & 15) | ((codes[j + 16] & 15) << 4));
+  }
+}
+
+QUORUM_INLINE void PutFifthBits(const std::int8_t* codes, std::uint8_t* p) {
+  std::uint32_t bits = 0;
+  for (int j = 0; j < kSmall; ++j) bits |= static_cast<std::uint32_t>((codes[j] >> 4) & 1) << j;
+  std::memcpy(p, &bits, sizeof bits);
+}
+
+QUORUM_INLINE void MakeQ8_0(const float* x, std::uint8_t* dst) {
+  const float d = std::fabs(Extreme<kSmall>(x)) / 127.0F;
+  PutHalf(d, dst);
+  const F8 inverse = Splat(d > 0.0F ? 1.0F / d : 0.0F);  // of the float, as ggml does it
+  for (int i = 0; i < kSmall; i += 8) {
+    // Half away from zero, as ggml rounds: cut off behind adding a half is exact for these sizes.
+    const F8 v = Clamp(Load(x + i) * inverse, Splat(-127.0F), Splat(127.0F));
+    const F8 size = v < Splat(0.0F) ? -v : v;
+    I8 q = __builtin_convertvector(size, I8);
+    const F8 rest = size - __builtin_convertvector(q, F8);
+    q -= rest >= Splat(0.5F);
+    for (int l = 0; l < 8; ++l) dst[2 + i + l] = static_cast<std::uint8_t>(v[l] < 0.0F ? -q[l] : q[l]);
+  }
+}
+
+// The plain rounding and the searched one, whichever loses less after its scale has become a half.
+template <int kBits>
+QUORUM_INLINE void MakeSigned(const float* x, const float* w, std::uint8_t* dst) {
+  constexpr float kLow = -static_cast<float>(1 << (kBits - 1));
+  constexpr float kHigh = -kLow - 1.0F;
+  std::uint8_t unused[2];
+  const float plain = PutHalf(Extreme<kSmall>(x) / kLow, unused);
+  float scale = PutHalf(SignedScale<kSmall>(x, w, kLow, kHigh, kSignedSteps), unused);
+  if (Loss<kSmall>(x, w, plain, 0.0F, kLow, kHigh) < Loss<kSmall>(x, w, scale, 0.0F, kLow, kHigh)) scale = plain;
+  PutHalf(scale, dst);
+  alignas(32) std::int8_t codes[kSmall];
+  Codes<kSmall>(x, scale, 0.0F, kLow, kHigh, codes);
+  for (std::int8_t& code : codes) code = static_cast<std::int8_t>(code - static_cast<int>(kLow));
+  if constexpr (kBits == 5) PutFifthBits(codes, dst + 2);
+  PutNibbles(codes, dst + (kBits == 5 ? 6 : 2));
+}
+
+template <int kBits>
+QUORUM_INLINE void MakeAffine(const float* x, const float* w, std::uint8_t* dst) {
+  constexpr float kHigh = static_cast<float>((1 << kBits) - 1);
+  float least = x[0];
+  float most = x[0];
+  for (int i = 1; i < kSmall; ++i) {
+    least = x[i] < least ? x[i] : least;
+    most = x[i] > most ? x[i] : most;
+  }
+  std::uint8_t unused[2];
+  const ScaleOffset plain{PutHalf((most - least) / kHigh, unused), PutHalf(least, unused)};
+  const ScaleOffset found = AffineScale<kSmall>(x, w, kHigh, kAffineSteps, true);
+  ScaleOffset best{PutHalf(found.scale, unused), PutHalf(found.offset, unused)};
+  if (Loss<kSmall>(x, w, plain.scale, plain.offset, 0.0F, kHigh) <
+      Loss<kSmall>(x, w, best.scale, best.offset, 0.0F, kHigh)) {
+    best = plain;
+  }
+  PutHalf(best.scale, dst);
+  PutHalf(best.offset, dst + 2);
+  alignas(32) std::int8_t codes[kSmall];
+  Codes<kSmall>(x, best.scale, best.offset, 0.0F, kHigh, codes);
+  if constexpr (kBits == 5) PutFifthBits(codes, dst + 4);
+  PutNibbles(codes, dst + (kBits == 5 ? 8 : 4));
+}
+
+// Magnitudes of E2M1, doubled, for |v| <= 6: steps of 1/2 below 2, of 1 below 4, then of 2.
+QUORUM_INLINE F8 RoundE2M1Doubled(const F8& v) {
+  const F8 two = Splat(2.0F);
+  const F8 four = Splat(4.0F);
+  const F8 fine = Round(v * two);
+  const F8 middle = Round(v) * two;
+  const F8 coarse = Round(v * Splat(0.5F)) * four;
+  return v < two ? fine : (v < four ? middle : coarse);
+}
+
+QUORUM_INLINE void MakeMxfp4(const float* x, const float* w, std::uint8_t* dst) {
+  const float amax = std::fabs(Extreme<kSmall>(x));
+  std::uint32_t bits;
+  std::memcpy(&bits, &amax, sizeof bits);
+  // floor(log2(amax)) - 2 as OCP asks, and one more or less where that loses less.
+  const int middle = static_cast<int>(bits >> 23) - 2;
+  int best_e = 0;
+  float best_loss = 0.0F;
+  bool first = true;
+  for (int e = middle - 1; e <= middle + 1; ++e) {
+    const int exponent = e < 2 ? 2 : (e > 252 ? 252 : e);
+    std::uint32_t scale_bits = static_cast<std::uint32_t>(exponent) << 23;
+    float scale;
+    std::memcpy(&scale, &scale_bits, sizeof scale);
+    const F8 inverse = Splat(1.0F / scale);
+    const F8 half_scale = Splat(0.5F * scale);
+    F8 sum = Splat(0.0F);
+    for (int i = 0; i < kSmall; i += 8) {
+      const F8 v = Load(x + i);
+      const F8 size = v < Splat(0.0F) ? -v : v;
+      const F8 left = size - half_scale * RoundE2M1Doubled(Clamp(size * inverse, Splat(0.0F), Splat(6.0F)));
+      sum += Load(w + i) * left * left;
+    }
+    const float loss = Sum(sum);
+    if (first || loss < best_loss) {
+      best_loss = loss;
+      best_e = exponent;
+      first = false;
+    }
+  }
+  if (!(amax > 0.0F)) best_e = 0;
+  dst[0] = static_cast<std::uint8_t>(best_e);
+  alignas(32) std::int8_t codes[kSmall] = {};
+  if (best_e > 0) {
+    const std::uint32_t scale_bits = static_cast<std::uint32_t>(best_e) << 23;
+    float scale;
+    std::memcpy(&scale, &scale_bits, sizeof scale);
+    for (int i = 0; i < kSmall; i += 8) {
+      const F8 v = Load(x + i) * Splat(1.0F / scale);
+      const F8 size = v < Splat(0.0F) ? -v : v;
+      const F8 doubled = RoundE2M1Doubled(Clamp(size, Splat(0.0F), Splat(6.0F)));
+      for (int l = 0; l < 8; ++l) {
+        const int q = static_cast<int>(doubled[l]);
+        const int code = q <= 4 ? q : (q == 6 ? 5 : (q == 8 ? 6 : 7));
+        codes[i + l] = static_cast<std::int8_t>(code | (v[l] < 0.0F && code > 0 ? 8 : 0));
+      }
+    }
+  }
+  PutNibbles(codes, dst + 1);
+}
+
+}  // namespace quorum::quant::search

@@ -1,0 +1,221 @@
+#include "quant/resumable_file.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "engine/base/check.h"
+#include "quant/gguf_parser.h"
+#include "quant/gguf_writer.h"
+
+namespace quorum::quant {
+namespace {
+
+constexpr std::size_t kPiece = std::size_t{4} << 20;
+
+std::string ErrnoText() { return std::generic_category().message(errno); }
+
+}  // namespace
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  QUORUM_CHECK(context_ != nullptr &&
+               EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr) == 1);
+}
+
+Sha256::~Sha256() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+
+void Sha256::Add(std::span<const std::byte> bytes) {
+  QUORUM_CHECK(EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size()) == 1);
+}
+
+std::string Sha256::Finish() {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  QUORUM_CHECK(EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), digest, &size) == 1);
+  std::string hex;
+  for (unsigned int i = 0; i < size; ++i) {
+    hex += "0123456789abcdef"[digest[i] >> 4];
+    hex += "0123456789abcdef"[digest[i] & 15];
+  }
+  return hex;
+}
+
+Result<ResumableFile> ResumableFile::Open(const std::string& path, bool replace) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) return InvalidArgument(path + " is a folder");
+    if (!S_ISREG(info.st_mode)) return InvalidArgument(path + " is not a regular file");
+    if (!replace) return InvalidArgument(path + " exists already");
+  }
+  const std::string partial = path + ".partial";
+  const int fd = ::open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd < 0) return InvalidArgument("cannot write " + partial + ": " + ErrnoText());
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd);
+    return Error{ErrorCode::kUnavailable, partial + " is being written by another program", {}, {}};
+  }
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    return InvalidArgument(partial + " is not a regular file");
+  }
+  return ResumableFile(path, fd, replace, static_cast<std::uint64_t>(info.st_size));
+}
+
+ResumableFile::ResumableFile(std::string path, int fd, bool replace, std::uint64_t size)
+    : path_(std::move(path)), fd_(fd), replace_(replace), size_(size) {}
+
+ResumableFile::ResumableFile(ResumableFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), replace_(other.replace_), size_(other.size_) {}
+
+ResumableFile::~ResumableFile() {
+  if (fd_ < 0) return;
+  if (size_ == 0) ::unlink((path_ + ".partial").c_str());  // nothing to go on with
+  ::close(fd_);
+}
+
+Error ResumableFile::Failed(const std::string& why) const {
+  return InvalidArgument("cannot write " + path_ + ".partial: " + why);
+}
+
+Status ResumableFile::Read(std::uint64_t at, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t n = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return DataLoss(path_ + ".partial: cannot read it at byte " + std::to_string(at));
+    at += static_cast<std::uint64_t>(n);
+    out = out.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Status ResumableFile::Hash(std::uint64_t begin, std::uint64_t end, Sha256& hash) const {
+  std::vector<std::byte> room(kPiece);
+  while (begin < end) {
+    const auto piece = std::span(room).first(static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, kPiece)));
+    QUORUM_TRY(Read(begin, piece));
+    hash.Add(piece);
+    begin += piece.size();
+  }
+  return {};
+}
+
+Status ResumableFile::Truncate(std::uint64_t size) {
+  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return Failed(ErrnoText());
+  size_ = size;
+  return {};
+}
+
+Status ResumableFile::WriteAt(std::uint64_t at, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Failed(ErrnoText());
+    if (n == 0) return Failed("the system took no bytes");
+    at += static_cast<std::uint64_t>(n);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Status ResumableFile::Append(std::span<const std::byte> bytes) {
+  QUORUM_TRY(WriteAt(size_, bytes));
+  size_ += bytes.size();
+  return {};
+}
+
+Status ResumableFile::Overwrite(std::uint64_t at, std::span<const std::byte> bytes) {
+  QUORUM_CHECK(at + bytes.size() <= size_);
+  return WriteAt(at, bytes);
+}
+
+Status ResumableFile::Sync() { return ::fsync(fd_) == 0 ? Status() : Failed(ErrnoText()); }
+
+Status ResumableFile::Publish() {
+  const std::string partial = path_ + ".partial";
+  int renamed = -1;
+  if (!replace_) {  // another program may have made the file meanwhile: then it is theirs
+    renamed = ::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
+    if (renamed != 0 && errno == EEXIST) return InvalidArgument(path_ + " exists already");
+  }
+  if (renamed != 0 && ::rename(partial.c_str(), path_.c_str()) != 0) return Failed(ErrnoText());
+  ::close(std::exchange(fd_, -1));
+  return {};
+}
+
+// ---------------------------------------------------------------- GgufWriter
+
+Result<std::string> GgufWriter::WriteResumable(const std::string& path, bool replace, std::string_view checksum_key,
+                                               const Progress& progress) {
+  SetString(checksum_key, std::string(64, '0'));
+  QUORUM_TRY(CheckNames());
+  const std::uint64_t alignment = Alignment();
+  const std::string header = Header();
+  const auto head = std::as_bytes(std::span(header));
+  const std::uint64_t total = FileBytes();
+  QUORUM_ASSIGN(auto file, ResumableFile::Open(path, replace));
+
+  // How much of it is there already: whole tensors behind the very same header.
+  std::size_t first = 0;
+  std::uint64_t kept = 0;
+  if (file.size() >= head.size()) {
+    std::vector<std::byte> found(head.size());
+    QUORUM_TRY(file.Read(0, found));
+    if (std::ranges::equal(found, head)) {
+      kept = head.size();
+      while (first < tensors_.size()) {
+        const std::uint64_t padded = (tensors_[first].bytes + alignment - 1) / alignment * alignment;
+        if (kept + padded > file.size()) break;
+        kept += padded;
+        ++first;
+      }
+    }
+  }
+  QUORUM_TRY(file.Truncate(kept));
+  Sha256 hash;
+  if (kept == 0) {
+    QUORUM_TRY(file.Append(head));
+  } else {
+    QUORUM_TRY(file.Hash(head.size(), kept, hash));
+  }
+  std::uint64_t told = 0;
+  const auto tell = [&]() -> Status {
+    told = file.size();
+    if (!progress || progress(file.size(), total)) return {};
+    return Error{ErrorCode::kCancelled,
+                 "writing " + path + " was interrupted; the same command goes on from " + path + ".partial",
+                 {},
+                 {}};
+  };
+  const Sink sink = [&](std::span<const std::byte> bytes) -> Status {
+    QUORUM_TRY(file.Append(bytes));
+    hash.Add(bytes);
+    return file.size() - told >= kPiece ? tell() : Status();
+  };
+  for (std::size_t i = first; i < tensors_.size(); ++i) QUORUM_TRY(EmitTensor(tensors_[i], alignment, sink));
+  QUORUM_TRY(tell());
+  QUORUM_TRY(file.Sync());
+  const std::string checksum = hash.Finish();
+  Sha256 again;
+  QUORUM_TRY(file.Hash(head.size(), file.size(), again));
+  if (file.size() != total || again.Finish() != checksum) {
+    QUORUM_TRY(file.Truncate(0));
+    return DataLoss(path + ".partial does not hold what was written: the disk or its memory is faulty");
+  }
+  SetString(checksum_key, checksum);
+  const std::string final_header = Header();
+  QUORUM_TRY(file.Overwrite(0, std::as_bytes(std::span(final_header))));
+  QUORUM_TRY(file.Sync());
+  QUORUM_TRY(file.Publish());
+  return checksum;
+}
+
+}  // namespace quorum::quant

@@ -1,0 +1,200 @@
+// Finds the scales of quantized groups: private to the encoders of quant/. Everything here is inlined into functions
+// that are compiled once for each instruction set (encode.cc); the operations are fixed lists on eight lanes, so all of
+// them give the same bytes. The searches follow ggml's `make_qx_quants` and `make_qkx2_quants`: try some roundings,
+// solve for the scale that suits each best by weighted least squares, keep the best.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#define QUORUM_INLINE [[gnu::always_inline]] inline
+
+namespace quorum::quant::search {
+
+using F8 = float __attribute__((vector_size(32)));
+using I8 = std::int32_t __attribute__((vector_size(32)));
+
+QUORUM_INLINE F8 Splat(float v) { return F8{v, v, v, v, v, v, v, v}; }
+
+QUORUM_INLINE F8 Load(const float* p) {
+  F8 v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+QUORUM_INLINE void Store(const F8& v, float* p) { std::memcpy(p, &v, sizeof v); }
+
+QUORUM_INLINE float Sum(const F8& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+
+/// Half to even, for |v| < 2^22: the sum has no bits behind the point.
+QUORUM_INLINE F8 Round(const F8& v) {
+  const F8 magic = Splat(12582912.0F);
+  return (v + magic) - magic;
+}
+
+/// NaN becomes `low`.
+QUORUM_INLINE F8 Clamp(const F8& v, const F8& low, const F8& high) {
+  const F8 raised = v > low ? v : low;
+  return raised < high ? raised : high;
+}
+
+/// Clamped first, so that Round's limit holds whatever comes.
+QUORUM_INLINE F8 Code(const F8& v, const F8& low, const F8& high) { return Round(Clamp(v, low, high)); }
+
+/// The value of the largest magnitude, with its sign.
+template <int N>
+QUORUM_INLINE float Extreme(const float* x) {
+  F8 low = Load(x);
+  F8 high = low;
+  for (int i = 8; i < N; i += 8) {
+    const F8 v = Load(x + i);
+    low = v < low ? v : low;
+    high = v > high ? v : high;
+  }
+  float least = low[0];
+  float most = high[0];
+  for (int l = 1; l < 8; ++l) {
+    least = low[l] < least ? low[l] : least;
+    most = high[l] > most ? high[l] : most;
+  }
+  return -least > most ? least : most;
+}
+
+/// The scale s for which x ~ s q with whole q in [low, high], low < 0 < high, has the least sum of w (x - s q)^2; 0
+/// where x is all zero. `steps` roundings on each side of the one that maps the extreme value to `low` are tried.
+template <int N>
+QUORUM_INLINE float SignedScale(const float* x, const float* w, float low, float high, int steps) {
+  const float extreme = Extreme<N>(x);
+  if (!(extreme > 0.0F) && !(extreme < 0.0F)) return 0.0F;
+  float best_gain = 0.0F;
+  float best = extreme / low;
+  const F8 lowest = Splat(low);
+  const F8 highest = Splat(high);
+  for (int step = -steps; step <= steps; ++step) {
+    const F8 inverse = Splat((low + 0.1F * static_cast<float>(step)) / extreme);
+    F8 xq = Splat(0.0F);
+    F8 qq = Splat(0.0F);
+    for (int i = 0; i < N; i += 8) {
+      const F8 v = Load(x + i);
+      const F8 q = Code(v * inverse, lowest, highest);
+      const F8 wq = Load(w + i) * q;
+      xq += wq * v;
+      qq += wq * q;
+    }
+    const float product = Sum(xq);
+    const float square = Sum(qq);
+    if (!(square > 0.0F)) continue;
+    const float scale = product / square;
+    const float gain = product * scale;
+    if (gain > best_gain) {
+      best_gain = gain;
+      best = scale;
+    }
+  }
+  return best;
+}
+
+struct ScaleOffset {
+  float scale;
+  float offset;
+};
+
+/// Scale and offset for which x ~ scale q + offset with whole q in [0, high] has the least weighted error. Unless
+/// `any_sign` the offset is at most 0. The scale is never negative.
+template <int N>
+QUORUM_INLINE ScaleOffset AffineScale(const float* x, const float* w, float high, int steps, bool any_sign) {
+  F8 low8 = Load(x);
+  F8 high8 = low8;
+  F8 w_sum = Splat(0.0F);
+  F8 x_sum = Splat(0.0F);
+  for (int i = 0; i < N; i += 8) {
+    const F8 v = Load(x + i);
+    const F8 weight = Load(w + i);
+    low8 = v < low8 ? v : low8;
+    high8 = v > high8 ? v : high8;
+    w_sum += weight;
+    x_sum += weight * v;
+  }
+  float least = low8[0];
+  float most = high8[0];
+  for (int l = 1; l < 8; ++l) {
+    least = low8[l] < least ? low8[l] : least;
+    most = high8[l] > most ? high8[l] : most;
+  }
+  if (!any_sign && least > 0.0F) least = 0.0F;
+  if (!(most > least)) return {0.0F, least < 0.0F || any_sign ? least : 0.0F};
+  const double sw = static_cast<double>(Sum(w_sum));
+  const double sx = static_cast<double>(Sum(x_sum));
+  ScaleOffset best{(most - least) / high, least};
+  double best_loss = 0.0;
+  const F8 zero = Splat(0.0F);
+  const F8 highest = Splat(high);
+  const F8 start = Splat(least);
+  for (int step = -1; step <= steps; ++step) {
+    // The first is the plain rounding, so that a search never does worse.
+    const float levels = step < 0 ? high : high - 1.0F + 2.0F * static_cast<float>(step) / static_cast<float>(steps);
+    const F8 inverse = Splat(levels / (most - least));
+    F8 q_sum = zero;
+    F8 qq_sum = zero;
+    F8 xq_sum = zero;
+    for (int i = 0; i < N; i += 8) {
+      const F8 v = Load(x + i);
+      const F8 q = Code((v - start) * inverse, zero, highest);
+      const F8 wq = Load(w + i) * q;
+      q_sum += wq;
+      qq_sum += wq * q;
+      xq_sum += wq * v;
+    }
+    const double sq = static_cast<double>(Sum(q_sum));
+    const double sqq = static_cast<double>(Sum(qq_sum));
+    const double sxq = static_cast<double>(Sum(xq_sum));
+    const double determinant = sw * sqq - sq * sq;
+    if (!(determinant > 0.0)) continue;
+    double scale = (sw * sxq - sx * sq) / determinant;
+    double offset = (sqq * sx - sq * sxq) / determinant;
+    if (!any_sign && offset > 0.0) {
+      offset = 0.0;
+      scale = sxq / sqq;
+    }
+    if (!(scale > 0.0)) continue;
+    // The error without its constant part, sum of w x^2.
+    const double loss = scale * (scale * sqq - 2.0 * sxq + 2.0 * offset * sq) + offset * (offset * sw - 2.0 * sx);
+    if (loss < best_loss) {
+      best_loss = loss;
+      best = {static_cast<float>(scale), static_cast<float>(offset)};
+    }
+  }
+  return best;
+}
+
+/// Codes of x ~ scale q + offset, as bytes.
+template <int N>
+QUORUM_INLINE void Codes(const float* x, float scale, float offset, float low, float high, std::int8_t* codes) {
+  const F8 inverse = Splat(scale != 0.0F ? 1.0F / scale : 0.0F);
+  const F8 start = Splat(offset);
+  const F8 lowest = Splat(low);
+  const F8 highest = Splat(high);
+  for (int i = 0; i < N; i += 8) {
+    const I8 q = __builtin_convertvector(Code((Load(x + i) - start) * inverse, lowest, highest), I8);
+    for (int l = 0; l < 8; ++l) codes[i + l] = static_cast<std::int8_t>(q[l]);
+  }
+}
+
+/// Sum of w (x - scale q - offset)^2 for the best codes.
+template <int N>
+QUORUM_INLINE float Loss(const float* x, const float* w, float scale, float offset, float low, float high) {
+  const F8 inverse = Splat(scale != 0.0F ? 1.0F / scale : 0.0F);
+  const F8 factor = Splat(scale);
+  const F8 start = Splat(offset);
+  const F8 lowest = Splat(low);
+  const F8 highest = Splat(high);
+  F8 sum = Splat(0.0F);
+  for (int i = 0; i < N; i += 8) {
+    const F8 v = Load(x + i) - start;
+    const F8 left = v - factor * Code(v * inverse, lowest, highest);
+    sum += Load(w + i) * left * left;
+  }
+  return Sum(sum);
+}
+
+}  // namespace quorum::quant::search
