@@ -39,7 +39,8 @@ mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 for at in sys dev; do mountpoint -q "$root/$at" || mount --rbind "/$at" "$root/$at"; done
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 if [ -n "${QUORUM_VERIFY_CERTS:-}" ]; then
-  mkdir -p "$root/etc/ssl/certs" && cp "$QUORUM_VERIFY_CERTS" "$root/etc/ssl/certs/ca-certificates.crt"
+  # Not where the package ca-certificates keeps its own: installing that would take it away again.
+  mkdir -p "$root/etc/ssl" && cp "$QUORUM_VERIFY_CERTS" "$root/etc/ssl/verify.crt"
 fi
 if [ ! -d "$root/quorum/.git" ]; then
   git clone -q "$ROOT" "$root/quorum"
@@ -48,5 +49,5 @@ else
 fi
 say "in a clean $suite: $*"
 env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" LANG=C.UTF-8 \
-  ${QUORUM_VERIFY_CERTS:+PIP_CERT=/etc/ssl/certs/ca-certificates.crt NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt} \
+  ${QUORUM_VERIFY_CERTS:+PIP_CERT=/etc/ssl/verify.crt NODE_EXTRA_CA_CERTS=/etc/ssl/verify.crt} \
   chroot "$root" sh -c 'cd /quorum && exec "$@"' sh "$@"
