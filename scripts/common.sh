@@ -56,8 +56,9 @@ python_env() {
   stamp=$dir/.installed
   if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$*" ]; then
     say "installing Python packages into ${dir#"$PWD"/}: $*"
-    python3 -m venv "$dir"
-    "$dir/bin/pip" install --quiet --disable-pip-version-check "$@"
-    printf '%s\n' "$*" >"$stamp"
+    # One chain: a caller that goes on without it switches set -e off in here. Half an environment would be taken for one.
+    rm -f "$stamp"
+    python3 -m venv "$dir" && "$dir/bin/pip" install --quiet --disable-pip-version-check "$@" &&
+      printf '%s\n' "$*" >"$stamp" || { rm -rf "$dir"; return 1; }
   fi
 }
