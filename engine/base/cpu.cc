@@ -1,6 +1,8 @@
 #include "engine/base/cpu.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +14,7 @@ struct Features {
   bool avx2 = false, fma = false, f16c = false;
   bool avx512f = false, avx512bw = false, avx512dq = false, avx512vl = false, avx512vnni = false;
   bool avxvnni = false, avx512bf16 = false, amx_tile = false, amx_int8 = false, amx_bf16 = false;
+  bool tiles_allowed = false;
 };
 
 std::uint64_t Xgetbv0() {
@@ -19,6 +22,14 @@ std::uint64_t Xgetbv0() {
   std::uint32_t hi = 0;
   __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
   return (static_cast<std::uint64_t>(hi) << 32) | lo;
+}
+
+/// Tile data is large, so Linux wants to be asked before a process first touches it (ARCH_REQ_XCOMP_PERM); the answer
+/// holds for all its threads.
+bool RequestTiles() {
+  constexpr long kRequestPermission = 0x1023;
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 Features Detect() {
@@ -43,6 +54,7 @@ Features Detect() {
   f.amx_bf16 = os_amx && (d & (1U << 22)) != 0;
   f.amx_tile = os_amx && (d & (1U << 24)) != 0;
   f.amx_int8 = os_amx && (d & (1U << 25)) != 0;
+  f.tiles_allowed = f.amx_tile && f.amx_int8 && RequestTiles();
   const unsigned leaves = a;
   if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
     f.avxvnni = os_avx && (a & (1U << 4)) != 0;
@@ -61,6 +73,18 @@ bool HasAvx512(const Features& f) {
   return HasAvx2(f) && f.avx512f && f.avx512bw && f.avx512dq && f.avx512vl && f.avx512vnni;
 }
 
+bool HasAmx(const Features& f) { return HasAvx512(f) && f.tiles_allowed; }
+
+std::string_view Needs(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: break;
+    case Isa::kAvx2: return "avx2 fma f16c";
+    case Isa::kAvx512: return "avx512f avx512bw avx512dq avx512vl avx512vnni";
+    case Isa::kAmx: return "avx512vnni amx-int8, and a kernel that lets processes use tiles (Linux 5.16)";
+  }
+  return "nothing";
+}
+
 }  // namespace
 
 std::string_view IsaName(Isa isa) {
@@ -68,11 +92,13 @@ std::string_view IsaName(Isa isa) {
     case Isa::kScalar: return "scalar";
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kAmx: return "amx";
   }
   return "unknown";
 }
 
 Isa DetectIsa() {
+  if (HasAmx(Host())) return Isa::kAmx;
   if (HasAvx512(Host())) return Isa::kAvx512;
   if (HasAvx2(Host())) return Isa::kAvx2;
   return Isa::kScalar;
@@ -83,16 +109,15 @@ Result<Isa> ChooseIsa() {
   const char* wanted = std::getenv("QUORUM_ISA");
   if (wanted == nullptr || *wanted == '\0') return best;
   const std::string_view name = wanted;
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     if (name != IsaName(isa)) continue;
     if (isa > best) {
       return InvalidArgument("QUORUM_ISA=" + std::string(name) + " is not supported here: this CPU has " +
-                             CpuFeatures() + (isa == Isa::kAvx2 ? ", needs avx2 fma f16c" :
-                                              ", needs avx512f avx512bw avx512dq avx512vl avx512vnni"));
+                             CpuFeatures() + ", needs " + std::string(Needs(isa)));
     }
     return isa;
   }
-  return InvalidArgument("QUORUM_ISA=" + std::string(name) + " is unknown: use scalar, avx2 or avx512");
+  return InvalidArgument("QUORUM_ISA=" + std::string(name) + " is unknown: use scalar, avx2, avx512 or amx");
 }
 
 std::string CpuFeatures() {

@@ -9,14 +9,15 @@
 namespace quorum {
 
 /// Instruction-set levels that have a kernel table, each including the ones before it.
-enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2 };  // kAvx512: F+BW+DQ+VL+VNNI
+// kAvx512: F+BW+DQ+VL+VNNI. kAmx: AMX int8 too, and the system lets this process use tiles.
+enum class Isa { kScalar = 0, kAvx2 = 1, kAvx512 = 2, kAmx = 3 };
 
-std::string_view IsaName(Isa isa);  // "scalar", "avx2", "avx512"
+std::string_view IsaName(Isa isa);  // "scalar", "avx2", "avx512", "amx"
 
-/// The best level that the CPU and the operating system support.
+/// The best level that the CPU and the operating system support. Asks the kernel once for permission to use AMX tiles.
 Isa DetectIsa();
 
-/// The level to use: `DetectIsa()`, lowered by the environment variable QUORUM_ISA=scalar|avx2|avx512.
+/// The level to use: `DetectIsa()`, lowered by the environment variable QUORUM_ISA=scalar|avx2|avx512|amx.
 /// Errors: kInvalidArgument for an unknown name, or for one that this host lacks (with the missing features).
 Result<Isa> ChooseIsa();
 

@@ -7,7 +7,8 @@ namespace quorum::engine {
 
 const KernelTable& KernelsFor(Isa isa) {
   QUORUM_CHECK(isa <= DetectIsa());
-  if (isa == Isa::kAvx512 && Avx512Kernels() != nullptr) return *Avx512Kernels();
+  if (isa == Isa::kAmx && AmxKernels() != nullptr) return *AmxKernels();
+  if (isa >= Isa::kAvx512 && Avx512Kernels() != nullptr) return *Avx512Kernels();
   if (isa >= Isa::kAvx2 && Avx2Kernels() != nullptr) return *Avx2Kernels();
   return ScalarKernels();
 }

@@ -56,7 +56,7 @@ struct ActView {
 };
 
 struct KernelTable {
-  const char* name;  // "scalar", "avx2", "avx512"
+  const char* name;  // "scalar", "avx2", "avx512", "amx"
 
   /// Bytes, scales and sums of `k` floats (k % 32 == 0) in blocks of `block` (32 or 256): scale = max|x| / 127,
   /// q = round-half-even(x * (127 / max|x|)), clamped to +-127. Where max|x| < 2^-120, so that 127 / max|x| could
@@ -119,5 +119,6 @@ struct KernelTable {
 const KernelTable& ScalarKernels();
 const KernelTable* Avx2Kernels();
 const KernelTable* Avx512Kernels();
+const KernelTable* AmxKernels();
 
 }  // namespace quorum::engine

@@ -10,4 +10,6 @@ const KernelTable* Avx2Kernels() { return DetectIsa() >= Isa::kAvx2 ? &avx2::kTa
 
 const KernelTable* Avx512Kernels() { return DetectIsa() >= Isa::kAvx512 ? &avx512::kTable : nullptr; }
 
+const KernelTable* AmxKernels() { return DetectIsa() >= Isa::kAmx ? &amx::kTable : nullptr; }
+
 }  // namespace quorum::engine

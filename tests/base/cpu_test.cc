@@ -41,7 +41,7 @@ TEST_CASE("QUORUM_ISA lowers the instruction set and refuses what is unknown or 
     CHECK(chosen.error().code == ErrorCode::kInvalidArgument);
     CHECK(chosen.error().message.find("sse9") != std::string::npos);
   }
-  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+  for (Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
     const ForcedIsa forced(IsaName(isa).data());
     const auto chosen = ChooseIsa();
     REQUIRE(chosen.ok() == (isa <= DetectIsa()));

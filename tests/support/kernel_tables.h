@@ -14,4 +14,7 @@ std::vector<const engine::KernelTable*> VectorTables();
 /// The scalar table, then VectorTables().
 std::vector<const engine::KernelTable*> AllTables();
 
+/// VectorTables() and AMX's table, on an emulated tile unit where it cannot run. AMX differs from AVX-512 in matmul alone.
+std::vector<const engine::KernelTable*> MatmulTables();
+
 }  // namespace quorum::testing
