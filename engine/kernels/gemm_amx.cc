@@ -283,8 +283,7 @@ void MultiplyOneLevel(const GemmTask& t) {
     const int64_t groups = GroupsAt(column, t.w.k);
     PackActivations<kTraits>(t, column, groups, &act);
     for (int64_t panel = t.panel_begin; panel < t.panel_end; ++panel) {
-      const uint8_t* block =
-          t.w.panels + panel * t.w.panel_bytes + column / kBlock * BlockBytes(kTraits, kBlockGroups);
+      const uint8_t* block = t.w.panels + panel * t.w.panel_bytes + column / kBlock * BlockBytes(kTraits, kBlockGroups);
       const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
       Sign<kTraits>(block, groups, plane);
       if (panel + 1 < t.panel_end) Prefetch(block + t.w.panel_bytes, BlockBytes(kTraits, groups));
@@ -341,9 +340,30 @@ void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_
       part.sum += first * act.ld_s;
     }
     const int64_t count = m - first < kChunkRows ? m - first : kChunkRows;
-    MultiplyChunk({w, part, rows == nullptr ? nullptr : rows + first, count, panel_begin, panel_end, dst + first * ld, ld});
+    MultiplyChunk(
+        {w, part, rows == nullptr ? nullptr : rows + first, count, panel_begin, panel_end, dst + first * ld, ld});
   }
   Tiles::Release();
+}
+
+int64_t PeakLoop(int64_t iterations) {
+  Tiles::Configure(kLineBytes);
+  Tiles::Zero<4>();
+  Tiles::Zero<5>();
+  Tiles::Zero<6>();
+  Tiles::Zero<7>();
+  Tiles::Zero<0>();
+  Tiles::Zero<1>();
+  Tiles::Zero<2>();
+  Tiles::Zero<3>();
+  for (int64_t i = 0; i < iterations; ++i) {
+    Tiles::Dot<0, 4, 6, true>();
+    Tiles::Dot<1, 4, 7, true>();
+    Tiles::Dot<2, 5, 6, true>();
+    Tiles::Dot<3, 5, 7, true>();
+  }
+  Tiles::Release();
+  return iterations * 4 * kTileRows * kLanes * kLineBytes * 2;
 }
 
 }  // namespace quorum::engine::amx

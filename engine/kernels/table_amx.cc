@@ -19,6 +19,7 @@ const KernelTable kTable = {
     .log_sum_exp = avx512::LogSumExp,
     .rope = avx512::Rope,
     .attend_page = avx512::AttendPage,
+    .peak_loop = PeakLoop,
 };
 
 }  // namespace quorum::engine::amx

@@ -1,6 +1,6 @@
-// The AMX tile unit in plain C++, with the interface of engine/kernels/tile_unit_amx.h: gemm_amx.cc runs on it where the
-// host has no AMX, or may not use it. Strict where the hardware would fault: tiles that are not configured, or whose
-// shapes do not fit together, end the program.
+// The AMX tile unit in plain C++, with the interface of engine/kernels/tile_unit_amx.h: gemm_amx.cc runs on it where
+// the host has no AMX, or may not use it. Strict where the hardware would fault: tiles that are not configured, or
+// whose shapes do not fit together, end the program.
 #pragma once
 
 #include <stdint.h>
@@ -30,7 +30,8 @@ class EmulatedTiles {
   static void Load(const void* from, int64_t stride) {
     Zero<tile>();
     for (int r = 0; r < unit.rows[tile]; ++r) {
-      memcpy(unit.data[tile][r], static_cast<const char*>(from) + r * stride, static_cast<size_t>(unit.row_bytes[tile]));
+      memcpy(unit.data[tile][r], static_cast<const char*>(from) + r * stride,
+             static_cast<size_t>(unit.row_bytes[tile]));
     }
   }
   template <int tile>
