@@ -147,7 +147,7 @@ QUORUM_INLINE void JoinTwoLevels(const Activations& act, int64_t first, int64_t 
   const uint8_t* super = scales + SuperOffset(traits);
   const __m512 d = avx512::LoadHalves(super);
   const __m512 dmin = avx512::LoadHalves(super + 2 * kLanes);
-  __m512i z[kPairs];
+  __m512i z[size_t{kPairs}];
   for (int64_t pair = 0; pair < kPairs; ++pair) {
     z[pair] = HasMin(traits.scales) ? avx512::LoadOffsetPair<traits>(scales, pair) : _mm512_setzero_si512();
   }
