@@ -380,12 +380,14 @@ void AddEval(CLI::App& app, Action& action) {
       ->excludes(reference);
   command
       ->add_option("--moe-top-k", flags->top_k, "Experts a token visits, or 'all'; several, as 1,2,all, make a table")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--moe-min-weight", flags->min_weight, "Leave out experts with a smaller weight")
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--mask", flags->mask, "Experts to leave out: 3 or 1,2 in every layer; 0:1,2;5:7 by layer");
   command->add_option("--compare", flags->compare, "Other models, side by side with MODEL: size, quality, speed")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {
     action = [flags] {

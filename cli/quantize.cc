@@ -17,8 +17,10 @@
 #include "cli/command.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
+#include "engine/model_config.h"
 #include "engine/model_files.h"
 #include "engine/thread_pool.h"
+#include "quant/equalize.h"
 #include "quant/gguf.h"
 #include "quant/imatrix.h"
 #include "quant/quantize_model.h"
@@ -33,7 +35,8 @@ volatile sig_atomic_t g_interrupted = 0;
 struct Flags {
   std::string src, dst, type = "q4x", plan, imatrix;
   int threads = 0;
-  bool pure = false, replace = false, requantize = false, measure = false, dry_run = false, json = false;
+  bool pure = false, replace = false, requantize = false, measure = false, dry_run = false, equalize = false,
+       json = false;
 };
 
 // A line on the terminal, several times a second at the most; nothing when stderr is a file. False after Ctrl-C.
@@ -200,7 +203,14 @@ Status Quantize(const Flags& flags) {
   }
   if (engine::IsFolder(flags.src)) return Unsupported(flags.src + " is a folder: quantize takes GGUF files");
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.src));
-  const std::vector<quant::SourceTensor> sources = quant::SourcesOf(file);
+  std::vector<quant::SourceTensor> sources = quant::SourcesOf(file);
+  std::int64_t equalized = 0;
+  if (flags.equalize) {
+    if (options.importance == nullptr) return InvalidArgument("--equalize needs --calibrate or --imatrix");
+    QUORUM_ASSIGN(const engine::ModelSpec spec, engine::SpecFromGguf(file));
+    const quant::EqualizeShape shape{spec.architecture, spec.attention.heads, spec.attention.kv_heads};
+    QUORUM_ASSIGN(equalized, quant::Equalize(shape, sources, importance));
+  }
   if (flags.dry_run) return DryRun(flags, sources, options);
   if (flags.dst.empty()) return InvalidArgument("DST is missing");
   std::error_code unused;
@@ -210,6 +220,7 @@ Status Quantize(const Flags& flags) {
   quant::CopyMetadata(file, writer);
   writer.SetString("quorum.quantize.source", std::filesystem::path(flags.src).filename().string());
   writer.SetUint64("quorum.quantize.source_bytes", file.file_bytes());
+  if (equalized > 0) writer.SetUint32("quorum.quantize.equalized", static_cast<std::uint32_t>(equalized));
   const auto start = std::chrono::steady_clock::now();
   QUORUM_ASSIGN(const auto report, quant::QuantizeTensors(writer, sources, options, flags.dst, ShowProgress));
   QUORUM_TRY(file.CheckIntact());
@@ -263,6 +274,11 @@ void AddQuantize(CLI::App& app, Action& action) {
   command->add_option("--threads", flags->threads, "Threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")
       ->check(CLI::Range(0, 1024));
+  command
+      ->add_flag("--equalize", flags->equalize,
+                 "Even out channels (norms against matrices, V against output, up against down) before quantizing; "
+                 "llama and qwen kinds")
+      ->envname("QUORUM_QUANTIZE_EQUALIZE");
   command->add_flag("--pure", flags->pure, "Give every matrix the same type")->envname("QUORUM_QUANTIZE_PURE");
   command->add_flag("--requantize", flags->requantize, "Also quantize what the source has quantized already")
       ->envname("QUORUM_QUANTIZE_REQUANTIZE");

@@ -43,7 +43,7 @@ Result<EvalTask> FromObject(const Json& object) {
     task.id = id->is_string() ? id->get<std::string>() : id->dump();
   }
   if (const auto most = object.find("max_tokens"); most != object.end()) {
-    if (!most->is_number_integer() || *most < 1 || *most > 4096)
+    if (!most->is_number_integer() || most->get<std::int64_t>() < 1 || most->get<std::int64_t>() > 4096)
       return InvalidArgument("'max_tokens' is not 1 to 4096");
     task.max_tokens = most->get<std::int32_t>();
   }
@@ -64,7 +64,8 @@ Result<EvalTask> FromObject(const Json& object) {
     }
     task.choices.push_back(choice.get<std::string>());
   }
-  if (!answer->is_number_integer() || *answer < 0 || *answer >= static_cast<std::int64_t>(choices->size())) {
+  if (!answer->is_number_integer() || answer->get<std::int64_t>() < 0 ||
+      answer->get<std::int64_t>() >= static_cast<std::int64_t>(choices->size())) {
     return InvalidArgument("'answer' is not the index of a choice, 0 to " + std::to_string(choices->size() - 1));
   }
   task.answer = answer->get<std::size_t>();
