@@ -22,6 +22,10 @@ void AddInspect(CLI::App& app, Action& action);
 void AddEval(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);
 void AddSimulate(CLI::App& app, Action& action);
+void AddExperts(CLI::App& app, Action& action);
+void AddPrune(CLI::App& app, Action& action);
+void AddMerge(CLI::App& app, Action& action);
+void AddAdd(CLI::App& app, Action& action);
 void AddPull(CLI::App& app, Action& action);
 void AddSelftest(CLI::App& app, Action& action);
 void AddShellCommands(CLI::App& app, Action& action);  // completion, man

@@ -36,6 +36,10 @@ int Main(int argc, char** argv) {
   AddEval(app, action);
   AddBench(app, action);
   AddSimulate(app, action);
+  AddExperts(app, action);
+  AddPrune(app, action);
+  AddMerge(app, action);
+  AddAdd(app, action);
   AddPull(app, action);
   AddSelftest(app, action);
   AddShellCommands(app, action);

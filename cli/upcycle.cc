@@ -1,49 +1,51 @@
 // quorum upcycle: a dense GGUF model becomes a Mixture-of-Experts model.
 #include "quant/upcycle.h"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <charconv>
-#include <chrono>
-#include <cstdio>
+#include <cmath>
+#include <cstdint>
 #include <memory>
 
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/long_work.h"
+#include "cli/model_flags.h"
+#include "cli/text_files.h"
+#include "engine/carve_plan.h"
+#include "engine/text_run.h"
+#include "quant/carve.h"
+#include "quant/dense_ffn.h"
+#include "quant/expert_surgery.h"
 
 namespace quorum::cli {
 namespace {
 
-constexpr int kCancelledStatus = 130;     // as a shell reports SIGINT
 constexpr int kLlamaCppMaxExperts = 512;  // LLAMA_MAX_EXPERTS
-
-volatile sig_atomic_t g_interrupted = 0;
 
 struct Flags {
   std::string src;
   std::string dst;
   quant::UpcycleOptions options;
+  bool carve = false;
+  double shared = 0.25;
+  std::vector<std::string> texts;
+  std::int64_t tokens = 2048;
 };
 
 std::string Gigabytes(std::uint64_t bytes) { return fmt::format("{:.2f}", static_cast<double>(bytes) * 1e-9); }
-std::string Millions(std::int64_t n) { return fmt::format("{:.1f} M", static_cast<double>(n) * 1e-6); }
-
-// A line on the terminal, several times a second at the most; nothing when stderr is a file. False after Ctrl-C.
-bool ShowProgress(std::uint64_t done, std::uint64_t total) {
-  static std::chrono::steady_clock::time_point last;
-  if (g_interrupted != 0) return false;
-  if (::isatty(STDERR_FILENO) == 0) return true;
-  const auto now = std::chrono::steady_clock::now();
-  if (done < total && now - last < std::chrono::milliseconds(100)) return true;
-  last = now;
-  std::fprintf(stderr, "\r%3d %%  %s of %s GB",
-               static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total)),
-               Gigabytes(done).c_str(), Gigabytes(total).c_str());
-  if (done == total) std::fprintf(stderr, "\r\x1b[K");
-  return true;
+/// Losses of all texts, one after the other.
+Result<std::vector<float>> LossesOf(engine::Model& model, const std::vector<engine::TopicText>& texts,
+                                    std::int32_t window) {
+  std::vector<float> all;
+  for (const engine::TopicText& text : texts) {
+    QUORUM_ASSIGN(const std::vector<float> losses, engine::TextLosses(model, text.tokens, {.window = window}));
+    all.insert(all.end(), losses.begin(), losses.end());
+  }
+  return all;
 }
+
+std::string Millions(std::int64_t n) { return fmt::format("{:.1f} M", static_cast<double>(n) * 1e-6); }
 
 // CLI11 lets "-1" wrap round and cuts numbers that are too large, without a word.
 std::string IsSeed(const std::string& text) {
@@ -52,28 +54,70 @@ std::string IsSeed(const std::string& text) {
   return error == std::errc() && end == text.data() + text.size() ? "" : "a whole number from 0 to 2^64 - 1 is needed";
 }
 
-int Run(const Flags& flags) {
-  struct sigaction interrupt{};
-  interrupt.sa_handler = [](int) { g_interrupted = 1; };
-  ::sigaction(SIGINT, &interrupt, nullptr);
-  ::sigaction(SIGTERM, &interrupt, nullptr);
-
-  const auto made = quant::Upcycle(flags.src, flags.dst, flags.options, ShowProgress);
-  if (!made.ok()) {
-    if (::isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\x1b[K");
-    const int status = Fail(made.error());
-    return made.error().code == ErrorCode::kCancelled ? kCancelledStatus : status;
+/// Splits the networks instead of copying them, and tells what that costs.
+Status Carve(const Flags& flags) {
+  constexpr std::int32_t kWindow = 512;
+  if (flags.texts.empty()) return InvalidArgument("--carve needs --text, to see which neurons work together");
+  if (flags.options.noise != 0) return InvalidArgument("--noise is for copies, not for --carve");
+  QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.src));
+  QUORUM_TRY(quant::CheckDestination(file, flags.dst, flags.options.replace));
+  QUORUM_ASSIGN(const quant::DenseModel dense, quant::FindDenseFfns(file));
+  std::vector<std::vector<float>> reach;
+  for (const quant::DenseFfn& ffn : dense.layers) {
+    QUORUM_ASSIGN(std::vector<float> lengths, quant::NeuronReach(*ffn.down, flags.src));
+    reach.push_back(std::move(lengths));
   }
+  QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.src, 0));
+  QUORUM_ASSIGN(const Texts texts, ReadTexts(flags.texts, *tokenizer.tokenizer, false));
+  engine::LoadOptions options;
+  options.max_batch = 1;
+  options.max_step_tokens = options.max_step_logits = engine::kTextRows;
+  ModelFlags model_flags;
+  model_flags.path = flags.src;
+  std::vector<quant::CarvedLayer> plan;
+  std::vector<float> before;
+  std::vector<engine::TopicText> sample;
+  std::int32_t window = 0;
+  {
+    QUORUM_ASSIGN(const LoadedModel loaded, LoadModel(model_flags, options));
+    window = std::min(kWindow, loaded.model->context_length());
+    sample = engine::SampleWindows(texts.texts, window, flags.tokens);
+    const engine::CarveRequest request{.experts = flags.options.experts, .shared = flags.shared, .window = window};
+    QUORUM_ASSIGN(plan,
+                  engine::PlanCarving(*loaded.model, sample, reach, request, [](std::int64_t done, std::int64_t total) {
+                    return ShowCount("layers", done, total);
+                  }));
+    QUORUM_ASSIGN(before, LossesOf(*loaded.model, sample, window));
+  }
+  QUORUM_ASSIGN(const quant::UpcycleSummary made,
+                quant::Carve(flags.src, flags.dst, plan, {flags.options.top_k, flags.options.replace}, ShowBytes));
+  model_flags.path = flags.dst;
+  QUORUM_ASSIGN(const LoadedModel loaded, LoadModel(model_flags, options));
+  QUORUM_ASSIGN(const std::vector<float> after, LossesOf(*loaded.model, sample, window));
   fmt::print("{}\n", flags.dst);
-  fmt::print("  {} layers, {} experts each, {} used a token; architecture {}\n", made->layers, flags.options.experts,
-             flags.options.top_k, made->architecture);
-  fmt::print("  parameters: {} (dense {}), {} active a token\n", Millions(made->parameters),
-             Millions(made->dense_parameters), Millions(made->active_parameters));
-  fmt::print("  {} GB, seed {}, noise {}\n", Gigabytes(made->bytes), flags.options.seed, flags.options.noise);
+  fmt::print("  {} layers: {} neurons for every token, {} experts of {}, {} used a token; architecture {}\n",
+             made.layers, plan[0].shared.size(), plan[0].experts.size(), plan[0].experts[0].size(), flags.options.top_k,
+             made.architecture);
+  fmt::print("  parameters: {}, {} active a token (dense {})\n", Millions(made.parameters),
+             Millions(made.active_parameters), Millions(made.dense_parameters));
+  fmt::print("  perplexity on the text: dense {:.3f}, carved {:.3f}\n", std::exp(engine::MeanLoss(before)),
+             std::exp(engine::MeanLoss(after)));
+  return {};
+}
+
+Status Run(const Flags& flags) {
+  if (flags.carve) return Carve(flags);
+  QUORUM_ASSIGN(const quant::UpcycleSummary made, quant::Upcycle(flags.src, flags.dst, flags.options, ShowBytes));
+  fmt::print("{}\n", flags.dst);
+  fmt::print("  {} layers, {} experts each, {} used a token; architecture {}\n", made.layers, flags.options.experts,
+             flags.options.top_k, made.architecture);
+  fmt::print("  parameters: {} (dense {}), {} active a token\n", Millions(made.parameters),
+             Millions(made.dense_parameters), Millions(made.active_parameters));
+  fmt::print("  {} GB, seed {}, noise {}\n", Gigabytes(made.bytes), flags.options.seed, flags.options.noise);
   if (flags.options.experts > kLlamaCppMaxExperts) {
     fmt::print("  note: llama.cpp loads at most {} experts\n", kLlamaCppMaxExperts);
   }
-  return 0;
+  return {};
 }
 
 }  // namespace
@@ -103,8 +147,32 @@ void AddUpcycle(CLI::App& app, Action& action) {
                    "square. Not for K-quants")
       ->envname("QUORUM_UPCYCLE_NOISE")
       ->capture_default_str();
+  command
+      ->add_flag(
+          "--carve", flags->carve,
+          "Split each network into experts by which neurons work together, instead of copying it (Pei et al. 2025): no "
+          "parameter more, fewer used. Writes architecture granitemoe, of llama only")
+      ->envname("QUORUM_UPCYCLE_CARVE");
+  command
+      ->add_option("--shared", flags->shared, "With --carve: the part of the neurons that every token uses, at least")
+      ->envname("QUORUM_UPCYCLE_SHARED")
+      ->check(CLI::Range(0.01, 0.95))
+      ->capture_default_str();
+  command->add_option("--text", flags->texts, "With --carve: UTF-8 texts to see neurons at work")
+      ->check(CLI::ExistingFile);
+  command
+      ->add_option("--tokens", flags->tokens,
+                   "With --carve: how much of the texts is used, whole windows from all over")
+      ->envname("QUORUM_UPCYCLE_TOKENS")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_flag("--force", flags->options.replace, "Write over an existing file");
-  command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });
+  command->callback([flags, &action] {
+    action = [flags] {
+      CatchInterrupts();
+      return Exit(Run(*flags));
+    };
+  });
 }
 
 }  // namespace quorum::cli

@@ -307,6 +307,14 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
                                 (!options->masked.empty() && options->masked.size() != cells)))) {
       return InvalidArgument("a slice's expert options were made for another model");
     }
+    const std::int32_t visits = options != nullptr ? options->top_k : spec_.router.top_k;
+    if (slice.trace != nullptr &&
+        (slice.trace->layers() != spec_.all_layers() || slice.trace->rows() < n ||
+         slice.trace->visits() < std::min(visits, spec_.max_experts()) ||
+         (slice.trace->parts().inputs && slice.trace->parts().d_model != spec_.d_model) ||
+         (slice.trace->parts().hidden && slice.trace->parts().ff < spec_.max_ff()))) {
+      return InvalidArgument("a slice's trace was made for another model or a smaller slice");
+    }
     QUORUM_TRY(CheckSource(slice));
     (slice.encode ? sources : rows) += n;
     wanted += n - slice.first_logits;

@@ -1,6 +1,7 @@
 #include "engine/moe.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "engine/base/check.h"
@@ -30,11 +31,13 @@ std::int64_t SlotsPerRow(const ModelSpec& spec) {
 void GatherExperts(std::span<const StepSlice> slices, std::vector<RowExperts>& rows) {
   rows.clear();
   const bool special = std::any_of(slices.begin(), slices.end(), [](const StepSlice& slice) {
-    return slice.experts != nullptr || slice.tally != nullptr;
+    return slice.experts != nullptr || slice.tally != nullptr || slice.trace != nullptr;
   });
   if (!special) return;
   for (const StepSlice& slice : slices) {
-    rows.insert(rows.end(), slice.tokens.size(), {slice.experts, slice.tally});
+    for (std::int64_t i = 0; i < std::ssize(slice.tokens); ++i) {
+      rows.push_back({slice.experts, slice.tally, slice.trace, i});
+    }
     if (slice.tally != nullptr) slice.tally->rows += std::ssize(slice.tokens);
   }
 }
@@ -72,20 +75,63 @@ std::int64_t FeedForward::ScratchFloats() {
 void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
                       ActBuffer& in, std::int64_t rows, float* out, std::span<const RowExperts> requests,
                       ExpertCounters* counters) {
+  StartTrace(layer, rows, in, requests);
   Route(team, layer, spec, weights, in, rows, requests);
   GroupByExpert(layer, spec, weights, rows, requests, counters);
   const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
   const std::int64_t step = team.PanelsPerTask(panels);
   // Passes go by ascending expert, and so does the sum of a row in each: their number changes no bit.
   pass_ = {};
+  if (trace_norms_) squares_.resize(static_cast<std::size_t>(capacity_ * panels));
   for (NextPass(); !pass_.empty(); NextPass()) {
     SplitHidden(team);
     team.pool.ParallelFor(std::ssize(hidden_tasks_), [&](std::int64_t task, int worker) {
-      Hidden(team, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
+      Hidden(team, layer, weights, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
     });
     team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int worker) {
       Down(team, task * step, std::min(panels, (task + 1) * step), out, worker);
     });
+    if (trace_norms_) TraceNorms(layer, weights);
+  }
+}
+
+/// Notes which rows are traced and what their networks read.
+void FeedForward::StartTrace(std::int32_t layer, std::int64_t rows, ActBuffer& in,
+                             std::span<const RowExperts> requests) {
+  traced_ = {};
+  trace_norms_ = trace_hidden_ = false;
+  for (std::int64_t row = 0; row < rows && !requests.empty(); ++row) {
+    const RowExperts& request = requests[static_cast<std::size_t>(row)];
+    if (request.trace == nullptr) continue;
+    traced_ = requests;
+    trace_norms_ |= request.trace->parts().norms;
+    trace_hidden_ |= request.trace->parts().hidden;
+    if (request.trace->parts().inputs) request.trace->SetInput(layer, request.trace_row, in.Floats(row));
+  }
+}
+
+const RowExperts* FeedForward::TraceOf(std::int64_t slot) const {
+  if (traced_.empty()) return nullptr;
+  const RowExperts& request = traced_[static_cast<std::size_t>(slot_rows_[slot])];
+  return request.trace == nullptr ? nullptr : &request;
+}
+
+/// Adds up the pass's parts in a fixed order.
+void FeedForward::TraceNorms(std::int32_t layer, const LayerWeights& weights) {
+  const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
+  const std::int64_t first = pass_.front().begin;
+  for (const Group& group : pass_) {
+    for (std::int64_t slot = group.begin; slot < group.end; ++slot) {
+      const RowExperts* request = TraceOf(slot);
+      if (request == nullptr || !request->trace->parts().norms) continue;
+      double sum = 0;
+      for (std::int64_t panel = 0; panel < panels; ++panel) {
+        sum += squares_[static_cast<std::size_t>((slot - first) * panels + panel)];
+      }
+      request->trace->SetNorm(layer, request->trace_row,
+                              static_cast<std::int32_t>(group.network - weights.networks.data()),
+                              static_cast<float>(std::sqrt(sum)));
+    }
   }
 }
 
@@ -116,12 +162,21 @@ void FeedForward::Route(const Team& team, std::int32_t layer, const LayerSpec& s
       float* logits = router_logits_ + row * spec.experts;
       if (weights.router_bias != nullptr) team.kernels.add(weights.router_bias, spec.experts, logits);
       RouteLimits limits;
-      if (!requests.empty() && requests[static_cast<std::size_t>(row)].options != nullptr) {
-        const ExpertOptions& options = *requests[static_cast<std::size_t>(row)].options;
+      const RowExperts request = requests.empty() ? RowExperts{} : requests[static_cast<std::size_t>(row)];
+      float seen[kMaxExperts];  // the logits, which routing destroys
+      if (request.trace != nullptr) std::copy_n(logits, spec.experts, seen);
+      if (request.options != nullptr) {
+        const ExpertOptions& options = *request.options;
         limits = {options.top_k, options.min_weight, options.MaskOf(layer)};
       }
       expert_count_[row] = RouteToken(team.kernels, router_, weights.choice_bias, {logits, static_cast<std::size_t>(spec.experts)},
                                       expert_ids_ + row * stride_, expert_weights_ + row * stride_, limits);
+      if (request.trace != nullptr) {
+        const auto visits = static_cast<std::size_t>(expert_count_[row]);
+        request.trace->SetChoice(layer, request.trace_row, {expert_ids_ + row * stride_, visits},
+                                 {expert_weights_ + row * stride_, visits},
+                                 {seen, static_cast<std::size_t>(spec.experts)}, limits.masked);
+      }
     }
     if (gated) shared_weights_[row] = Sigmoid(team.kernels, shared_weights_[row]);
   });
@@ -202,7 +257,8 @@ void FeedForward::Activate(const KernelTable& kernels, const float* gate, const 
   }
 }
 
-void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker) {
+void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task,
+                         const ActBuffer& in, int worker) {
   float* scratch = team.Scratch(worker);
   float* planes = team.PlaneScratch(worker);
   const KernelTable& kernels = team.kernels;
@@ -244,6 +300,14 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
       }
       Activate(kernels, gate, up, part, row + col);
     }
+    if (trace_hidden_) {
+      const RowExperts* request = TraceOf(task.slot + i);
+      if (request != nullptr && request->trace->parts().hidden) {
+        request->trace->SetHidden(layer, request->trace_row,
+                                  static_cast<std::int32_t>(task.network - weights.networks.data()), task.col, row,
+                                  task.cols);
+      }
+    }
     if (forms.floats) {
       std::memcpy(hidden_.Floats(slot + i) + task.col, row, static_cast<std::size_t>(task.cols) * sizeof(float));
     } else {
@@ -252,7 +316,7 @@ void FeedForward::Hidden(const Team& team, const HiddenTask& task, const ActBuff
   }
 }
 
-void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) const {
+void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) {
   float* scratch = team.Scratch(worker);
   const std::int64_t col = begin * kPanelRows;
   const std::int64_t width = (end - begin) * kPanelRows;
@@ -268,6 +332,17 @@ void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, f
         float* row = scratch + i * width;
         if (group.network->down_bias != nullptr) team.kernels.add(group.network->down_bias + col, cols, row);
         team.kernels.axpy(slot_weights_[slot + i], row, cols, dst);
+        if (trace_norms_) {
+          const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
+          double* squares = squares_.data() + (slot - pass_.front().begin + i) * panels;
+          for (std::int64_t panel = begin; panel < end; ++panel) {
+            double sum = 0;
+            for (std::int64_t c = (panel - begin) * kPanelRows; c < std::min(cols, (panel - begin + 1) * kPanelRows); ++c) {
+              sum += static_cast<double>(row[c]) * static_cast<double>(row[c]);
+            }
+            squares[panel] = sum;
+          }
+        }
       }
     }
   }

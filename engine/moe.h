@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/expert_options.h"
+#include "engine/expert_trace.h"
 #include "engine/forward_buffers.h"
 #include "engine/model_spec.h"
 #include "engine/moe_router.h"
@@ -20,6 +21,8 @@ namespace quorum::engine {
 struct RowExperts {
   const ExpertOptions* options = nullptr;  // null: the model's own routing
   ExpertTally* tally = nullptr;            // null: not asked for
+  ExpertTrace* trace = nullptr;            // null: not asked for
+  std::int64_t trace_row = 0;              // the row's place in it
 };
 
 /// One entry for each token of the slices, or none where no slice asks for anything. Counts the tokens in their
@@ -59,10 +62,15 @@ class FeedForward {
   void GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, std::int64_t rows,
                      std::span<const RowExperts> requests, ExpertCounters* counters);
   void NextPass();
+  void StartTrace(std::int32_t layer, std::int64_t rows, ActBuffer& in, std::span<const RowExperts> requests);
+  void TraceNorms(std::int32_t layer, const LayerWeights& weights);
+  /// Whose trace the row of a slot is in; null: nobody's.
+  const RowExperts* TraceOf(std::int64_t slot) const;
   void SplitHidden(const Team& team);
   void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
-  void Hidden(const Team& team, const HiddenTask& task, const ActBuffer& in, int worker);
-  void Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) const;
+  void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task, const ActBuffer& in,
+              int worker);
+  void Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker);
 
   RouterSpec router_;
   Activation activation_;
@@ -82,6 +90,10 @@ class FeedForward {
   std::vector<Group> groups_;             // of this step, ascending by expert
   std::span<const Group> pass_;           // those that are computed at once: more experts a row than usual take several
   std::vector<HiddenTask> hidden_tasks_;
+  // Of a step that is traced:
+  std::span<const RowExperts> traced_;  // of each row; empty: no row is traced
+  bool trace_norms_ = false, trace_hidden_ = false;
+  std::vector<double> squares_;  // (slots of the pass, panels) parts of the squared lengths of the networks' outputs
 };
 
 }  // namespace quorum::engine

@@ -44,10 +44,27 @@ void TopK(std::span<const float> values, Taken taken, std::int32_t k, std::int32
   std::sort(ids, ids + k);
 }
 
+/// Softmax over the values of those that exist, with the bits of a model that has no others: its sum goes by their
+/// places, so that they close ranks. The others get 0.
+void Softmax(const KernelTable& kernels, const Taken& masked, std::span<float> values) {
+  if (masked.none()) {
+    kernels.softmax(values.data(), std::ssize(values));
+    return;
+  }
+  float dense[kMaxExperts];
+  std::int64_t n = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!masked[i]) dense[n++] = values[i];
+  }
+  kernels.softmax(dense, n);
+  n = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = masked[i] ? 0.0F : dense[n++];
+}
+
 /// What an expert is worth before anything is chosen, in place of its logit.
-void Score(const KernelTable& kernels, RouterScore score, std::span<float> logits) {
+void Score(const KernelTable& kernels, RouterScore score, const Taken& masked, std::span<float> logits) {
   if (score == RouterScore::kSoftmax) {
-    kernels.softmax(logits.data(), std::ssize(logits));
+    Softmax(kernels, masked, logits);
   } else if (score == RouterScore::kSigmoid) {
     for (float& logit : logits) logit = Sigmoid(kernels, logit);
   }
@@ -86,7 +103,7 @@ void Choose(const KernelTable& kernels, const RouterSpec& spec, const float* cho
   const std::span<float> choice(all, logits.size());
   std::copy(logits.begin(), logits.end(), choice.begin());
   // A bias or a sum is of scores; a mere order is that of the logits.
-  if (choice_bias != nullptr || spec.group_score == GroupScore::kTopTwo) Score(kernels, spec.score, choice);
+  if (choice_bias != nullptr || spec.group_score == GroupScore::kTopTwo) Score(kernels, spec.score, taken, choice);
   if (choice_bias != nullptr) kernels.add(choice_bias, std::ssize(choice), choice.data());
   for (std::size_t i = 0; i < choice.size(); ++i) {
     if (taken[i]) choice[i] = kNever;
@@ -97,9 +114,10 @@ void Choose(const KernelTable& kernels, const RouterSpec& spec, const float* cho
 
 /// SparseMixer as it decides without training noise (GRIN-MoE, Liu et al. 2024): each choice is the highest that is
 /// left, weighted by a softmax over those that are left and near it. Ids ascending.
-void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<const float> logits, Taken taken,
+void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<const float> logits, const Taken& masked,
                  std::int32_t k, std::int32_t* ids, float* weights) {
   float near[kMaxExperts];
+  Taken taken = masked;
   for (std::int32_t found = 0; found < k; ++found) {
     const std::int32_t best = Best(logits, taken);
     const float top = logits[static_cast<std::size_t>(best)];
@@ -108,7 +126,7 @@ void SparseMixer(const KernelTable& kernels, const RouterSpec& spec, std::span<c
       near[i] = taken[i] || (top - logits[i]) / factor > 2.0F * spec.jitter ? kNever : logits[i];
     }
     taken[static_cast<std::size_t>(best)] = true;
-    kernels.softmax(near, std::ssize(logits));
+    Softmax(kernels, masked, {near, logits.size()});
     // Into place among the ids before it.
     std::int32_t at = found;
     for (; at > 0 && ids[at - 1] > best; --at) {
@@ -191,7 +209,7 @@ std::int32_t RouteToken(const KernelTable& kernels, const RouterSpec& spec, cons
     return Finish(spec, limits.min_weight, k, ids, weights);
   }
   Choose(kernels, spec, choice_bias, logits, taken, k, ids);
-  if (spec.score == RouterScore::kSoftmax) kernels.softmax(logits.data(), n);
+  if (spec.score == RouterScore::kSoftmax) Softmax(kernels, taken, logits);
   for (std::int32_t i = 0; i < k; ++i) {
     const float value = logits[static_cast<std::size_t>(ids[i])];
     weights[i] = spec.score == RouterScore::kSigmoid ? Sigmoid(kernels, value) : value;

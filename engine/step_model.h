@@ -8,6 +8,7 @@
 
 #include "engine/base/result.h"
 #include "engine/expert_options.h"
+#include "engine/expert_trace.h"
 #include "tokenizer/tokenizer.h"
 
 namespace quorum::engine {
@@ -27,6 +28,7 @@ struct StepSlice {
   std::int32_t first_logits = 0;           // logits are wanted for tokens[first_logits ...]; == size(): none
   const ExpertOptions* experts = nullptr;  // null: the model's own routing
   ExpertTally* tally = nullptr;            // null: nobody asked; else counts where these tokens went
+  ExpertTrace* trace = nullptr;            // null: nobody asked; else records what became of each of these tokens
 
   bool encode = false;                              // `tokens` are a whole source: pos is 0, and there are no logits
   std::span<const std::int32_t> source_pages = {};  // of the decoder's slices: what an encoding slice has filled

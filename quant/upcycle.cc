@@ -1,7 +1,5 @@
 #include "quant/upcycle.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,6 +9,8 @@
 
 #include "engine/base/check.h"
 #include "quant/counter_random.h"
+#include "quant/dense_ffn.h"
+#include "quant/expert_surgery.h"
 #include "quant/gguf.h"
 #include "quant/gguf_parser.h"
 #include "quant/quantize.h"
@@ -19,7 +19,6 @@ namespace quorum::quant {
 namespace {
 
 constexpr int kMaxExperts = 1024;
-constexpr std::int64_t kMaxLayers = 65536;
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 18;  // a multiple of every block
 
 // Which random stream makes what: a layer has four.
@@ -27,29 +26,6 @@ enum class Stream : std::uint8_t { kRouter = 0, kGate = 1, kUp = 2, kDown = 3 };
 
 std::uint64_t StreamId(std::int64_t layer, Stream stream) {
   return static_cast<std::uint64_t>(layer) * 4 + static_cast<std::uint64_t>(stream);
-}
-
-// The feed-forward network of one layer, y = down (silu(gate x) * (up x)).
-struct Ffn {
-  const GgufTensor* gate = nullptr;  // {k, n}
-  const GgufTensor* up = nullptr;    // {k, n}
-  const GgufTensor* down = nullptr;  // {n, k}
-  const GgufTensor* norm = nullptr;  // {k}, or absent
-};
-
-struct Dense {
-  std::string architecture;
-  std::vector<Ffn> layers;
-};
-
-std::string Layer(std::int64_t i, std::string_view rest) {
-  return "blk." + std::to_string(i) + "." + std::string(rest);
-}
-
-std::string Shape(const GgufTensor& tensor) {
-  std::string out;
-  for (const std::int64_t dim : tensor.dims) out += (out.empty() ? "" : " x ") + std::to_string(dim);
-  return out;
 }
 
 Status CheckOptions(const UpcycleOptions& options) {
@@ -67,103 +43,20 @@ Status CheckOptions(const UpcycleOptions& options) {
   return {};
 }
 
-Status CheckDestination(const GgufFile& src, const std::string& dst, bool replace) {
-  struct stat to{};
-  if (::stat(dst.c_str(), &to) != 0) return {};
-  for (const std::string& path : src.paths()) {
-    struct stat from{};
-    if (::stat(path.c_str(), &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino) {
-      return InvalidArgument(dst + " is the source model itself: give the new model another name");
-    }
-  }
-  if (!replace) return InvalidArgument(dst + " exists already; --force writes over it");
-  return {};
-}
-
-Result<std::string> CheckArchitecture(const GgufFile& src) {
-  QUORUM_ASSIGN(const auto architecture, src.GetString("general.architecture"));
-  if (!architecture) return InvalidArgument(src.path() + ": key 'general.architecture' is missing");
-  if (*architecture == "qwen2") {
-    return Unsupported(src.path() +
-                       ": qwen2 cannot be upcycled, because its MoE form in GGUF (qwen2moe) demands shared "
-                       "experts, which a dense model does not have");
-  }
-  QUORUM_ASSIGN(const auto experts, src.GetInt(*architecture + ".expert_count"));
-  const bool routed = std::any_of(src.tensors().begin(), src.tensors().end(), [](const GgufTensor& tensor) {
-    return tensor.name.find("_exps.") != std::string::npos || tensor.name.find("ffn_gate_inp") != std::string::npos;
-  });
-  if (experts.value_or(0) > 0 || routed) {
-    return InvalidArgument(src.path() + ": this is a Mixture-of-Experts model already" +
-                           (experts ? " (" + std::to_string(*experts) + " experts)" : std::string()));
-  }
-  if (*architecture != "llama" && *architecture != "qwen3") {
-    return Unsupported(src.path() + ": architecture " + Quoted(*architecture) +
-                       " cannot be upcycled; llama (Llama, Mistral, SmolLM2 ...) and qwen3 can");
-  }
-  return *architecture;
-}
-
-// The layer's three matrices, if they are what the MoE form can hold.
-Result<Ffn> FindFfn(const GgufFile& src, std::int64_t layer, const UpcycleOptions& options) {
-  Ffn ffn;
-  const std::pair<const GgufTensor**, const char*> parts[] = {
-      {&ffn.gate, "ffn_gate.weight"}, {&ffn.up, "ffn_up.weight"}, {&ffn.down, "ffn_down.weight"}};
-  for (const auto& [tensor, name] : parts) {
-    *tensor = src.FindTensor(Layer(layer, name));
-    if (*tensor == nullptr) return InvalidArgument(src.path() + ": tensor '" + Layer(layer, name) + "' is missing");
-    if ((*tensor)->dims.size() != 2) {
-      return InvalidArgument(src.path() + ": tensor '" + Layer(layer, name) + "' is no matrix: " + Shape(**tensor));
-    }
-    if (options.noise > 0 && !CanQuantize((*tensor)->type)) {
-      return Unsupported(src.path() + ": --noise needs weights in F32, F16, BF16, Q8_0, Q4_0 or Q4_1, but tensor '" +
-                         Layer(layer, name) + "' is " + std::string(Info((*tensor)->type).name));
-    }
-  }
-  if (ffn.gate->dims != ffn.up->dims || ffn.gate->dim(0) != ffn.down->dim(1) || ffn.gate->dim(1) != ffn.down->dim(0)) {
-    return InvalidArgument(src.path() + ": layer " + std::to_string(layer) +
-                           "'s feed-forward shapes do not fit: gate " + Shape(*ffn.gate) + ", up " + Shape(*ffn.up) +
-                           ", down " + Shape(*ffn.down));
-  }
-  ffn.norm = src.FindTensor(Layer(layer, "ffn_norm.weight"));
-  return ffn;
-}
-
-// Biases, scales and the like: leaving them out would be another model.
-Status CheckNothingElse(const GgufFile& src) {
-  constexpr std::string_view kPlaced[] = {"ffn_gate.weight", "ffn_up.weight", "ffn_down.weight", "ffn_norm.weight"};
-  for (const GgufTensor& tensor : src.tensors()) {
-    const std::size_t at = tensor.name.find(".ffn_");
-    if (at == std::string::npos) continue;
-    const std::string_view rest = std::string_view(tensor.name).substr(at + 1);
-    if (std::find(std::begin(kPlaced), std::end(kPlaced), rest) == std::end(kPlaced)) {
-      return Unsupported(src.path() + ": tensor " + Quoted(tensor.name) + " has no place in the MoE form");
+// Noise needs types that can be made anew.
+Status CheckNoise(const GgufFile& src, const DenseModel& dense) {
+  for (const DenseFfn& ffn : dense.layers) {
+    for (const GgufTensor* tensor : {ffn.gate, ffn.up, ffn.down}) {
+      if (CanQuantize(tensor->type)) continue;
+      return Unsupported(src.path() + ": --noise needs weights in F32, F16, BF16, Q8_0, Q4_0 or Q4_1, but tensor '" + tensor->name +
+                         "' is " + std::string(Info(tensor->type).name));
     }
   }
   return {};
-}
-
-Result<Dense> CheckDense(const GgufFile& src, const UpcycleOptions& options) {
-  Dense dense;
-  QUORUM_ASSIGN(dense.architecture, CheckArchitecture(src));
-  const std::string key = dense.architecture + ".block_count";
-  QUORUM_ASSIGN(const auto layers, src.GetInt(key));
-  if (!layers || *layers < 1 || *layers > kMaxLayers) {
-    return InvalidArgument(src.path() + ": key '" + key + "' is missing or out of range");
-  }
-  QUORUM_TRY(CheckNothingElse(src));
-  for (std::int64_t i = 0; i < *layers; ++i) {
-    QUORUM_ASSIGN(auto ffn, FindFfn(src, i, options));
-    if (dense.architecture == "qwen3" && i > 0 && ffn.gate->dims != dense.layers[0].gate->dims) {
-      return Unsupported(src.path() + ": qwen3moe needs feed-forward networks of one size, layer " + std::to_string(i) +
-                         "'s differs from layer 0's");
-    }
-    dense.layers.push_back(ffn);
-  }
-  return dense;
 }
 
 // Length of the layer's norm weights, the factor by which they stretch a router's input of root mean square 1.
-double NormLength(const Ffn& ffn) {
+double NormLength(const DenseFfn& ffn) {
   const std::int64_t k = ffn.gate->dim(0);
   double sum = 0.0;
   if (ffn.norm != nullptr && ffn.norm->elements() == k) {
@@ -175,7 +68,7 @@ double NormLength(const Ffn& ffn) {
   return sum > 0.0 && std::isfinite(sum) ? std::sqrt(sum) : std::sqrt(static_cast<double>(k));
 }
 
-Status WriteRouter(const Ffn& ffn, std::int64_t layer, const UpcycleOptions& options, const GgufWriter::Sink& sink) {
+Status WriteRouter(const DenseFfn& ffn, std::int64_t layer, const UpcycleOptions& options, const GgufWriter::Sink& sink) {
   const std::int64_t k = ffn.gate->dim(0);
   const CounterRandom random(options.seed, StreamId(layer, Stream::kRouter));
   const double scale = 1.0 / NormLength(ffn);
@@ -246,7 +139,7 @@ Status WriteCopies(const GgufTensor& tensor, int copies, const GgufWriter::Sink&
 // Builds the new model's list of metadata and tensors. What it borrows lives in `src_`, `dense_` and `options_`.
 class Plan {
  public:
-  Plan(const GgufFile& src, const Dense& dense, const UpcycleOptions& options)
+  Plan(const GgufFile& src, const DenseModel& dense, const UpcycleOptions& options)
       : src_(src),
         dense_(dense),
         options_(options),
@@ -305,7 +198,7 @@ class Plan {
   void AddTensors(GgufWriter& writer) {
     std::map<const GgufTensor*, std::pair<std::int64_t, Stream>> places;
     for (std::int64_t i = 0; i < summary_.layers; ++i) {
-      const Ffn& ffn = dense_.layers[static_cast<std::size_t>(i)];
+      const DenseFfn& ffn = dense_.layers[static_cast<std::size_t>(i)];
       places[ffn.gate] = {i, Stream::kGate};
       places[ffn.up] = {i, Stream::kUp};
       places[ffn.down] = {i, Stream::kDown};
@@ -327,10 +220,10 @@ class Plan {
   }
 
   void AddRouter(GgufWriter& writer, std::int64_t layer) {
-    const Ffn& ffn = dense_.layers[static_cast<std::size_t>(layer)];
+    const DenseFfn& ffn = dense_.layers[static_cast<std::size_t>(layer)];
     const std::int64_t k = ffn.gate->dim(0);
     writer.AddTensor(
-        Layer(layer, "ffn_gate_inp.weight"), DType::kF32, {k, options_.experts},
+        LayerName(layer, "ffn_gate_inp.weight"), DType::kF32, {k, options_.experts},
         [this, &ffn, layer](const GgufWriter::Sink& sink) { return WriteRouter(ffn, layer, options_, sink); });
     summary_.parameters += k * options_.experts;
     summary_.active_parameters += k * options_.experts;
@@ -340,7 +233,7 @@ class Plan {
     const char* name = stream == Stream::kGate ? "ffn_gate_exps.weight"
                        : stream == Stream::kUp ? "ffn_up_exps.weight"
                                                : "ffn_down_exps.weight";
-    writer.AddTensor(Layer(layer, name), tensor.type, {tensor.dim(0), tensor.dim(1), options_.experts},
+    writer.AddTensor(LayerName(layer, name), tensor.type, {tensor.dim(0), tensor.dim(1), options_.experts},
                      [this, &tensor, id = StreamId(layer, stream)](const GgufWriter::Sink& sink) -> Status {
                        if (options_.noise > 0) {
                          QUORUM_TRY(WriteNoisyExperts(tensor, id, options_, sink));
@@ -355,7 +248,7 @@ class Plan {
   }
 
   const GgufFile& src_;
-  const Dense& dense_;
+  const DenseModel& dense_;
   const UpcycleOptions& options_;
   std::string architecture_;
   UpcycleSummary summary_;
@@ -368,7 +261,8 @@ Result<UpcycleSummary> Upcycle(const std::string& src, const std::string& dst, c
   QUORUM_TRY(CheckOptions(options));
   QUORUM_ASSIGN(const auto model, GgufFile::Open(src));
   QUORUM_TRY(CheckDestination(model, dst, options.replace));
-  QUORUM_ASSIGN(const auto dense, CheckDense(model, options));
+  QUORUM_ASSIGN(const auto dense, FindDenseFfns(model));
+  if (options.noise > 0) QUORUM_TRY(CheckNoise(model, dense));
   GgufWriter writer;
   Plan plan(model, dense, options);
   QUORUM_ASSIGN(auto summary, plan.Build(writer));

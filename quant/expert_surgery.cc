@@ -1,0 +1,451 @@
+#include "quant/expert_surgery.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "quant/gguf_parser.h"
+#include "quant/quantize.h"
+
+namespace quorum::quant {
+namespace {
+
+/// What a tensor has to do with experts.
+enum class Role : std::uint8_t {
+  kNone,
+  kStacked,  // the last axis counts experts: "_exps", router rows, biases of the choice
+  kSingle,   // one expert's own: blk.L.ffn_gate.E.weight
+};
+struct Place {
+  Role role = Role::kNone;
+  std::int32_t layer = 0;
+  std::int32_t expert = 0;    // kSingle
+  std::string before, after;  // kSingle: the name around the expert's number
+};
+
+/// "blk.12.rest" -> 12 and "rest".
+std::optional<std::pair<std::int32_t, std::string_view>> SplitLayer(std::string_view name) {
+  if (!name.starts_with("blk.")) return {};
+  std::int32_t layer = 0;
+  const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), layer);
+  if (error != std::errc() || layer < 0 || end == name.data() + name.size() || *end != '.') return {};
+  return {{layer, name.substr(static_cast<std::size_t>(end + 1 - name.data()))}};
+}
+
+Place PlaceOf(const std::string& name) {
+  const auto split = SplitLayer(name);
+  if (!split) return {};
+  const auto [layer, rest] = *split;
+  if (rest.find("_exps.") != std::string_view::npos || rest.starts_with("ffn_gate_inp.") ||
+      rest.starts_with("exp_probs_b")) {
+    return {Role::kStacked, layer, 0, {}, {}};
+  }
+  for (const std::string_view matrix : {"ffn_gate.", "ffn_up.", "ffn_down."}) {
+    if (!rest.starts_with(matrix)) continue;
+    std::int32_t expert = 0;
+    const char* const first = rest.data() + matrix.size();
+    const auto [end, error] = std::from_chars(first, rest.data() + rest.size(), expert);
+    if (error != std::errc() || expert < 0 || end == rest.data() + rest.size() || *end != '.') continue;
+    return {Role::kSingle, layer, expert, name.substr(0, name.size() - rest.size() + matrix.size()),
+            std::string(end, rest.data() + rest.size())};
+  }
+  return {};
+}
+
+Error Fault(const GgufFile& file, const std::string& what) { return InvalidArgument(file.path() + ": " + what); }
+
+bool Verbatim(const NewExpert& expert) { return expert.parts.size() == 1; }
+
+/// The type in which averages are kept.
+DType AverageType(const GgufTensor& tensor) {
+  if (CanQuantize(tensor.type)) return tensor.type;
+  return tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16;
+}
+
+/// One expert's slice of a tensor whose last axis counts them.
+std::span<const std::byte> Slice(const GgufTensor& tensor, std::int32_t expert, std::int32_t experts) {
+  const std::size_t size = tensor.data.size() / static_cast<std::size_t>(experts);
+  return tensor.data.subspan(static_cast<std::size_t>(expert) * size, size);
+}
+
+/// Writes the weighted mean of some blocks of the type `from` in the type `to`.
+Status WriteMean(DType from, DType to, const std::vector<std::pair<std::span<const std::byte>, double>>& parts,
+                 std::int64_t elements, const GgufWriter::Sink& sink) {
+  constexpr std::int64_t kChunk = std::int64_t{1} << 16;  // a multiple of every block
+  std::vector<float> values(static_cast<std::size_t>(std::min(kChunk, elements)));
+  std::vector<double> sums(values.size());
+  std::vector<std::byte> blocks;
+  double total = 0;
+  for (const auto& part : parts) total += part.second;
+  for (std::int64_t at = 0; at < elements; at += kChunk) {
+    const std::int64_t n = std::min(kChunk, elements - at);
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (const auto& [data, weight] : parts) {
+      if (!Dequantize(from, data.data() + BytesOf(from, at), values.data(), n)) {
+        return Unsupported("a tensor of type " + std::string(Info(from).name) + " cannot be averaged");
+      }
+      for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i)
+        sums[i] += weight / total * static_cast<double>(values[i]);
+    }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) values[i] = static_cast<float>(sums[i]);
+    blocks.resize(static_cast<std::size_t>(BytesOf(to, n)));
+    QUORUM_CHECK(Quantize(to, values.data(), blocks.data(), n));
+    QUORUM_TRY(sink(blocks));
+  }
+  return {};
+}
+
+/// Builds the new file's list of tensors; borrows from its arguments.
+class Rewriter {
+ public:
+  Rewriter(const GgufFile& src, std::map<std::int32_t, std::int32_t> experts, const std::vector<LayerSurgery>& plan)
+      : src_(src), experts_(std::move(experts)) {
+    for (const LayerSurgery& layer : plan) plan_[layer.layer] = &layer;
+    for (const GgufTensor& tensor : src.tensors()) {
+      const Place place = PlaceOf(tensor.name);
+      if (place.role == Role::kSingle)
+        singles_[{place.layer, place.before + "#" + place.after}][place.expert] = &tensor;
+    }
+  }
+
+  Status AddTensors(GgufWriter& writer, SurgerySummary& summary) {
+    for (const GgufTensor& tensor : src_.tensors()) {
+      summary.old_parameters += tensor.elements();
+      const Place place = PlaceOf(tensor.name);
+      if (place.role == Role::kNone || !plan_.contains(place.layer)) {
+        writer.AddTensor(tensor.name, tensor.type, tensor.dims, tensor.data);
+        summary.parameters += tensor.elements();
+      } else if (place.role == Role::kStacked) {
+        QUORUM_TRY(AddStacked(writer, tensor, place.layer, summary));
+      } else if (place.expert == 0) {
+        QUORUM_TRY(AddSingles(writer, place, summary));
+      }
+    }
+    return {};
+  }
+
+ private:
+  Status AddStacked(GgufWriter& writer, const GgufTensor& tensor, std::int32_t layer, SurgerySummary& summary) {
+    const LayerSurgery& surgery = *plan_.at(layer);
+    const std::int32_t old = experts_.at(layer);
+    const std::int64_t each = tensor.elements() / old;
+    if (tensor.dims.empty() || tensor.dims.back() != old || each % Info(tensor.type).block != 0) {
+      return Fault(src_, "tensor " + Quoted(tensor.name) + " does not count " + std::to_string(old) +
+                             " experts on its last axis");
+    }
+    const bool all_verbatim = std::all_of(surgery.experts.begin(), surgery.experts.end(), Verbatim);
+    const DType type = all_verbatim ? tensor.type : AverageType(tensor);
+    if (type != tensor.type) summary.retyped.push_back(tensor.name);
+    std::vector<std::int64_t> dims = tensor.dims;
+    dims.back() = std::ssize(surgery.experts);
+    writer.AddTensor(tensor.name, type, dims,
+                     [this, &tensor, &surgery, old, each, type](const GgufWriter::Sink& sink) -> Status {
+                       for (const NewExpert& expert : surgery.experts) {
+                         if (Verbatim(expert) && type == tensor.type) {
+                           QUORUM_TRY(sink(Slice(tensor, expert.parts.front().expert, old)));
+                           continue;
+                         }
+                         std::vector<std::pair<std::span<const std::byte>, double>> parts;
+                         for (const NewExpert::Part& part : expert.parts)
+                           parts.emplace_back(Slice(tensor, part.expert, old), part.weight);
+                         QUORUM_TRY(WriteMean(tensor.type, type, parts, each, sink));
+                       }
+                       src_.Release(tensor);
+                       return {};
+                     });
+    summary.parameters += each * dims.back();
+    return {};
+  }
+
+  /// All experts' tensors of one kind, numbered anew. Each may have a type of its own.
+  Status AddSingles(GgufWriter& writer, const Place& place, SurgerySummary& summary) {
+    const auto& tensors = singles_.at({place.layer, place.before + "#" + place.after});
+    const LayerSurgery& surgery = *plan_.at(place.layer);
+    for (std::size_t i = 0; i < surgery.experts.size(); ++i) {
+      const NewExpert& expert = surgery.experts[i];
+      std::vector<const GgufTensor*> parts;
+      for (const NewExpert::Part& part : expert.parts) {
+        const auto found = tensors.find(part.expert);
+        if (found == tensors.end()) {
+          return Fault(src_,
+                       "tensor " + Quoted(place.before + std::to_string(part.expert) + place.after) + " is missing");
+        }
+        if (!parts.empty() && (found->second->dims != parts.front()->dims)) {
+          return Fault(src_,
+                       "experts of layer " + std::to_string(place.layer) + " differ in shape and cannot be averaged");
+        }
+        parts.push_back(found->second);
+      }
+      const GgufTensor& first = *parts.front();
+      const DType type = Verbatim(expert) ? first.type : AverageType(first);
+      const std::string name = place.before + std::to_string(i) + place.after;
+      if (type != first.type) summary.retyped.push_back(name);
+      summary.parameters += first.elements();
+      if (Verbatim(expert)) {
+        writer.AddTensor(name, type, first.dims, first.data);
+        continue;
+      }
+      writer.AddTensor(name, type, first.dims, [parts, &expert, type](const GgufWriter::Sink& sink) -> Status {
+        // Types may differ: each is read in its own.
+        std::vector<float> values(static_cast<std::size_t>(parts.front()->elements()));
+        std::vector<double> sums(values.size());
+        double total = 0;
+        for (const NewExpert::Part& part : expert.parts) total += part.weight;
+        for (std::size_t p = 0; p < parts.size(); ++p) {
+          if (!Dequantize(parts[p]->type, parts[p]->data.data(), values.data(), parts[p]->elements())) {
+            return Unsupported("a tensor of type " + std::string(Info(parts[p]->type).name) + " cannot be averaged");
+          }
+          for (std::size_t j = 0; j < sums.size(); ++j)
+            sums[j] += expert.parts[p].weight / total * static_cast<double>(values[j]);
+        }
+        for (std::size_t j = 0; j < sums.size(); ++j) values[j] = static_cast<float>(sums[j]);
+        std::vector<std::byte> blocks(static_cast<std::size_t>(BytesOf(type, std::ssize(values))));
+        QUORUM_CHECK(Quantize(type, values.data(), blocks.data(), std::ssize(values)));
+        return sink(blocks);
+      });
+    }
+    return {};
+  }
+
+  const GgufFile& src_;
+  std::map<std::int32_t, std::int32_t> experts_;      // of each layer that has some
+  std::map<std::int32_t, const LayerSurgery*> plan_;  // by layer
+  std::map<std::pair<std::int32_t, std::string>, std::map<std::int32_t, const GgufTensor*>> singles_;
+};
+
+/// Groups of experts that are chosen from must stay of one size.
+Status CheckGroups(const GgufFile& src, std::int64_t groups, std::int32_t old, const std::vector<LayerSurgery>& plan) {
+  for (const LayerSurgery& layer : plan) {
+    std::vector<std::int64_t> left(static_cast<std::size_t>(groups));
+    std::int64_t last = -1;
+    for (const NewExpert& expert : layer.experts) {
+      const std::int64_t group = expert.parts.front().expert * groups / old;
+      for (const NewExpert::Part& part : expert.parts) {
+        if (part.expert * groups / old != group || group < last) {
+          return Unsupported(src.path() + ": layer " + std::to_string(layer.layer) +
+                             ": experts of different groups cannot become one");
+        }
+      }
+      last = group;
+      ++left[static_cast<std::size_t>(group)];
+    }
+    if (std::any_of(left.begin(), left.end(), [&](std::int64_t n) { return n != left.front(); })) {
+      return Unsupported(src.path() + ": tokens choose from " + std::to_string(groups) +
+                         " groups of experts of one size, and layer " + std::to_string(layer.layer) +
+                         " would keep unequal numbers of them");
+    }
+  }
+  return {};
+}
+
+Status CheckPlan(const GgufFile& src, const std::vector<ExpertLayer>& layers, const std::vector<LayerSurgery>& plan) {
+  if (plan.size() != layers.size()) return Fault(src, "the plan does not name every layer that has experts");
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const LayerSurgery& layer = plan[i];
+    const std::string where = "layer " + std::to_string(layer.layer);
+    if (layer.layer != layers[i].layer) return Fault(src, "the plan names " + where + " out of turn");
+    if (layer.experts.empty()) return Fault(src, where + " would keep no expert");
+    if (layer.experts.size() != plan.front().experts.size()) {
+      return Fault(src, where + " would keep " + std::to_string(layer.experts.size()) + " experts and layer " +
+                            std::to_string(plan.front().layer) + " " + std::to_string(plan.front().experts.size()) +
+                            ": GGUF has one number for all layers");
+    }
+    std::vector<bool> used(static_cast<std::size_t>(layers[i].experts));
+    for (const NewExpert& expert : layer.experts) {
+      if (expert.parts.empty()) return Fault(src, where + ": an expert is made of nothing");
+      for (const NewExpert::Part& part : expert.parts) {
+        if (part.expert < 0 || part.expert >= layers[i].experts) {
+          return Fault(src, where + " has no expert " + std::to_string(part.expert) + ", only 0 to " +
+                                std::to_string(layers[i].experts - 1));
+        }
+        if (used[static_cast<std::size_t>(part.expert)]) {
+          return Fault(src, where + ": expert " + std::to_string(part.expert) + " is used twice");
+        }
+        used[static_cast<std::size_t>(part.expert)] = true;
+        if (!(part.weight > 0) || !std::isfinite(part.weight)) return Fault(src, where + ": a weight is not positive");
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<ExpertLayer>> ExpertLayers(const GgufFile& file) {
+  QUORUM_ASSIGN(const auto architecture, file.GetString("general.architecture"));
+  if (!architecture) return Fault(file, "key 'general.architecture' is missing");
+  QUORUM_ASSIGN(const auto experts, file.GetInt(*architecture + ".expert_count"));
+  constexpr std::int64_t kMost = 1 << 20;
+  if (experts.value_or(0) < 1 || *experts > kMost) {
+    return Fault(file, "a dense model: it has no experts (quorum upcycle makes some)");
+  }
+  std::map<std::int32_t, bool> routed;
+  for (const GgufTensor& tensor : file.tensors()) {
+    const Place place = PlaceOf(tensor.name);
+    if (place.role != Role::kNone) routed[place.layer] = true;
+  }
+  std::vector<ExpertLayer> layers;
+  for (const auto& [layer, _] : routed) layers.push_back({layer, static_cast<std::int32_t>(*experts)});
+  if (layers.empty()) return Fault(file, "tells of experts but has no tensors of any");
+  return layers;
+}
+
+Status CheckDestination(const GgufFile& src, const std::string& dst, bool replace) {
+  struct stat to{};
+  if (::stat(dst.c_str(), &to) != 0) return {};
+  for (const std::string& path : src.paths()) {
+    struct stat from{};
+    if (::stat(path.c_str(), &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino) {
+      return InvalidArgument(dst + " is the source model itself: give the new model another name");
+    }
+  }
+  if (!replace) return InvalidArgument(dst + " exists already; --force writes over it");
+  return {};
+}
+
+Result<SurgerySummary> RewriteExperts(const GgufFile& src, const std::string& dst,
+                                      const std::vector<LayerSurgery>& plan, const SurgeryOptions& options,
+                                      const GgufWriter::Progress& progress) {
+  QUORUM_ASSIGN(const std::vector<ExpertLayer> layers, ExpertLayers(src));
+  QUORUM_TRY(CheckDestination(src, dst, options.replace));
+  QUORUM_TRY(CheckPlan(src, layers, plan));
+  QUORUM_ASSIGN(const auto architecture, src.GetString("general.architecture"));
+  const auto key = [&](const char* name) { return *architecture + "." + name; };
+  SurgerySummary summary;
+  summary.layers = static_cast<std::int32_t>(layers.size());
+  summary.old_experts = layers.front().experts;
+  summary.experts = static_cast<std::int32_t>(plan.front().experts.size());
+  summary.old_bytes = src.file_bytes();
+  QUORUM_ASSIGN(const auto groups, src.GetInt(key("expert_group_count")));
+  if (groups.value_or(0) > 1) {
+    if (summary.old_experts % *groups != 0) return Fault(src, "the number of experts is no multiple of their groups");
+    QUORUM_TRY(CheckGroups(src, *groups, summary.old_experts, plan));
+  }
+  QUORUM_ASSIGN(const auto used, src.GetInt(key("expert_used_count")));
+  if (!used || *used < 1 || *used > summary.old_experts)
+    return Fault(src, "key '" + key("expert_used_count") + "' is missing or out of range");
+  summary.old_top_k = static_cast<std::int32_t>(*used);
+  summary.top_k = std::min(summary.old_top_k, summary.experts);
+
+  std::map<std::int32_t, std::int32_t> experts;
+  for (const ExpertLayer& layer : layers) experts[layer.layer] = layer.experts;
+  GgufWriter writer;
+  for (const GgufEntry& entry : src.entries()) {
+    // The new file is one file with the usual alignment, whatever the source's parts and alignment are.
+    if (entry.key.starts_with("split.") || entry.key == "general.alignment") continue;
+    writer.SetRaw(entry.key, entry.type, entry.value);
+  }
+  writer.SetUint32(key("expert_count"), static_cast<std::uint32_t>(summary.experts));
+  writer.SetUint32(key("expert_used_count"), static_cast<std::uint32_t>(summary.top_k));
+  writer.Erase("general.size_label");
+  Rewriter rewriter(src, std::move(experts), plan);
+  QUORUM_TRY(rewriter.AddTensors(writer, summary));
+  if (src.metadata().contains("general.parameter_count")) {
+    writer.SetUint64("general.parameter_count", static_cast<std::uint64_t>(summary.parameters));
+  }
+  QUORUM_ASSIGN(const auto name, src.GetString("general.name"));
+  if (name) writer.SetString("general.name", *name + " " + std::to_string(summary.experts) + " experts");
+  writer.SetString("quorum.experts.method", options.method);
+  writer.SetUint32("quorum.experts.before", static_cast<std::uint32_t>(summary.old_experts));
+  summary.bytes = writer.FileBytes();
+  QUORUM_TRY(writer.Write(dst, options.replace, progress));
+  return summary;
+}
+
+Result<std::vector<std::vector<std::int32_t>>> GroupAlike(const GgufFile& file, const ExpertLayer& layer,
+                                                          std::int32_t groups) {
+  const auto n = static_cast<std::size_t>(layer.experts);
+  // dots[a][b] over all weights of the networks, router and biases of the choice apart.
+  std::vector<double> dots(n * n, 0.0);
+  bool any = false;
+  const auto add = [&](const std::vector<std::vector<float>>& values) {
+    any = true;
+    for (std::size_t a = 0; a < n; ++a) {
+      for (std::size_t b = 0; b <= a; ++b) {
+        double sum = 0;
+        for (std::size_t i = 0; i < values[a].size(); ++i)
+          sum += static_cast<double>(values[a][i]) * static_cast<double>(values[b][i]);
+        dots[a * n + b] += sum;
+        if (a != b) dots[b * n + a] += sum;
+      }
+    }
+  };
+  const auto floats = [&](DType type, std::span<const std::byte> data, std::int64_t elements,
+                          std::vector<float>& out) -> Status {
+    out.resize(static_cast<std::size_t>(elements));
+    if (Dequantize(type, data.data(), out.data(), elements)) return {};
+    return Unsupported(file.path() + ": a tensor of type " + std::string(Info(type).name) + " holds no weights");
+  };
+  std::map<std::string, std::vector<const GgufTensor*>> singles;
+  for (const GgufTensor& tensor : file.tensors()) {
+    const Place place = PlaceOf(tensor.name);
+    if (place.layer != layer.layer || place.role == Role::kNone) continue;
+    if (place.role == Role::kSingle) {
+      auto& list = singles[place.before + "#" + place.after];
+      list.resize(n);
+      if (static_cast<std::size_t>(place.expert) < n) list[static_cast<std::size_t>(place.expert)] = &tensor;
+      continue;
+    }
+    const std::int64_t each = tensor.elements() / layer.experts;
+    if (tensor.name.find("_exps.") == std::string::npos) continue;
+    if (tensor.dims.back() != layer.experts || each % Info(tensor.type).block != 0) {
+      return Fault(file, "tensor " + Quoted(tensor.name) + " does not count experts on its last axis");
+    }
+    std::vector<std::vector<float>> values(n);
+    for (std::size_t e = 0; e < n; ++e) {
+      QUORUM_TRY(floats(tensor.type, Slice(tensor, static_cast<std::int32_t>(e), layer.experts), each, values[e]));
+    }
+    add(values);
+    file.Release(tensor);
+  }
+  for (const auto& [name, list] : singles) {
+    std::vector<std::vector<float>> values(n);
+    for (std::size_t e = 0; e < n; ++e) {
+      if (list[e] == nullptr || list[e]->dims != list.front()->dims)
+        return Fault(file, "the experts' tensors " + Quoted(name) + " do not fit each other");
+      QUORUM_TRY(floats(list[e]->type, list[e]->data, list[e]->elements(), values[e]));
+    }
+    add(values);
+  }
+  if (!any) return Fault(file, "layer " + std::to_string(layer.layer) + " has no experts");
+  if (groups < 1 || groups > layer.experts)
+    return Fault(file, "from 1 to " + std::to_string(layer.experts) + " groups are possible");
+
+  std::vector<std::vector<std::int32_t>> clusters;
+  for (std::int32_t e = 0; e < layer.experts; ++e) clusters.push_back({e});
+  const auto alike = [&](const std::vector<std::int32_t>& a, const std::vector<std::int32_t>& b) {
+    double sum = 0;
+    for (const std::int32_t x : a) {
+      for (const std::int32_t y : b) {
+        const auto i = static_cast<std::size_t>(x), j = static_cast<std::size_t>(y);
+        const double size = std::sqrt(dots[i * n + i] * dots[j * n + j]);
+        sum += size > 0 ? dots[i * n + j] / size : 0;
+      }
+    }
+    return sum / static_cast<double>(a.size() * b.size());
+  };
+  while (std::ssize(clusters) > groups) {
+    std::size_t best_a = 0, best_b = 1;
+    double best = -2;
+    for (std::size_t a = 0; a < clusters.size(); ++a) {
+      for (std::size_t b = a + 1; b < clusters.size(); ++b) {
+        const double value = alike(clusters[a], clusters[b]);
+        if (value > best) std::tie(best, best_a, best_b) = std::tuple(value, a, b);
+      }
+    }
+    auto& into = clusters[best_a];
+    into.insert(into.end(), clusters[best_b].begin(), clusters[best_b].end());
+    std::sort(into.begin(), into.end());
+    clusters.erase(clusters.begin() + static_cast<std::ptrdiff_t>(best_b));
+  }
+  return clusters;
+}
+
+}  // namespace quorum::quant
