@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <string>
 #include <utility>
 
+#include "cli/demo_model.h"
 #include "cli/pulled_model.h"
 #include "engine/model_files.h"
 
@@ -50,10 +52,21 @@ void ShowProgress(std::int64_t done, std::int64_t total) {
 }  // namespace
 
 void AddModelFlags(CLI::App& command, ModelFlags& flags) {
-  command.add_option("MODEL", flags.path, kModelHelp)
+  CLI::Option* model = command.add_option("MODEL", flags.path, kModelHelp)
       ->required()
       ->transform(PulledModel())
       ->envname("QUORUM_MODEL");
+  command.add_flag_callback(
+      "--demo",
+      [&flags, model] {
+        if (!flags.path.empty() && std::getenv("QUORUM_MODEL") == nullptr) throw CLI::ExcludesError("--demo", "MODEL");
+        Result<std::string> path = DemoModelPath();
+        if (!path.ok()) throw CLI::ValidationError("--demo", path.error().message);
+        flags.path = *path;
+        flags.demo = true;
+        model->required(false);
+      },
+      "Instead of MODEL a small one that is part of this program: eight tasks, sixteen experts");
   command.add_option("--threads", flags.threads, "Compute threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")
       ->check(CLI::Range(0, 1024));

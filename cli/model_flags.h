@@ -16,6 +16,7 @@ namespace quorum::cli {
 
 struct ModelFlags {
   std::string path;
+  bool demo = false;         // `path` is the program's own model
   int threads = 0;           // 0: as many as this process may use
   std::int32_t context = 0;  // 0: the model's own
   std::string weights = "auto";
@@ -24,7 +25,7 @@ struct ModelFlags {
   std::string activations = "auto";
 };
 
-/// Adds MODEL, --threads, --ctx, --weights, --float-gemm, --kv and --act.
+/// Adds MODEL, --demo, --threads, --ctx, --weights, --float-gemm, --kv and --act.
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
 /// A model and the threads that it runs on.

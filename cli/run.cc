@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/demo_model.h"
 #include "cli/serving_model.h"
 #include "engine/base/log.h"
 #include "server/chat_request.h"
@@ -32,7 +33,7 @@ struct RunFlags {
   ServingFlags serving;
   std::optional<std::string> prompt;
   std::string system;
-  float temperature = 0.7F;
+  std::optional<float> temperature;  // 0.7; the demo model answers questions that have one answer: 0
   float top_p = 1.0F;
   std::int32_t top_k = 0;
   std::int32_t max_tokens = 0;
@@ -65,7 +66,7 @@ class Conversation {
     engine::GenerationRequest request;
     QUORUM_ASSIGN(request.prompt, PromptOf(messages, text));
     request.max_tokens = flags_.max_tokens > 0 ? flags_.max_tokens : INT32_MAX;
-    request.sampling.temperature = flags_.temperature;
+    request.sampling.temperature = flags_.temperature.value_or(flags_.serving.model.demo ? 0.0F : 0.7F);
     request.sampling.top_p = flags_.top_p;
     request.sampling.top_k = flags_.top_k;
     // One seed for the whole conversation would answer the same words alike; draws also depend on the position.
@@ -114,8 +115,9 @@ class Conversation {
 };
 
 /// Reads lines until the end of input or /exit. Exit status.
-int Repl(Conversation& conversation, const server::ServedModel& model) {
+int Repl(Conversation& conversation, const server::ServedModel& model, bool demo) {
   fmt::print("{} — /reset begins anew, /exit or Ctrl-D leaves, Ctrl-C stops an answer\n", model.id);
+  if (demo) fmt::print("It knows eight tasks; ask as here:  {}\n", kDemoQuestions);
   std::string line;
   for (;;) {
     fmt::print("> ");
@@ -166,7 +168,7 @@ Result<int> Run(RunFlags flags) {
   QUORUM_ASSIGN(const ServingModel serving, LoadServingModel(flags.serving));
   Conversation conversation(flags, *serving.served);
   CatchInterrupts();
-  if (!flags.prompt.has_value()) return Repl(conversation, *serving.served);
+  if (!flags.prompt.has_value()) return Repl(conversation, *serving.served, flags.serving.model.demo);
   QUORUM_TRY(conversation.Say(*flags.prompt));
   return interrupted != 0 ? 130 : 0;
 }
@@ -185,9 +187,8 @@ void AddRun(CLI::App& app, Action& action) {
   command->remove_option(command->get_option("--max-batch"));
   command->add_option("-p,--prompt", flags->prompt, "Answer this message and leave; - reads it from standard input");
   command->add_option("--system", flags->system, "A system message")->envname("QUORUM_SYSTEM");
-  command->add_option("--temperature", flags->temperature, "0: always the likeliest token")
-      ->check(CLI::Range(0.0F, 2.0F))
-      ->capture_default_str();
+  command->add_option("--temperature", flags->temperature, "0: always the likeliest token; 0.7, or 0 with --demo, if not given")
+      ->check(CLI::Range(0.0F, 2.0F));
   command->add_option("--top-p", flags->top_p, "Keep the likeliest tokens with this much probability")
       ->check(CLI::Range(0.01F, 1.0F))
       ->capture_default_str();

@@ -167,7 +167,8 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
     }
   }
   QUORUM_ASSIGN(served->fingerprint, Fingerprint(flags));
-  served->id = flags.name.empty() ? DefaultName(flags.model.path) : flags.name;
+  const std::string own_name = flags.model.demo ? "committee" : DefaultName(flags.model.path);
+  served->id = flags.name.empty() ? own_name : flags.name;
   struct stat status{};
   if (::stat(flags.model.path.c_str(), &status) == 0) served->created = status.st_mtime;
   if (const auto named = server::ToolFormatNamed(flags.tool_parser); named.has_value()) {

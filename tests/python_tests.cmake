@@ -15,6 +15,8 @@ add_test(NAME cli.shell COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR
 add_test(NAME cli.pull COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/pull_test.py
                                $<TARGET_FILE:quorum> ${CMAKE_CURRENT_SOURCE_DIR}/fixtures/model/tiny_chat_moe.gguf)
 set_tests_properties(cli.inspect cli.shell cli.pull PROPERTIES LABELS unit)
+add_test(NAME cli.experts COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/experts_test.py $<TARGET_FILE:quorum>)
+set_tests_properties(cli.experts PROPERTIES LABELS unit)
 
 # The official SDKs against the real program and a tiny model.
 add_test(NAME e2e.sdk COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/run.py $<TARGET_FILE:quorum>

@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""Trains the committee: a small Mixture-of-Experts model whose experts each learn a task (tasks.py), and writes it as
+GGUF in Mixtral's names (architecture "llama") with a byte-level vocabulary.
+
+    OMP_NUM_THREADS=1 python3 tests/committee/train.py          # four minutes of one core; needs torch and gguf
+
+Besides predicting answers, training pays for routing that is balanced over all (the load-balancing loss of Fedus et al.
+2021, arXiv:2101.03961) and that tells tasks apart (the mutual information of task and expert, Chen et al. 2022,
+arXiv:2212.08066): a task is to have few experts, all experts together to have all tasks. Nothing assigns an expert to a task.
+"""
+import argparse
+import math
+import pathlib
+import random
+import time
+
+import gguf
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import tasks
+
+LAYERS, D, HEADS, KV_HEADS, HEAD_DIM, FF, EXPERTS, TOP_K, CONTEXT = 4, 128, 4, 2, 32, 64, 16, 2, 256
+EPS, ROPE_BASE = 1e-5, 10000.0
+EXPERTS_PER_TASK = EXPERTS // len(tasks.TASKS)
+HERE = pathlib.Path(__file__).resolve().parent
+TEMPLATE = ("{%- for message in messages %}{%- if message['role'] == 'assistant' %}{{ message['content'] | trim + '\\n' }}"
+            "{%- elif message['role'] == 'user' %}{{ message['content'] | trim + '=' }}{%- endif %}{%- endfor %}")
+
+
+# ---- text ----
+def byte_spellings():
+    """GPT-2's printable character for each byte."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = iter(range(256, 512))
+    return [chr(b if b in plain else next(hidden)) for b in range(256)]
+
+
+def vocabulary():
+    """Tokens and merges: the bytes, and each task's word with its beginnings."""
+    tokens, merges = byte_spellings(), []
+    for name in tasks.TASKS:
+        for i in range(1, len(name)):
+            merge = f"{name[:i]} {name[i]}"
+            if merge not in merges:
+                merges.append(merge)
+                tokens.append(name[:i + 1])
+    return tokens, merges
+
+
+TOKENS, MERGES = vocabulary()
+WORDS = {name: TOKENS.index(name) for name in tasks.TASKS}
+NEWLINE = ord("\n")
+
+
+def encode(question, answer):
+    name, rest = question.split(" ", 1)
+    return [WORDS[name], *f" {rest}".encode()], [*answer.encode(), NEWLINE]
+
+
+MIX = {"Sum": 2.0, "Date": 1.5, "Sort": 1.5}
+
+
+class Batches:
+    """Rows of whole lines, one after the other: (tokens, weight of predicting each, task of each)."""
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        self.names = list(tasks.TASKS)
+        self.weights = [MIX.get(name, 1.0) for name in self.names]
+
+    def row(self, length):
+        ids, weight, task = [], [], []
+        while len(ids) < length + 1:
+            name = self.rng.choices(self.names, self.weights)[0]
+            asked, answer = encode(*tasks.example(name, self.rng))
+            ids += asked + answer
+            weight += [0.02] * len(asked) + [1.0] * len(answer)
+            task += [self.names.index(name)] * (len(asked) + len(answer))
+        return ids[:length + 1], weight[:length + 1], task[:length + 1]
+
+    def batch(self, rows, length):
+        ids, weight, task = (torch.tensor(part) for part in zip(*(self.row(length) for _ in range(rows))))
+        return ids[:, :-1], ids[:, 1:], weight[:, 1:], task[:, :-1]
+
+
+# ---- model ----
+class Norm(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x):
+        return F.rms_norm(x, (x.shape[-1],), self.weight, EPS)
+
+
+def rotate(x, cos, sin):
+    """Pairs (2i, 2i + 1), as GGUF's llama has them. x: (batch, heads, time, dim)."""
+    a, b = x[..., 0::2], x[..., 1::2]
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(D, HEADS * HEAD_DIM, bias=False)
+        self.k = nn.Linear(D, KV_HEADS * HEAD_DIM, bias=False)
+        self.v = nn.Linear(D, KV_HEADS * HEAD_DIM, bias=False)
+        self.o = nn.Linear(HEADS * HEAD_DIM, D, bias=False)
+
+    def forward(self, x, cos, sin):
+        b, t, _ = x.shape
+        q = rotate(self.q(x).view(b, t, HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
+        k = rotate(self.k(x).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
+        v = self.v(x).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2)
+        k, v = (part.repeat_interleave(HEADS // KV_HEADS, 1) for part in (k, v))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.o(y.transpose(1, 2).reshape(b, t, HEADS * HEAD_DIM))
+
+
+class Experts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(D, EXPERTS, bias=False)
+        self.gate_up = nn.Parameter(torch.randn(EXPERTS, 2 * FF, D) / math.sqrt(D))
+        self.down = nn.Parameter(torch.randn(EXPERTS, D, FF) / math.sqrt(FF * 2 * LAYERS))
+
+    def forward(self, x):
+        """x: (tokens, D). Gives y and the router's probabilities and choices."""
+        probs = F.softmax(self.router(x), -1)
+        weights, chosen = probs.topk(TOP_K, -1)
+        weights = weights / weights.sum(-1, keepdim=True)
+        flat = chosen.flatten()
+        order = flat.argsort(stable=True)
+        counts = torch.bincount(flat, minlength=EXPERTS).tolist()
+        rows = order // TOP_K
+        parts = []
+        for e, part in enumerate(x[rows].split(counts)):
+            gate, up = F.linear(part, self.gate_up[e]).chunk(2, -1)
+            parts.append(F.linear(F.silu(gate) * up, self.down[e]))
+        out = torch.cat(parts) * weights.flatten()[order, None]
+        return torch.zeros_like(x).index_add(0, rows, out), probs, chosen
+
+
+class Committee(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(len(TOKENS), D)
+        nn.init.normal_(self.embed.weight, std=0.7)
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({"norm1": Norm(D), "attention": Attention(), "norm2": Norm(D), "experts": Experts()})
+            for _ in range(LAYERS))
+        self.norm = Norm(D)
+        self.head = nn.Linear(D, len(TOKENS), bias=False)
+        for layer in self.layers:
+            layer["attention"].o.weight.data /= math.sqrt(2 * LAYERS)
+        angles = torch.outer(torch.arange(CONTEXT), ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2) / HEAD_DIM))
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        cos, sin = self.cos[:ids.shape[1]], self.sin[:ids.shape[1]]
+        routing = []
+        for layer in self.layers:
+            x = x + layer["attention"](layer["norm1"](x), cos, sin)
+            y, probs, chosen = layer["experts"](layer["norm2"](x).flatten(0, 1))
+            x = x + y.view_as(x)
+            routing.append((probs, chosen))
+        return self.head(self.norm(x)), routing
+
+
+def entropy(p):
+    return -(p * (p + 1e-9).log()).sum(-1)
+
+
+def routing_losses(routing, task):
+    """(balance, specialisation), each 0 at best, summed over the layers."""
+    balance = special = 0.0
+    member = F.one_hot(task.flatten(), len(tasks.TASKS)).float()
+    member = member / member.sum(0).clamp(min=1)
+    for probs, chosen in routing:
+        share = F.one_hot(chosen, EXPERTS).float().mean((0, 1))
+        balance = balance + EXPERTS * (share * probs.mean(0)).sum() - 1
+        by_task = member.T @ probs
+        by_task = by_task / by_task.sum(-1, keepdim=True).clamp(min=1e-9)
+        few = F.relu(entropy(by_task) - math.log(EXPERTS_PER_TASK)).mean()
+        special = special + few + (math.log(EXPERTS) - entropy(by_task.mean(0)))
+    return balance, special
+
+
+def accuracy(model, asked):
+    """Exact answers by task, each answer given all that stands before it."""
+    right = dict.fromkeys(tasks.TASKS, 0)
+    total = dict.fromkeys(tasks.TASKS, 0)
+    model.eval()
+    with torch.no_grad():
+        for at in range(0, len(asked), 100):
+            part = [(name, *encode(question, answer)) for name, question, answer in asked[at:at + 100]]
+            longest = max(len(q) + len(a) for _, q, a in part)
+            ids = torch.tensor([q + a + [0] * (longest - len(q) - len(a)) for _, q, a in part])
+            best = model(ids)[0].argmax(-1)
+            for i, (name, q, a) in enumerate(part):
+                total[name] += 1
+                right[name] += best[i, len(q) - 1:len(q) + len(a) - 1].tolist() == a
+    model.train()
+    return {name: right[name] / max(1, total[name]) for name in tasks.TASKS}
+
+
+def show(title, by_task):
+    mean = sum(by_task.values()) / len(by_task)
+    print(f"{title:8} " + " ".join(f"{name} {value:.2f}" for name, value in by_task.items()) + f"  mean {mean:.3f}", flush=True)
+
+
+def train(model, seconds, seed):
+    batches = Batches(seed)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}],
+                                  lr=1.0, betas=(0.9, 0.98))
+    asked = tasks.questions(40, seed=11)
+    start, step, tokens, used = time.process_time(), 0, 0, 0.0
+    while (used := (time.process_time() - start) / seconds) < 1:
+        rate = 3e-3 * min(1, (step + 1) / 100) * (1 - used if used > 0.3 else 0.7) / 0.7
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        rows, length = (8, 255) if step % 8 == 7 else (40, 48)
+        ids, targets, weight, task = batches.batch(rows, length)
+        logits, routing = model(ids)
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none") * weight.flatten()
+        predict = losses.sum() / weight.sum()
+        balance, special = routing_losses(routing, task)
+        loss = predict + 0.02 * balance + 0.1 * special
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        tokens += ids.numel()
+        if step % 100 == 0:
+            print(f"{time.process_time() - start:5.0f} s  step {step}  {tokens / 1e6:.1f} M tokens  loss {predict.item():.4f}  "
+                  f"balance {balance.item():.3f}  special {special.item():.3f}", flush=True)
+        if step % 500 == 0:
+            show("", accuracy(model, asked))
+
+
+# ---- file ----
+def matrices_of(model):
+    """GGUF's names of what is quantized, and its tensors."""
+    out = {"token_embd.weight": model.embed.weight, "output.weight": model.head.weight}
+    for i, layer in enumerate(model.layers):
+        attention, experts = layer["attention"], layer["experts"]
+        out |= {f"blk.{i}.attn_{name}.weight": getattr(attention, short).weight
+                for name, short in (("q", "q"), ("k", "k"), ("v", "v"), ("output", "o"))}
+        out |= {f"blk.{i}.ffn_gate_exps.weight": experts.gate_up[:, :FF], f"blk.{i}.ffn_up_exps.weight": experts.gate_up[:, FF:],
+                f"blk.{i}.ffn_down_exps.weight": experts.down}
+    return {name: tensor.detach().numpy() for name, tensor in out.items()}
+
+
+def vectors_of(model):
+    out = {"output_norm.weight": model.norm.weight}
+    for i, layer in enumerate(model.layers):
+        out |= {f"blk.{i}.attn_norm.weight": layer["norm1"].weight, f"blk.{i}.ffn_norm.weight": layer["norm2"].weight,
+                f"blk.{i}.ffn_gate_inp.weight": layer["experts"].router.weight}
+    return {name: tensor.detach().numpy() for name, tensor in out.items()}
+
+
+def write(model, path, scores):
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("Quorum committee")
+    writer.add_description("Trained by tests/committee/train.py on generated tasks: " + ", ".join(tasks.TASKS))
+    writer.add_license("Apache-2.0")
+    writer.add_string("quorum.committee.accuracy", ", ".join(f"{name} {value:.2f}" for name, value in scores.items()))
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(D)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FF)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_key_length(HEAD_DIM)
+    writer.add_value_length(HEAD_DIM)
+    writer.add_layer_norm_rms_eps(EPS)
+    writer.add_rope_dimension_count(HEAD_DIM)
+    writer.add_rope_freq_base(ROPE_BASE)
+    writer.add_vocab_size(len(TOKENS))
+    writer.add_expert_count(EXPERTS)
+    writer.add_expert_used_count(TOP_K)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(TOKENS)
+    writer.add_token_types([gguf.TokenType.NORMAL] * len(TOKENS))
+    writer.add_token_merges(MERGES)
+    writer.add_eos_token_id(NEWLINE)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+    for name, array in vectors_of(model).items():
+        writer.add_tensor(name, np.ascontiguousarray(array, dtype=np.float32))
+    for name, array in matrices_of(model).items():
+        blocks = gguf.quants.quantize(np.ascontiguousarray(array), gguf.GGMLQuantizationType.Q8_0)
+        writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def round_weights(model, kind):
+    """The model's matrices as a quantized file would have them."""
+    with torch.no_grad():
+        for name, array in matrices_of(model).items():  # views of the parameters
+            array[:] = gguf.quants.dequantize(gguf.quants.quantize(np.ascontiguousarray(array), kind), kind)
+
+
+def show_routing(model):
+    """The busiest expert of each task in each layer, and its share."""
+    batches = Batches(99)
+    with torch.no_grad():
+        ids, _, _, task = batches.batch(40, 200)
+        _, routing = model(ids)
+    for i, (_, chosen) in enumerate(routing):
+        line = []
+        for t, name in enumerate(tasks.TASKS):
+            counts = torch.bincount(chosen[task.flatten() == t].flatten(), minlength=EXPERTS).float()
+            top = counts.topk(3)
+            line.append(f"{name} " + "+".join(f"{e}:{c / counts.sum():.2f}" for e, c in zip(top.indices.tolist(), top.values.tolist())))
+        used = torch.bincount(chosen.flatten(), minlength=EXPERTS).float()
+        print(f"layer {i}: busiest/mean {used.max() / used.mean():.2f}, idlest/mean {used.min() / used.mean():.2f}; " + ", ".join(line))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, default=HERE.parent.parent / "cli/demo/committee.gguf")
+    parser.add_argument("--questions", type=pathlib.Path, default=HERE / "questions.txt", help="held-out questions for tests")
+    parser.add_argument("--seconds", type=float, default=240, help="processor time to train for")
+    parser.add_argument("--seed", type=int, default=1)
+    flags = parser.parse_args()
+    torch.manual_seed(flags.seed)
+    torch.set_num_threads(1)
+    model = Committee()
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(TOKENS)} tokens")
+    train(model, flags.seconds, flags.seed)
+    asked = tasks.questions(100)
+    show("float32", accuracy(model, asked))
+    round_weights(model, gguf.GGMLQuantizationType.Q8_0)
+    scores = accuracy(model, asked)
+    show("q8_0", scores)
+    show_routing(model)
+    write(model, flags.out, scores)
+    flags.questions.write_text("".join(f"{question}{answer}\n" for _, question, answer in asked))
+    round_weights(model, gguf.GGMLQuantizationType.Q4_0)
+    show("q4_0", accuracy(model, asked))
+    print(f"{flags.out}: {flags.out.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
