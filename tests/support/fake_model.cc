@@ -74,13 +74,8 @@ FakeModel::Slot* FakeModel::WindowAt(std::span<const std::int32_t> pages, std::i
 
 void FakeModel::MapWindow(std::int32_t page, std::int32_t place) {
   if (page < 0 || page >= options_.pages || place >= options_.window.places) return Fault("maps no such page");
-  if (place >= 0) {
-    if (std::find(places_.begin(), places_.end(), place) != places_.end()) Fault("maps a place twice");
-    if (places_[static_cast<std::size_t>(page)] < 0) {  // what another page left there
-      const auto begin = window_slots_.begin() + std::ptrdiff_t{place} * engine::kPageTokens;
-      std::fill(begin, begin + engine::kPageTokens, Slot{});
-    }
-  }
+  // What the place held stays there: a page may take another's over, and anything else does not fit its history.
+  if (place >= 0 && std::find(places_.begin(), places_.end(), place) != places_.end()) Fault("maps a place twice");
   places_[static_cast<std::size_t>(page)] = place;
 }
 
