@@ -139,16 +139,17 @@ TEST_CASE("Formats over HTTP: chats and completions keep to them, errors say whe
   const std::string text = json::parse(completion.body)["choices"][0]["text"];
   CHECK((text == "left" || text == "right"));
 
-  const auto refused = server.Post(
-      "/v1/chat/completions",
-      TestService::ChatBody(
-          {{"response_format",
-            {{"type", "json_schema"},
-             {"json_schema", {{"name", "x"}, {"schema", {{"properties", {{"b", {{"not", json::object()}}}}}}}}}}}}));
+  const auto refused =
+      server.Post("/v1/chat/completions",
+                  TestService::ChatBody(
+                      {{"response_format",
+                        {{"type", "json_schema"},
+                         {"json_schema",
+                          {{"name", "x"}, {"schema", {{"properties", {{"b", {{"not", {{"multipleOf", 2}}}}}}}}}}}}}}));
   CHECK(refused.status == 400);
   const json error = json::parse(refused.body)["error"];
   CHECK(error["param"] == "response_format.json_schema.schema");
-  CHECK(error["message"].get<std::string>().find("#/properties/b/not") != std::string::npos);
+  CHECK(error["message"].get<std::string>().find("#/properties/b/not/multipleOf") != std::string::npos);
 }
 
 }  // namespace
