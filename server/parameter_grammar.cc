@@ -180,9 +180,14 @@ class XmlWriter {
 }  // namespace
 
 Result<ExprId> JsonArguments(const Json& parameters, grammar::JsonText& json) {
-  if (parameters.is_null()) return json.Object();
+  if (parameters.is_null()) return json.grammar().Literal("{}");  // OpenAI: an empty list of parameters
   Json schema = parameters;
   if (!schema.contains("type")) schema["type"] = "object";
+  // A function that takes nothing: anything else would be made up.
+  const bool none = schema.contains("properties") && schema["properties"].is_object() && schema["properties"].empty();
+  if (none && !schema.contains("additionalProperties") && !schema.contains("patternProperties")) {
+    schema["additionalProperties"] = false;
+  }
   if (schema["type"] != "object") return InvalidArgument("arguments are an object, whatever '#/type' says");
   return grammar::AddJsonSchema(DumpJson(schema), json);
 }

@@ -8,7 +8,7 @@
 
 namespace quorum::server {
 
-/// Objects that satisfy `parameters`, a JSON schema (null: any object), as JSON.
+/// Objects that satisfy `parameters`, a JSON schema (null: takes nothing), as JSON.
 /// Errors: kInvalidArgument: it cannot be followed.
 Result<grammar::ExprId> JsonArguments(const Json& parameters, grammar::JsonText& json);
 

@@ -87,8 +87,8 @@ void MessageShape(const Probe& probe) {
          "content beside nothing but calls is " + Brief(called.value("content", Json("absent"))));
   Demand(called.value("role", Json()) == "assistant", "no role");
   const Json plain = probe.Plain().at("choices").at(0).at("message");
-  Demand(!plain.contains("tool_calls") || plain.at("tool_calls").is_null(),
-         "tool_calls without calls: " + Brief(plain.at("tool_calls")));
+  Demand(plain.value("tool_calls", Json()).is_null(),
+         "tool_calls without calls: " + Brief(plain.value("tool_calls", Json())));
   Demand(plain.contains("refusal") && plain.at("refusal").is_null(), "refusal: null is missing");
 }
 

@@ -121,6 +121,8 @@ void Vocabulary::Arrange() {
       units.push_back(entry);
       continue;
     }
+    // A byte token of what stands for control tokens would spell one byte by byte.
+    if (entry.bytes.find(static_cast<char>(kControlLead)) != std::string_view::npos) continue;
     const Shape shape = ShapeOf(entry.bytes, plain_chars);
     // Where some bytes have no token, a piece of a character might never be completed.
     if (!shape.whole && !byte_complete_) continue;

@@ -26,7 +26,8 @@ SCHEMA = {
 }
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA, "strict": True}}]
 MESSAGES = [{"role": "user", "content": "What is the weather in Paris?"}]
-FORMATS = ["hermes", "qwen-xml", "mistral", "llama3", "deepseek", "granite", "phi", "harmony"]
+# gpt-oss's channels end with control tokens, which this model lacks: tests/server/forced_calls_test.cc has them.
+FORMATS = ["hermes", "qwen-xml", "mistral", "llama3", "deepseek", "granite", "phi"]
 
 
 def check(name, arguments):

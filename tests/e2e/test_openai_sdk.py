@@ -176,8 +176,10 @@ def test_developer_and_text_parts(client, model):
 def test_tools_are_accepted(client, model):
     tool = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
     assert chat(client, model, tools=[tool]).choices[0].message.content is not None
+    demanded = chat(client, model, tools=[tool], tool_choice="required", parallel_tool_calls=False, max_tokens=400).choices[0]
+    assert demanded.finish_reason == "tool_calls" and demanded.message.tool_calls[0].function.name == "get_time"
     with pytest.raises(openai.BadRequestError) as caught:
-        chat(client, model, tools=[tool], tool_choice="required")
+        chat(client, model, tools=[tool], tool_choice="always")
     assert caught.value.param == "tool_choice"
 
 

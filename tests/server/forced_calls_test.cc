@@ -257,7 +257,7 @@ TEST_CASE("A model that writes a call with other arguments than a strict tool ha
     REQUIRE(response.status == 200);
     CHECK(response.Header("x-quorum-ignored").empty());
     const json answer = json::parse(response.body)["choices"][0];
-    CHECK(answer["message"]["content"] == "Hm.");
+    CHECK(answer["message"]["content"].get<std::string>().rfind("Hm.", 0) == 0);
     REQUIRE(answer["message"]["tool_calls"].size() >= 1);
     const json call = answer["message"]["tool_calls"][0]["function"];
     CHECK(Satisfies(json::parse(call["arguments"].get<std::string>())) == strict);
