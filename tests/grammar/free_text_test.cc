@@ -1,5 +1,10 @@
 #include "engine/grammar/free_text.h"
 
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/grammar/matcher.h"
 #include "tests/support/catch.h"
 #include "tests/support/grammar_texts.h"
 
@@ -74,6 +79,40 @@ TEST_CASE("Free text: triggers that hold each other, and a control token") {
   CHECK(Takes(**compiled, "text" + Vocabulary::ControlBytes(3) + "z"));
   CHECK_FALSE(Takes(**compiled, "text" + Vocabulary::ControlBytes(3)));
   CHECK_FALSE(Takes(**compiled, "text" + Vocabulary::ControlBytes(4)));
+}
+
+TEST_CASE("Free text: a trigger that binds only at the start") {
+  Grammar g;
+  const auto compiled =
+      Compile(g, FreeText(g, {{"{", {}, g.Literal("x}"), false, true}, {"<f", {}, g.Literal("y"), false}}, true));
+  REQUIRE(compiled.ok());
+  CHECK(Takes(**compiled, ""));
+  CHECK(Takes(**compiled, " \n{x}"));
+  CHECK_FALSE(Takes(**compiled, " {y}"));
+  CHECK(Takes(**compiled, "a {y}"));
+  CHECK(Takes(**compiled, " a<fy"));
+  CHECK(Takes(**compiled, "<fy"));
+  CHECK_FALSE(Takes(**compiled, "<fx"));
+  CHECK(Takes(**compiled, "<{y}"));
+}
+
+TEST_CASE("Where only a control token fits, byte tokens do not spell it") {
+  std::vector<VocabularyToken> tokens;
+  std::vector<std::string> bytes;
+  for (int byte = 0; byte < 256; ++byte) bytes.emplace_back(1, static_cast<char>(byte));
+  for (const std::string& byte : bytes) tokens.push_back({byte, TokenKind::kText});
+  tokens.push_back({"<call>", TokenKind::kControl});
+  tokens.push_back({"", TokenKind::kEnd});
+  Grammar g;
+  g.SetRoot(g.Sequence({g.Literal("a"), g.Token(256)}));
+  const auto compiled = CompiledGrammar::Compile(g, std::make_shared<const Vocabulary>(tokens));
+  REQUIRE(compiled.ok());
+  Matcher matcher(*compiled);
+  REQUIRE(matcher.Accept('a'));
+  CHECK(matcher.Allowed()->count() == 1);
+  CHECK(matcher.Allowed()->Contains(256));
+  CHECK(matcher.Accept(256));
+  CHECK(matcher.Finished());
 }
 
 }  // namespace
