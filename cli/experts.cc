@@ -128,7 +128,6 @@ Status Experts(const ExpertsFlags& flags) {
     report = ReportOf(found.head, *found.insight, text_of);
   } else {
     QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.model.path, 0));
-    QUORUM_ASSIGN(const Texts texts, ReadTexts(flags.texts, *tokenizer.tokenizer, flags.topics == "first-word"));
     engine::LoadOptions options;
     options.max_batch = 1;
     options.max_step_tokens = engine::kTextRows;
@@ -138,6 +137,7 @@ Status Experts(const ExpertsFlags& flags) {
     if (!loaded.model->spec().has_experts()) {
       return InvalidArgument(flags.model.path + " is dense: it has no experts (quorum upcycle makes some)");
     }
+    QUORUM_ASSIGN(const Texts texts, ReadTexts(flags.texts, *tokenizer.tokenizer, flags.topics == "first-word"));
     const std::int32_t window = std::min(flags.window > 0 ? flags.window : 512, loaded.model->context_length());
     QUORUM_TRY(Observe(flags, *loaded.model, *tokenizer.tokenizer, texts, window, found));
     report = ReportOf(found.head, *found.insight, text_of);

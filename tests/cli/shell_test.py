@@ -15,7 +15,7 @@ def run(*arguments, **options):
 
 def flags_of(help_text):
     return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", "\n".join(
-        line[:40] for line in help_text.splitlines() if re.match(r"\s+-", line))))
+        re.split(r"\s{2,}", line.strip())[0] for line in help_text.splitlines() if re.match(r"\s+-", line))))
 
 
 help_text = run(BINARY, "--help")
