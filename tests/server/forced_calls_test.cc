@@ -39,7 +39,10 @@ const std::vector<FormatCase>& Formats() {
       {"granite 20b", ToolFormat::kGranite, "<function_call>", {}},
       {"phi", ToolFormat::kPhi, "", {"<|tool_call|>", "<|/tool_call|>"}},
       {"phi functools", ToolFormat::kPhi, "functools", {}},
-      {"harmony", ToolFormat::kHarmony, "", {"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>"}},
+      {"harmony",
+       ToolFormat::kHarmony,
+       "",
+       {"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>", "<|return|>"}},
   };
   return formats;
 }
