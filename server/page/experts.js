@@ -146,7 +146,8 @@ function lines(token) {
 
 document.addEventListener("reply", event => {
   const {box, meta, view} = event.detail;
-  const tokens = view.reports.flatMap(report => report.tokens ?? []);
+  // Token by token; a report of the whole reply has their number there.
+  const tokens = view.reports.flatMap(report => Array.isArray(report.tokens) ? report.tokens : []);
   if (!tokens.length) return;
   const button = document.createElement("button");
   button.type = "button";

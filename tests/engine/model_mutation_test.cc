@@ -33,7 +33,7 @@ bool TryAll() { return std::getenv("QUORUM_MUTATIONS") != nullptr; }
 
 /// Some of `count` choices for the `i`th key, or all.
 std::vector<std::size_t> Choices(std::size_t i, std::size_t count) {
-  constexpr std::size_t kEvery = 61;
+  constexpr std::size_t kEvery = 23;
   std::vector<std::size_t> chosen;
   for (std::size_t c = 0; c < count; ++c) {
     if (TryAll() || (i + c) % kEvery == 0) chosen.push_back(c);
@@ -139,7 +139,7 @@ TEST_CASE("Every key of config.json may hold anything") {
     }
   }
   fs::remove_all(copy);
-  CHECK(tried > 250);
+  CHECK(tried > 400);
 }
 
 std::vector<std::function<void(GgufWriter&)>> Settings(const std::string& key) {
@@ -235,7 +235,7 @@ TEST_CASE("Every key of a GGUF file may hold anything") {
       }
     }
   }
-  CHECK(tried > 100);
+  CHECK(tried > 50);
 }
 
 }  // namespace
