@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "quant/gguf_parser.h"
+#include "quant/resumable_file.h"
 #include "quant/workers.h"
 
 namespace quorum::quant {
@@ -319,6 +320,11 @@ Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<Sou
   writer.SetString("quorum.quantize.type", NameOf(options.plan.base));
   if (!options.plan.rules.empty()) writer.SetString("quorum.quantize.plan", PlanText(options.plan.rules));
   if (options.importance != nullptr) {
+    // Also so that an interrupted run is not gone on with by another matrix.
+    Sha256 hash;
+    const std::string content = options.importance->ToDat();
+    hash.Add(std::as_bytes(std::span(content)));
+    writer.SetString("quorum.quantize.imatrix_sha256", hash.Finish());
     writer.SetUint32("quantize.imatrix.entries_count", static_cast<std::uint32_t>(options.importance->entries.size()));
     writer.SetUint32("quantize.imatrix.chunks_count", static_cast<std::uint32_t>(options.importance->chunks));
     if (!options.importance->datasets.empty()) {

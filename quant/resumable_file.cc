@@ -202,7 +202,6 @@ Result<std::string> GgufWriter::WriteResumable(const std::string& path, bool rep
   };
   for (std::size_t i = first; i < tensors_.size(); ++i) QUORUM_TRY(EmitTensor(tensors_[i], alignment, sink));
   QUORUM_TRY(tell());
-  QUORUM_TRY(file.Sync());
   const std::string checksum = hash.Finish();
   Sha256 again;
   QUORUM_TRY(file.Hash(head.size(), file.size(), again));
