@@ -65,7 +65,7 @@ Status ReadLog(const std::string& path, Found& found) {
 /// Runs the texts and sums up what was seen, writing the log on the way.
 Status Observe(const ExpertsFlags& flags, engine::Model& model, const tok::Tokenizer& tokenizer, const Texts& texts,
                std::int32_t window, Found& found) {
-  found.head = {flags.model.path, model.experts(), texts.topics};
+  found.head = {flags.model.demo ? std::string("committee") : flags.model.path, model.experts(), texts.topics};
   found.insight.emplace(found.head.shape, static_cast<std::int32_t>(texts.topics.size()));
   std::ofstream log;
   if (!flags.log.empty()) {

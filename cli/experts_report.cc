@@ -157,7 +157,7 @@ Json ReportOf(const engine::ExpertLogHead& head, const engine::ExpertInsight& in
   return {{"object", "expert_report"},   {"model", head.model},
           {"tokens", insight.tokens()},  {"experts_per_token", head.shape.top_k},
           {"layers", std::move(layers)}, {"topics", std::move(topics)},
-          {"close_call", kCloseCall},    {"unsure", UnsureReport(insight, text)}};
+          {"close_call", Rounded(kCloseCall)},    {"unsure", UnsureReport(insight, text)}};
 }
 
 Json AblationReport(std::vector<engine::Ablated> ablated) {
