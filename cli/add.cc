@@ -15,6 +15,7 @@
 #include "cli/long_work.h"
 #include "cli/model_flags.h"
 #include "cli/text_files.h"
+#include "cli/text_model.h"
 #include "engine/domain_router.h"
 #include "engine/text_run.h"
 #include "quant/dense_ffn.h"
@@ -32,16 +33,6 @@ struct Flags {
   std::int32_t window = 0;
   bool replace = false, json = false;
 };
-
-Result<LoadedModel> Load(ModelFlags flags, const std::string& path, std::int32_t window) {
-  flags.path = path;
-  engine::LoadOptions options;
-  options.max_batch = 1;
-  options.max_step_tokens = engine::kTextRows;
-  options.max_step_logits = engine::kTextRows;
-  options.context = window;
-  return LoadModel(flags, options);
-}
 
 /// By layer the router of the model; empty for a dense one.
 Result<std::vector<std::vector<float>>> Routers(const std::string& path, std::size_t layers) {
@@ -103,9 +94,9 @@ Status Add(const Flags& flags) {
   std::vector<double> before;
   std::int32_t window = 0, first = 0;  // the expert of domain 0
   {
-    QUORUM_ASSIGN(const LoadedModel loaded, Load(flags.model, flags.model.path, flags.window));
+    QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.model.path, flags.window));
     engine::Model& model = *loaded.model;
-    window = std::min(flags.window > 0 ? flags.window : 512, model.context_length());
+    window = TextWindow(flags.window, model);
     QUORUM_ASSIGN(const auto routers, Routers(flags.model.path, model.spec().layers.size()));
     QUORUM_ASSIGN(const std::vector<engine::DomainView> views,
                   engine::ViewDomains(model, texts.texts, window, routers));
@@ -116,12 +107,12 @@ Status Add(const Flags& flags) {
   QUORUM_ASSIGN(const quant::UpcycleSummary made, quant::AddExperts(flags.model.path, flags.dst, plan, ShowBytes));
   std::vector<double> alone = {before.front()};  // each expert's own model on its own text
   for (std::size_t i = 0; i < flags.experts.size(); ++i) {
-    QUORUM_ASSIGN(const LoadedModel loaded, Load(flags.model, flags.experts[i], window));
+    QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.experts[i], window));
     QUORUM_ASSIGN(const std::vector<float> losses,
                   engine::TextLosses(*loaded.model, texts.texts[i + 1].tokens, {.window = window}));
     alone.push_back(std::exp(engine::MeanLoss(losses)));
   }
-  QUORUM_ASSIGN(const LoadedModel loaded, Load(flags.model, flags.dst, window));
+  QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.dst, window));
   QUORUM_ASSIGN(const std::vector<double> after, Perplexities(*loaded.model, texts, window));
   QUORUM_ASSIGN(const std::vector<double> shares, OwnShares(*loaded.model, texts, window, first));
   const engine::ExpertShape shape = loaded.model->experts();

@@ -17,9 +17,11 @@
 #include "cli/long_work.h"
 #include "cli/model_flags.h"
 #include "cli/text_files.h"
+#include "cli/text_model.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
 #include "engine/expert_log.h"
+#include "engine/model_files.h"
 #include "engine/text_run.h"
 #include "tokenizer/utf8_stream.h"
 
@@ -116,6 +118,13 @@ Status WritePage(const std::string& path, const Json& report) {
   return {};
 }
 
+/// Without loading: reads what the file says of itself.
+Status CheckHasExperts(const std::string& path) {
+  QUORUM_ASSIGN(const std::unique_ptr<engine::ModelFiles> files, engine::ModelFiles::Open(path));
+  if (files->spec().has_experts()) return {};
+  return InvalidArgument(path + " is dense: it has no experts (quorum upcycle makes some)");
+}
+
 Status Experts(const ExpertsFlags& flags) {
   Found found;
   Json report;
@@ -127,18 +136,12 @@ Status Experts(const ExpertsFlags& flags) {
     QUORUM_TRY(ReadLog(flags.from, found));
     report = ReportOf(found.head, *found.insight, text_of);
   } else {
+    // Whatever is wrong is said before the weights are loaded, which may take long.
+    QUORUM_TRY(CheckHasExperts(flags.model.path));
     QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.model.path, 0));
-    engine::LoadOptions options;
-    options.max_batch = 1;
-    options.max_step_tokens = engine::kTextRows;
-    options.max_step_logits = engine::kTextRows;
-    options.context = flags.window;
-    QUORUM_ASSIGN(const LoadedModel loaded, LoadModel(flags.model, options));
-    if (!loaded.model->spec().has_experts()) {
-      return InvalidArgument(flags.model.path + " is dense: it has no experts (quorum upcycle makes some)");
-    }
     QUORUM_ASSIGN(const Texts texts, ReadTexts(flags.texts, *tokenizer.tokenizer, flags.topics == "first-word"));
-    const std::int32_t window = std::min(flags.window > 0 ? flags.window : 512, loaded.model->context_length());
+    QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.model.path, flags.window));
+    const std::int32_t window = TextWindow(flags.window, *loaded.model);
     QUORUM_TRY(Observe(flags, *loaded.model, *tokenizer.tokenizer, texts, window, found));
     report = ReportOf(found.head, *found.insight, text_of);
     if (flags.ablate) {

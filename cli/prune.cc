@@ -21,6 +21,7 @@
 #include "cli/long_work.h"
 #include "cli/model_flags.h"
 #include "cli/text_files.h"
+#include "cli/text_model.h"
 #include "engine/expert_study.h"
 #include "engine/text_run.h"
 #include "quant/expert_surgery.h"
@@ -43,20 +44,6 @@ struct Flags {
 
 /// By place in the list of layers with experts, then by expert: what each is worth.
 using Scores = std::vector<std::vector<double>>;
-
-std::int32_t Window(const Flags& flags, const engine::Model& model) {
-  return std::min(flags.window > 0 ? flags.window : 512, model.context_length());
-}
-
-Result<LoadedModel> Load(ModelFlags flags, const std::string& path, std::int32_t window) {
-  flags.path = path;
-  engine::LoadOptions options;
-  options.max_batch = 1;
-  options.max_step_tokens = engine::kTextRows;
-  options.max_step_logits = engine::kTextRows;
-  options.context = window;
-  return LoadModel(flags, options);
-}
 
 /// How many experts a layer is to keep.
 Result<std::int32_t> Keep(const std::string& text, std::int32_t experts) {
@@ -143,7 +130,7 @@ Result<Json> ReadReport(const std::string& path) {
 Result<Json> Study(const Flags& flags, engine::Model& model, const Texts& texts, bool ablate) {
   const engine::ExpertLogHead head{flags.model.path, model.experts(), texts.topics};
   engine::ExpertInsight insight(head.shape, static_cast<std::int32_t>(texts.topics.size()));
-  const std::int32_t window = Window(flags, model);
+  const std::int32_t window = TextWindow(flags.window, model);
   QUORUM_TRY(engine::RouteTexts(model, texts.texts, window, nullptr, [&](const engine::RoutedToken& token) -> Status {
     insight.Add(token);
     if (insight.tokens() % engine::kTextRows != 0 && insight.tokens() != texts.tokens) return {};
@@ -300,12 +287,12 @@ Result<std::vector<quant::LayerSurgery>> RunOriginal(const Flags& flags, const s
   if (!flags.report.empty()) {
     QUORUM_ASSIGN(original.report, ReadReport(flags.report));
   }
-  QUORUM_ASSIGN(const LoadedModel loaded, Load(flags.model, flags.model.path, flags.window));
+  QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.model.path, flags.window));
   engine::Model& model = *loaded.model;
   original.flags = flags.model;
   original.flags.kv = KvName(model);
   original.flags.activations = ActivationsName(model);
-  original.window = Window(flags, model);
+  original.window = TextWindow(flags.window, model);
   original.real = texts.has_value();
   original.texts = texts ? texts->texts : AnyTokens(model.vocab_size());
   if (texts && flags.report.empty()) {
@@ -321,7 +308,7 @@ Result<std::vector<quant::LayerSurgery>> RunOriginal(const Flags& flags, const s
 }
 
 Result<std::vector<float>> RunNew(const Original& original, const std::string& path) {
-  QUORUM_ASSIGN(const LoadedModel loaded, Load(original.flags, path, original.window));
+  QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(original.flags, path, original.window));
   return Losses(*loaded.model, original.texts, original.window, nullptr);
 }
 

@@ -12,6 +12,7 @@
 #include "cli/long_work.h"
 #include "cli/model_flags.h"
 #include "cli/text_files.h"
+#include "cli/text_model.h"
 #include "engine/carve_plan.h"
 #include "engine/text_run.h"
 #include "quant/carve.h"
@@ -56,7 +57,6 @@ std::string IsSeed(const std::string& text) {
 
 /// Splits the networks instead of copying them, and tells what that costs.
 Status Carve(const Flags& flags) {
-  constexpr std::int32_t kWindow = 512;
   if (flags.texts.empty()) return InvalidArgument("--carve needs --text, to see which neurons work together");
   if (flags.options.noise != 0) return InvalidArgument("--noise is for copies, not for --carve");
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.src));
@@ -69,18 +69,13 @@ Status Carve(const Flags& flags) {
   }
   QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.src, 0));
   QUORUM_ASSIGN(const Texts texts, ReadTexts(flags.texts, *tokenizer.tokenizer, false));
-  engine::LoadOptions options;
-  options.max_batch = 1;
-  options.max_step_tokens = options.max_step_logits = engine::kTextRows;
-  ModelFlags model_flags;
-  model_flags.path = flags.src;
   std::vector<quant::CarvedLayer> plan;
   std::vector<float> before;
   std::vector<engine::TopicText> sample;
   std::int32_t window = 0;
   {
-    QUORUM_ASSIGN(const LoadedModel loaded, LoadModel(model_flags, options));
-    window = std::min(kWindow, loaded.model->context_length());
+    QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel({}, flags.src, 0));
+    window = TextWindow(0, *loaded.model);
     sample = engine::SampleWindows(texts.texts, window, flags.tokens);
     const engine::CarveRequest request{.experts = flags.options.experts, .shared = flags.shared, .window = window};
     QUORUM_ASSIGN(plan,
@@ -91,8 +86,7 @@ Status Carve(const Flags& flags) {
   }
   QUORUM_ASSIGN(const quant::UpcycleSummary made,
                 quant::Carve(flags.src, flags.dst, plan, {flags.options.top_k, flags.options.replace}, ShowBytes));
-  model_flags.path = flags.dst;
-  QUORUM_ASSIGN(const LoadedModel loaded, LoadModel(model_flags, options));
+  QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel({}, flags.dst, 0));
   QUORUM_ASSIGN(const std::vector<float> after, LossesOf(*loaded.model, sample, window));
   fmt::print("{}\n", flags.dst);
   fmt::print("  {} layers: {} neurons for every token, {} experts of {}, {} used a token; architecture {}\n",

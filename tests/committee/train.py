@@ -12,6 +12,7 @@ import argparse
 import math
 import pathlib
 import random
+import sys
 import time
 
 import gguf
@@ -22,22 +23,18 @@ from torch.nn import functional as F
 
 import tasks
 
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tools"))
+from gpt2_bytes import byte_spellings  # noqa: E402
+
 LAYERS, D, HEADS, KV_HEADS, HEAD_DIM, FF, EXPERTS, TOP_K, CONTEXT = 4, 128, 4, 2, 32, 64, 16, 2, 256
 EPS, ROPE_BASE = 1e-5, 10000.0
 EXPERTS_PER_TASK = EXPERTS // len(tasks.TASKS)
-HERE = pathlib.Path(__file__).resolve().parent
 TEMPLATE = ("{%- for message in messages %}{%- if message['role'] == 'assistant' %}{{ message['content'] | trim + '\\n' }}"
             "{%- elif message['role'] == 'user' %}{{ message['content'] | trim + '=' }}{%- endif %}{%- endfor %}")
 
 
 # ---- text ----
-def byte_spellings():
-    """GPT-2's printable character for each byte."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = iter(range(256, 512))
-    return [chr(b if b in plain else next(hidden)) for b in range(256)]
-
-
 def vocabulary():
     """Tokens and merges: the bytes, and each task's word with its beginnings."""
     tokens, merges = byte_spellings(), []

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <numeric>
 #include <string>
 #include <vector>
 
-#include "engine/base/log.h"
 #include "engine/carve_plan.h"
 #include "engine/domain_router.h"
 #include "engine/expert_study.h"
@@ -27,32 +25,11 @@ namespace quorum::engine {
 namespace {
 
 using quant::Folder;
+using testing::LoadedFile;
+using testing::LoadFile;
 using testing::RandomTokens;
 using testing::TinyShape;
-
-void WriteTiny(const TinyShape& shape, const std::string& path) {
-  const std::vector<std::byte> bytes = testing::MakeTinyGguf(shape);
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
-}
-
-struct Loaded {
-  std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(1);
-  std::unique_ptr<Model> model;
-};
-
-Loaded LoadFile(const std::string& path) {
-  SetLogLevel(LogLevel::kError);
-  Loaded loaded;
-  LoadOptions options;
-  options.pool = loaded.pool.get();
-  options.max_batch = 4;
-  options.max_step_tokens = 600;
-  options.max_step_logits = 600;
-  auto model = Model::Load(path, options);
-  if (!model.ok()) FAIL(model.error().message);
-  loaded.model = std::move(model).value();
-  return loaded;
-}
+using testing::WriteTiny;
 
 TopicText TextOf(std::vector<tok::TokenId> tokens) {
   std::vector<std::int32_t> topics(tokens.size(), 0);
@@ -73,7 +50,7 @@ TEST_CASE("Every neuron is in one part, and with all parts the carved model is t
   for (const quant::DType type : {quant::DType::kF32, quant::DType::kQ8_0}) {
     const Folder folder;
     WriteTiny({.ff = 192, .type = type}, folder / "dense.gguf");
-    const Loaded dense = LoadFile(folder / "dense.gguf");
+    const LoadedFile dense = LoadFile(folder / "dense.gguf");
     const std::vector<TopicText> texts = {TextOf(RandomTokens(300, 72, 4))};
     const CarveRequest request{.experts = 4, .shared = 0.3, .window = 100, .memory = 1};  // one layer at a time
     std::int64_t told = 0;
@@ -108,12 +85,12 @@ TEST_CASE("Every neuron is in one part, and with all parts the carved model is t
     CHECK(made->parameters == made->dense_parameters + 2 * 4 * 64);
     const std::vector<tok::TokenId> tokens = RandomTokens(60, 72, 5);
     const std::vector<float> before = testing::RunSequence(*dense.model, tokens, 60);
-    const Loaded all = LoadFile(folder / "all.gguf");
+    const LoadedFile all = LoadFile(folder / "all.gguf");
     const double tolerance = type == quant::DType::kF32 ? 1e-3 : 2e-2;
     CHECK(testing::RelativeError(testing::RunSequence(*all.model, tokens, 60), before) < tolerance);
 
     REQUIRE(quant::Carve(folder / "dense.gguf", folder / "two.gguf", *plan, {2, false}).ok());
-    const Loaded two = LoadFile(folder / "two.gguf");
+    const LoadedFile two = LoadFile(folder / "two.gguf");
     CHECK(two.model->spec().active_weights() < dense.model->spec().active_weights());
     CHECK(testing::RelativeError(testing::RunSequence(*two.model, tokens, 60), before) > tolerance);
   }
@@ -177,7 +154,7 @@ TEST_CASE("What cannot be carved is refused") {
   const Folder folder;
   WriteTiny({.ff = 192}, folder / "dense.gguf");
   WriteTiny({.experts = 4}, folder / "moe.gguf");
-  const Loaded dense = LoadFile(folder / "dense.gguf"), moe = LoadFile(folder / "moe.gguf");
+  const LoadedFile dense = LoadFile(folder / "dense.gguf"), moe = LoadFile(folder / "moe.gguf");
   const auto reach = Reach(folder / "dense.gguf");
   const std::vector<TopicText> texts = {TextOf(RandomTokens(100, 72, 4))}, few = {TextOf(RandomTokens(20, 72, 4))};
   CHECK_FALSE(PlanCarving(*dense.model, few, reach, {.experts = 4}, {}).ok());
@@ -242,7 +219,7 @@ TEST_CASE("Relatives become experts of a dense base: their blocks verbatim, thei
   WriteTiny({}, folder / "base.gguf");
   WriteRelative(folder / "base.gguf", 11, folder / "one.gguf");
   WriteRelative(folder / "base.gguf", 12, folder / "two.gguf", quant::DType::kQ8_0);
-  const Loaded base = LoadFile(folder / "base.gguf");
+  const LoadedFile base = LoadFile(folder / "base.gguf");
   const std::vector<TopicText> domains = Domains(3);
   const auto views = ViewDomains(*base.model, domains, 64, {});
   REQUIRE(views.ok());
@@ -250,7 +227,7 @@ TEST_CASE("Relatives become experts of a dense base: their blocks verbatim, thei
   for (const DomainView& view : *views) plan.router.push_back(DomainRows(view, true));
   const auto made = quant::AddExperts(folder / "base.gguf", folder / "moe.gguf", plan);
   if (!made.ok()) FAIL(made.error().message);
-  const Loaded moe = LoadFile(folder / "moe.gguf");
+  const LoadedFile moe = LoadFile(folder / "moe.gguf");
   CHECK(moe.model->experts().experts == std::vector<std::int32_t>{3, 3});
   CHECK(moe.model->experts().top_k == 1);
   const auto file = quant::GgufFile::Open(folder / "moe.gguf"), one = quant::GgufFile::Open(folder / "one.gguf");
@@ -273,7 +250,7 @@ TEST_CASE("Relatives become experts of a dense base: their blocks verbatim, thei
   quant::AddPlan next{{folder / "three.gguf"}, {}, 0, false};
   for (const DomainView& view : *more) next.router.push_back(DomainRows(view, false));
   REQUIRE(quant::AddExperts(folder / "moe.gguf", folder / "four.gguf", next).ok());
-  const Loaded four = LoadFile(folder / "four.gguf");
+  const LoadedFile four = LoadFile(folder / "four.gguf");
   CHECK(four.model->experts().most() == 4);
   CHECK(OwnShare(*four.model, domains, 2, 3) > 0.6);
   CHECK(OwnShare(*four.model, domains, 0, 3) < 0.3);

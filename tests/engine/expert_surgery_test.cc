@@ -6,11 +6,9 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
-#include "engine/base/log.h"
 #include "engine/expert_options.h"
 #include "engine/model.h"
 #include "tests/quant/scratch.h"
@@ -22,33 +20,12 @@ namespace quorum::engine {
 namespace {
 
 using quant::Folder;
+using testing::LoadedFile;
+using testing::LoadFile;
 using testing::RandomTokens;
 using testing::SameBits;
 using testing::TinyShape;
-
-void WriteTiny(const TinyShape& shape, const std::string& path) {
-  const std::vector<std::byte> bytes = testing::MakeTinyGguf(shape);
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
-}
-
-struct Loaded {
-  std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(1);
-  std::unique_ptr<Model> model;
-};
-
-Loaded LoadFile(const std::string& path) {
-  SetLogLevel(LogLevel::kError);
-  Loaded loaded;
-  LoadOptions options;
-  options.pool = loaded.pool.get();
-  options.max_batch = 4;
-  options.max_step_tokens = 600;
-  options.max_step_logits = 600;
-  auto model = Model::Load(path, options);
-  if (!model.ok()) FAIL(model.error().message);
-  loaded.model = std::move(model).value();
-  return loaded;
-}
+using testing::WriteTiny;
 
 /// A plan that keeps the experts of `keep[i]` in the i-th layer with experts.
 std::vector<quant::LayerSurgery> KeepPlan(const quant::GgufFile& file,
@@ -93,7 +70,7 @@ TEST_CASE("Pruned equals masked, bit for bit, in every family and type; pruning 
     WriteTiny(shape, folder / "all.gguf");
     const auto file = quant::GgufFile::Open(folder / "all.gguf");
     REQUIRE(file.ok());
-    const Loaded all = LoadFile(folder / "all.gguf");
+    const LoadedFile all = LoadFile(folder / "all.gguf");
     const std::vector<tok::TokenId> tokens = RandomTokens(70, all.model->vocab_size(), 9);
     const std::vector<float> whole = testing::RunSequence(*all.model, tokens, 33);
 
@@ -114,7 +91,7 @@ TEST_CASE("Pruned equals masked, bit for bit, in every family and type; pruning 
     REQUIRE(options.ok());
     const std::vector<float> masked = testing::RunSequence(*all.model, tokens, 33, 0, &*options);
     CHECK_FALSE(SameBits(masked, whole));
-    const Loaded four = LoadFile(folder / "four.gguf");
+    const LoadedFile four = LoadFile(folder / "four.gguf");
     CHECK(four.model->experts().experts == std::vector<std::int32_t>{4, 4});
     CHECK(SameBits(testing::RunSequence(*four.model, tokens, 33), masked));
 
@@ -136,7 +113,7 @@ TEST_CASE("Groups of experts: as many must go from each") {
   CHECK(quant::RewriteExperts(*file, folder / "x.gguf", KeepPlan(*file, uneven), {"", false}).error().code ==
         ErrorCode::kUnsupported);
   REQUIRE(quant::RewriteExperts(*file, folder / "four.gguf", KeepPlan(*file, even), {"", false}).ok());
-  const Loaded all = LoadFile(folder / "all.gguf"), four = LoadFile(folder / "four.gguf");
+  const LoadedFile all = LoadFile(folder / "all.gguf"), four = LoadFile(folder / "four.gguf");
   const std::vector<tok::TokenId> tokens = RandomTokens(50, all.model->vocab_size(), 2);
   const auto options = ResolveExperts({.masked = {{-1, 1}, {-1, 2}, {-1, 5}, {-1, 7}}}, all.model->experts());
   REQUIRE(options.ok());
@@ -153,7 +130,7 @@ TEST_CASE("Fewer experts than a token used: it uses what is left") {
   REQUIRE(made.ok());
   CHECK(made->top_k == 2);
   CHECK(made->old_top_k == 3);
-  const Loaded all = LoadFile(folder / "all.gguf"), two = LoadFile(folder / "two.gguf");
+  const LoadedFile all = LoadFile(folder / "all.gguf"), two = LoadFile(folder / "two.gguf");
   const std::vector<tok::TokenId> tokens = RandomTokens(40, all.model->vocab_size(), 2);
   const auto options =
       ResolveExperts({.masked = {{0, 0}, {0, 2}, {0, 3}, {1, 1}, {1, 3}, {1, 4}}}, all.model->experts());
@@ -235,7 +212,7 @@ TEST_CASE("K-quants are pruned verbatim; where they are averaged they become Q8_
                                                  {1, {{{{0, 1.0}}}, {{{1, 1.0}, {2, 1.0}}}}}};
   const auto made = quant::RewriteExperts(*file, folder / "two.gguf", plan, {"", false});
   REQUIRE(made.ok());
-  const Loaded two = LoadFile(folder / "two.gguf");
+  const LoadedFile two = LoadFile(folder / "two.gguf");
   CHECK(two.model->experts().most() == 2);
   const auto now = quant::GgufFile::Open(folder / "two.gguf");
   REQUIRE(now.ok());

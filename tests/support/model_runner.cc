@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/log.h"
 #include "engine/kernels/dispatch.h"
+#include "tests/support/catch.h"
 
 namespace quorum::testing {
 
@@ -37,6 +39,26 @@ LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int thre
   QUORUM_CHECK(model.ok());
   loaded.model = std::move(model).value();
   return loaded;
+}
+
+LoadedFile LoadFile(const std::string& path) {
+  SetLogLevel(LogLevel::kError);
+  LoadedFile loaded;
+  loaded.pool = std::make_unique<engine::ThreadPool>(1);
+  engine::LoadOptions options;
+  options.pool = loaded.pool.get();
+  options.max_batch = 4;
+  options.max_step_tokens = 600;
+  options.max_step_logits = 600;
+  auto model = engine::Model::Load(path, options);
+  if (!model.ok()) FAIL(model.error().message);
+  loaded.model = std::move(model).value();
+  return loaded;
+}
+
+void WriteTiny(const TinyShape& shape, const std::string& path) {
+  const std::vector<std::byte> bytes = MakeTinyGguf(shape);
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
 }
 
 std::vector<tok::TokenId> RandomTokens(std::int64_t n, std::int32_t vocab, std::uint64_t seed) {

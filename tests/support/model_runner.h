@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/model.h"
@@ -24,6 +25,17 @@ LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv = engine::KvType::
 LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv = engine::KvType::kF32, int threads = 1,
                     const engine::KernelTable* kernels = nullptr,
                     engine::ActPrecision activations = engine::ActPrecision::kInt8);
+
+/// A model read from a file, with its own pool of one thread.
+struct LoadedFile {
+  std::unique_ptr<engine::ThreadPool> pool;
+  std::unique_ptr<engine::Model> model;
+};
+/// Fails the test where it cannot be loaded.
+LoadedFile LoadFile(const std::string& path);
+
+/// Writes MakeTinyGguf(shape) to `path`.
+void WriteTiny(const TinyShape& shape, const std::string& path);
 
 /// `n` token ids below `vocab`, from `seed`.
 std::vector<tok::TokenId> RandomTokens(std::int64_t n, std::int32_t vocab, std::uint64_t seed);

@@ -12,6 +12,8 @@ import pathlib
 import gguf
 import numpy as np
 
+from gpt2_bytes import byte_spellings
+
 LAYERS, D, HEADS, KV_HEADS, HEAD_DIM, FF, EXPERTS, TOP_K, CONTEXT = 2, 64, 4, 2, 16, 64, 4, 2, 2048
 MERGES = ["H e", "l l", "He ll", "Hell o", "t h", "th e", "Ġ the", "a n", "i n", "Ġ a"]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -21,13 +23,6 @@ TEMPLATE = (
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}")
-
-
-def byte_spellings():
-    """GPT-2's printable character for each byte."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = iter(range(256, 512))
-    return [chr(b if b in plain else next(hidden)) for b in range(256)]
 
 
 def main():
