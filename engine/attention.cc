@@ -125,8 +125,8 @@ class Step {
         q_(q),
         out_(out),
         group_(params.heads / cache.shape().kv_heads),
-        dk_(cache.shape().head_dim_k),
-        dv_(cache.shape().head_dim_v),
+        dk_(cache.shape().padded_k()),
+        dv_(cache.shape().padded_v()),
         padded_(KvPaddedDim(dv_)) {
     QUORUM_CHECK(group_ > 0 && group_ * cache.shape().kv_heads == params.heads);
   }
@@ -257,9 +257,8 @@ class Step {
     auto** bias = arena.Take<const float*>(rows);
     for (std::int64_t t = 0; t < block.tokens; ++t) {
       const std::int64_t pos = slice.pos + block.token + t;
-      const float* src = q_ + ((block.row + t) * params_.heads + block.q_head) * dk_;
-      float* dst = q + t * block.q_heads * dk_;
-      for (std::int64_t i = 0; i < block.q_heads * dk_; ++i) dst[i] = src[i] * params_.scale;
+      CopyQueries(q_ + ((block.row + t) * params_.heads + block.q_head) * cache_.shape().head_dim_k, block.q_heads,
+                  q + t * block.q_heads * dk_);
       for (std::int64_t h = 0; h < block.q_heads; ++h) {
         const std::int64_t row = t * block.q_heads + h;
         first[row] = static_cast<std::int32_t>(FirstVisible(slice, block.token + t));
@@ -280,6 +279,21 @@ class Step {
     args.blocks = *blocks;
     args.scratch = arena.Take<std::int8_t>(ScratchBytes(rows));
     return args;
+  }
+
+  /// The queries of some heads times the scale, their parts filled up as those of the keys are.
+  void CopyQueries(const float* src, std::int64_t heads, float* dst) const {
+    const KvShape& shape = cache_.shape();
+    if (dk_ == shape.head_dim_k) {
+      for (std::int64_t i = 0; i < heads * dk_; ++i) dst[i] = src[i] * params_.scale;
+      return;
+    }
+    std::fill_n(dst, heads * dk_, 0.0F);
+    for (std::int64_t h = 0; h < heads; ++h, src += shape.head_dim_k, dst += dk_) {
+      for (std::int64_t i = 0; i < shape.first_k(); ++i) dst[i] = src[i] * params_.scale;
+      float* rest = dst + (shape.padded_first_k() - shape.first_k());
+      for (std::int64_t i = shape.first_k(); i < shape.head_dim_k; ++i) rest[i] = src[i] * params_.scale;
+    }
   }
 
   /// Attends the pages of one split from an empty state.
@@ -363,8 +377,10 @@ class Step {
     for (std::int64_t r = 0; r < args.rows; ++r) {
       const float factor = 1.0F / sum.l[r];
       const float* src = sum.o + r * padded_;
-      float* dst = out_ + ((block.row + r / block.q_heads) * params_.heads + block.q_head + r % block.q_heads) * dv_;
-      for (std::int64_t d = 0; d < dv_; ++d) dst[d] = src[d] * factor;
+      const std::int64_t out_dim = cache_.shape().head_dim_v;
+      float* dst =
+          out_ + ((block.row + r / block.q_heads) * params_.heads + block.q_head + r % block.q_heads) * out_dim;
+      for (std::int64_t d = 0; d < out_dim; ++d) dst[d] = src[d] * factor;
     }
   }
 
@@ -376,7 +392,7 @@ class Step {
   const float* const q_;
   float* const out_;
   const std::int64_t group_;
-  const std::int64_t dk_;
+  const std::int64_t dk_;  // of keys and values in the cache's memory
   const std::int64_t dv_;
   const std::int64_t padded_;
 };

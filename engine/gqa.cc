@@ -1,8 +1,16 @@
 #include "engine/gqa.h"
 
+#include <algorithm>
 #include <iterator>
 
 namespace quorum::engine {
+namespace {
+
+void Clamp(float limit, std::int64_t n, float* x) {
+  for (std::int64_t i = 0; i < n; ++i) x[i] = std::clamp(x[i], -limit, limit);  // NaN stays
+}
+
+}  // namespace
 
 GqaAttention::GqaAttention(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits)
     : spec_(spec),
@@ -53,6 +61,11 @@ void GqaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, co
   if (layer.q_norm != nullptr) {
     NormHeads(kernels, layer.q_norm, attention.heads, q);
     NormHeads(kernels, layer.k_norm, attention.kv_heads, k);
+  }
+  if (attention.qkv_clamp > 0) {
+    Clamp(attention.qkv_clamp, q_width_, q);
+    Clamp(attention.qkv_clamp, k_width_, k);
+    Clamp(attention.qkv_clamp, k_width_, v);
   }
   const std::int64_t pairs = spec_.rope.dims / 2;
   if (pairs > 0 && spec_.layers[static_cast<std::size_t>(index)].rope) {

@@ -142,6 +142,12 @@ Status HfWindows(const HfConfig& config, std::int32_t first, std::int32_t absent
   return {};
 }
 
+Status HfClipQkv(const HfConfig& config, ModelSpec& spec) {
+  QUORUM_ASSIGN(const double limit, config.FloatOr("clip_qkv", 0.0));
+  spec.attention.qkv_clamp = static_cast<float>(limit);
+  return {};
+}
+
 Status HfExperts(const HfConfig& config, std::string_view experts_key, std::int32_t ff, ModelSpec& spec) {
   QUORUM_ASSIGN(const std::int32_t experts, config.RequiredInt(experts_key, 1, 4096));
   const std::int32_t usual = DefaultsOf(spec.architecture).top_k;

@@ -74,6 +74,9 @@ Status HfRope(const HfConfig& config, double theta, ModelSpec& spec);
 /// layer `first` on. `absent` is the window where the key is missing (0: none), as null it means none.
 Status HfWindows(const HfConfig& config, std::int32_t first, std::int32_t absent, ModelSpec& spec);
 
+/// `clip_qkv`: what queries, keys and values are cut to; null and 0 mean no limit.
+Status HfClipQkv(const HfConfig& config, ModelSpec& spec);
+
 /// Makes every layer a mixture of `experts` (the key's value) networks of width `ff`, `num_experts_per_tok` for a
 /// token.
 Status HfExperts(const HfConfig& config, std::string_view experts_key, std::int32_t ff, ModelSpec& spec);

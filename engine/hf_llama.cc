@@ -41,7 +41,7 @@ Status HfSmolLm3Spec(const HfFolder& folder, ModelSpec& spec) {
 Status HfIquestSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(HfLlamaSpec(folder, spec));
   const HfConfig& config = folder.config;
-  if (config.Has("clip_qkv")) return config.Lacks("clip_qkv");
+  QUORUM_TRY(HfClipQkv(config, spec));
   QUORUM_ASSIGN(const bool windows, config.BoolOr("use_sliding_window", false));
   QUORUM_ASSIGN(const std::int32_t first, config.IntOr("max_window_layers", 0));
   if (windows) return HfWindows(config, first, 0, spec);

@@ -75,7 +75,7 @@ Status HfOlmoeSpec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_ASSIGN(spec.attention.qkv_bias, config.BoolOr("attention_bias", false));
   spec.attention.output_bias = spec.attention.qkv_bias;
   spec.attention.qk_norm = QkNorm::kPerRow;
-  if (config.Has("clip_qkv")) return config.Lacks("clip_qkv");
+  QUORUM_TRY(HfClipQkv(config, spec));
   QUORUM_ASSIGN(spec.router.renormalize, config.BoolOr("norm_topk_prob", false));
   return HfExperts(config, config.Has("num_experts") ? "num_experts" : "num_local_experts", spec.layers.front().ff,
                    spec);

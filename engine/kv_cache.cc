@@ -60,21 +60,29 @@ template <typename T, typename Convert>
 void WriteFloats(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v,
                  Convert convert) {
   T* keys = reinterpret_cast<T*>(block) + slot;
-  for (std::int64_t d = 0; d < shape.head_dim_k; ++d) keys[d * kKvPageTokens] = convert(k[d]);
+  const auto write = [&](std::int64_t begin, std::int64_t end, std::int64_t padded_count) {
+    for (std::int64_t d = begin; d < end; ++d, keys += kKvPageTokens) *keys = convert(k[d]);
+    for (std::int64_t d = end - begin; d < padded_count; ++d, keys += kKvPageTokens) *keys = T{0};
+  };
+  write(0, shape.first_k(), shape.padded_first_k());
+  write(shape.first_k(), shape.head_dim_k, shape.padded_k() - shape.padded_first_k());
   T* values =
-      reinterpret_cast<T*>(block + KvValueOffset(shape.type, shape.head_dim_k)) + slot * KvPaddedDim(shape.stored_v());
+      reinterpret_cast<T*>(block + KvValueOffset(shape.type, shape.padded_k())) + slot * KvPaddedDim(shape.stored_v());
   for (std::int64_t d = 0; d < shape.stored_v(); ++d) values[d] = convert(v[d]);
 }
 
-/// Dimensions [begin, end) of a position's keys, with a scale of their own; both are multiples of 4.
-void WriteInt8Keys(std::byte* block, std::int64_t slot, const float* k, std::int64_t begin, std::int64_t end,
+/// `count` dimensions of a position's keys, with a scale of their own, as those of the block from `at` on, a multiple
+/// of
+/// 4. Zeros fill up the last four.
+void WriteInt8Keys(std::byte* block, std::int64_t slot, const float* k, std::int64_t count, std::int64_t at,
                    float* scale) {
   std::uint8_t bytes[kChunk];
-  const float factor = Int8Factor(k + begin, end - begin, scale);
-  auto* keys = reinterpret_cast<std::uint8_t*>(block) + 4 * slot;
-  for (; begin < end; begin += kChunk) {
-    const std::int64_t n = std::min(kChunk, end - begin);
+  const float factor = Int8Factor(k, count, scale);
+  auto* keys = reinterpret_cast<std::uint8_t*>(block) + at * kKvPageTokens + 4 * slot;
+  for (std::int64_t begin = 0; begin < count; begin += kChunk) {
+    const std::int64_t n = std::min(kChunk, count - begin);
     ToInt8(k + begin, n, factor, bytes);
+    if (n % 4 != 0) std::memset(bytes + n, 0, static_cast<std::size_t>(4 - n % 4));
     for (std::int64_t d = 0; d < n; d += 4) {
       std::uint32_t quad = 0;
       std::memcpy(&quad, bytes + d, sizeof quad);
@@ -85,16 +93,16 @@ void WriteInt8Keys(std::byte* block, std::int64_t slot, const float* k, std::int
 }
 
 void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const float* k, const float* v) {
-  auto* scales = reinterpret_cast<float*>(block + KvScaleOffset(shape.type, shape.head_dim_k, shape.stored_v())) + slot;
+  auto* scales = reinterpret_cast<float*>(block + KvScaleOffset(shape.type, shape.padded_k(), shape.stored_v())) + slot;
+  const std::int64_t first = shape.first_k();
+  WriteInt8Keys(block, slot, k, first, 0, scales);
   if (shape.values_in_keys) {
-    WriteInt8Keys(block, slot, k, 0, shape.head_dim_v, scales);
-    WriteInt8Keys(block, slot, k, shape.head_dim_v, shape.head_dim_k, scales + kKvPageTokens);
+    WriteInt8Keys(block, slot, k + first, shape.head_dim_k - first, shape.padded_first_k(), scales + kKvPageTokens);
     return;
   }
-  WriteInt8Keys(block, slot, k, 0, shape.head_dim_k, scales);
   std::uint8_t bytes[kChunk];
   const float v_factor = Int8Factor(v, shape.head_dim_v, scales + kKvPageTokens);
-  auto* values = reinterpret_cast<std::uint8_t*>(block + KvValueOffset(shape.type, shape.head_dim_k)) +
+  auto* values = reinterpret_cast<std::uint8_t*>(block + KvValueOffset(shape.type, shape.padded_k())) +
                  slot / 4 * 4 * KvPaddedDim(shape.head_dim_v) + slot % 4;
   for (std::int64_t begin = 0; begin < shape.head_dim_v; begin += kChunk) {
     const std::int64_t n = std::min(kChunk, shape.head_dim_v - begin);
@@ -106,12 +114,12 @@ void WriteInt8(std::byte* block, const KvShape& shape, std::int64_t slot, const 
 }  // namespace
 
 std::int64_t KvCache::BytesPerPage(const KvShape& shape) {
-  return KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v()) * shape.kv_heads * shape.layers;
+  return KvBlockBytes(shape.type, shape.padded_k(), shape.stored_v()) * shape.kv_heads * shape.layers;
 }
 
 std::int64_t KvCache::WindowBytesPerPage(const KvShape& shape) {
   const auto layers = std::count(shape.windowed.begin(), shape.windowed.end(), true);
-  return KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v()) * shape.kv_heads * layers;
+  return KvBlockBytes(shape.type, shape.padded_k(), shape.stored_v()) * shape.kv_heads * layers;
 }
 
 Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages, std::int32_t window_places) {
@@ -122,14 +130,10 @@ Result<KvCache> KvCache::Create(const KvShape& shape, std::int32_t num_pages, st
     return InvalidArgument(
         "A KV cache must know of each layer whether it is windowed, and have no less than 0 places.");
   }
-  if (shape.head_dim_k % 4 != 0 || shape.head_dim_v % 4 != 0) {
-    return Unsupported("The KV cache needs head sizes that are multiples of 4, not " +
-                       std::to_string(shape.head_dim_k) + " and " + std::to_string(shape.head_dim_v) + ".");
-  }
   if (shape.values_in_keys && shape.head_dim_v > shape.head_dim_k) {
     return InvalidArgument("A KV cache whose values are part of its keys needs keys at least as wide.");
   }
-  std::int64_t bytes = KvBlockBytes(shape.type, shape.head_dim_k, shape.stored_v());
+  std::int64_t bytes = KvBlockBytes(shape.type, shape.padded_k(), shape.stored_v());
   KvCache cache;
   cache.shape_ = shape;
   cache.num_pages_ = num_pages;
@@ -221,7 +225,7 @@ const void* KvCache::KPage(std::int32_t layer, std::int32_t page, std::int32_t h
 
 const void* KvCache::VPage(std::int32_t layer, std::int32_t page, std::int32_t head) const {
   QUORUM_CHECK(!shape_.values_in_keys);
-  return memory_.data() + BlockOffset(layer, page, head) + KvValueOffset(shape_.type, shape_.head_dim_k);
+  return memory_.data() + BlockOffset(layer, page, head) + KvValueOffset(shape_.type, shape_.padded_k());
 }
 
 }  // namespace quorum::engine

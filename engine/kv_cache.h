@@ -27,6 +27,12 @@ struct KvShape {
   bool values_in_keys = false;      // values are the keys' first head_dim_v dimensions (multi-head latent attention)
   std::vector<bool> windowed = {};  // layers that see only a window; empty: none
 
+  // In memory each part of a key (the values in it and the rest, or all of it) is filled up with zeros to a multiple of 4.
+  std::int32_t first_k() const { return values_in_keys ? head_dim_v : head_dim_k; }
+  std::int32_t padded_first_k() const { return (first_k() + 3) / 4 * 4; }
+  std::int32_t padded_k() const { return padded_first_k() + (head_dim_k - first_k() + 3) / 4 * 4; }
+  std::int32_t padded_v() const { return values_in_keys ? padded_first_k() : head_dim_v; }
+
   bool is_windowed(std::int32_t layer) const { return !windowed.empty() && windowed[static_cast<std::size_t>(layer)]; }
   std::int32_t stored_v() const { return values_in_keys ? 0 : head_dim_v; }  // dimensions with memory of their own
 };
@@ -36,7 +42,7 @@ struct KvShape {
 class KvCache {
  public:
   /// Reserves zeroed memory; the kernel gives it page by page as it is written. Errors: kInvalidArgument for an empty
-  /// shape, kUnsupported for head sizes that are no multiple of 4, kInternal when the memory is refused.
+  /// shape, kInternal when the memory is refused.
   /// `window_places`: pages of the windowed layers' memory; 0: each page id has its own.
   static Result<KvCache> Create(const KvShape& shape, std::int32_t num_pages, std::int32_t window_places = 0);
 

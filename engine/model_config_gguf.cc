@@ -197,8 +197,9 @@ Status ReadAttention(KeyReader& keys, const quant::GgufFile& file, const Archite
     QUORUM_ASSIGN(const double softcap, keys.FloatOr("attn_logit_softcapping", static_cast<double>(attention.softcap)));
     attention.softcap = static_cast<float>(softcap);
   }
-  QUORUM_TRY(keys.OnlyBool("attention.causal", true));
-  return keys.OnlyFloat("attention.clamp_kqv", 0.0);
+  QUORUM_ASSIGN(const double clamp, keys.FloatOr("attention.clamp_kqv", 0.0));
+  attention.qkv_clamp = static_cast<float>(clamp);
+  return keys.OnlyBool("attention.causal", true);
 }
 
 /// The (dims / 2) values of a tensor that divide frequencies; empty when the file has none.

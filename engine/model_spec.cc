@@ -74,24 +74,19 @@ Status CheckRelativeBias(const RelativeBiasSpec& bias) {
 
 Status CheckLatent(const AttentionSpec& attention, const RopeSpec& rope) {
   const LatentSpec& latent = attention.latent;
-  QUORUM_TRY(InRange("rank of the key/value latent", latent.kv_rank, 4, 8192));
+  QUORUM_TRY(InRange("rank of the key/value latent", latent.kv_rank, 1, 8192));
   QUORUM_TRY(InRange("rank of the queries", latent.q_rank, 0, 1 << 16));
   QUORUM_TRY(InRange("unrotated dimensions of a head", latent.nope_dim, 1, 1024));
-  QUORUM_TRY(InRange("rotated dimensions of a head", latent.rope_dim, 4, 1024));
+  QUORUM_TRY(InRange("rotated dimensions of a head", latent.rope_dim, 2, 1024));
   QUORUM_TRY(InRange("dimensions of a value head", latent.value_dim, 1, 1024));
-  if (latent.kv_rank % 4 != 0 || latent.rope_dim % 4 != 0) {
-    return Unsupported(
-        fmt::format("the key/value latent has rank {} and {} rotated dimensions, expected multiples of 4",
-                    latent.kv_rank, latent.rope_dim));
-  }
   if (attention.kv_heads != 1 || attention.head_dim != latent.nope_dim + latent.rope_dim ||
       rope.dims != latent.rope_dim) {
     return InvalidArgument(fmt::format(
         "latent attention has {} key/value heads, {} dimensions a head and {} rotated ones, expected 1, {} and {}",
         attention.kv_heads, attention.head_dim, rope.dims, latent.nope_dim + latent.rope_dim, latent.rope_dim));
   }
-  if (attention.qkv_bias || attention.qk_norm != QkNorm::kNone) {
-    return Unsupported("latent attention with biases or norms of query and key heads");
+  if (attention.qkv_bias || attention.qk_norm != QkNorm::kNone || attention.qkv_clamp != 0) {
+    return Unsupported("latent attention with biases, clamps or norms of query and key heads");
   }
   return {};
 }
@@ -103,11 +98,9 @@ Status CheckAttention(const AttentionSpec& attention) {
     return InvalidArgument(fmt::format("attention heads ({}) are not a multiple of the key/value heads ({})",
                                        attention.heads, attention.kv_heads));
   }
-  QUORUM_TRY(InRange("head dimension", attention.head_dim, 8, 1024));
-  if (attention.head_dim % 8 != 0 && !attention.is_latent()) {
-    return Unsupported(fmt::format("head dimension is {}, expected a multiple of 8", attention.head_dim));
-  }
+  QUORUM_TRY(InRange("head dimension", attention.head_dim, 1, attention.is_latent() ? 2048 : 1024));
   QUORUM_TRY(Positive("attention scale", static_cast<double>(attention.scale)));
+  QUORUM_TRY(ZeroOrMore("clamp of queries, keys and values", static_cast<double>(attention.qkv_clamp)));
   return ZeroOrMore("attention soft-cap", static_cast<double>(attention.softcap));
 }
 
@@ -151,6 +144,7 @@ Status CheckEncoder(const ModelSpec& spec) {
   if (spec.rope.dims > 0) lacking = "rotary positions";
   if (attention.qkv_bias || attention.output_bias) lacking = "biases in attention";
   if (attention.qk_norm != QkNorm::kNone || attention.sinks) lacking = "norms of queries and keys, or sinks";
+  if (attention.qkv_clamp != 0) lacking = "clamped queries, keys and values";
   for (const std::vector<LayerSpec>* stack : {&spec.encoder, &spec.layers}) {
     for (const LayerSpec& layer : *stack) {
       if (layer.window > 0) lacking = "attention windows";

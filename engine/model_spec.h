@@ -77,12 +77,13 @@ struct LatentSpec {
 struct AttentionSpec {
   std::int32_t heads = 0;     // query heads, a multiple of kv_heads
   std::int32_t kv_heads = 0;  // 1 with latent attention
-  std::int32_t head_dim = 0;  // of queries, keys and values; a multiple of 8. Latent: nope_dim + rope_dim
+  std::int32_t head_dim = 0;  // of queries, keys and values. Latent: nope_dim + rope_dim
   LatentSpec latent;
   float scale = 0;  // of the scores, usually 1 / sqrt(head_dim)
   bool qkv_bias = false;
   bool output_bias = false;
   QkNorm qk_norm = QkNorm::kNone;
+  float qkv_clamp = 0;  // 0: none; else queries, keys and values are cut to +-this, after norms (OLMoE's clip_qkv)
   float softcap = 0;   // 0: none; else s = softcap * tanh(s / softcap)
   bool sinks = false;  // an extra logit a head in the softmax sum (gpt-oss)
 

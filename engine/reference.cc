@@ -307,6 +307,7 @@ void Reference::QueryKeyValue(const Layer& layer, const LayerSpec& shape, std::i
   v = MatVec(layer.v, normed, layer.v_bias);
   NormAndRotate(layer.q_norm, shape.rope, spec_.attention.heads, token, q);
   NormAndRotate(layer.k_norm, shape.rope, spec_.attention.kv_heads, token, k);
+  Clamp(v);
 }
 
 /// Queries of the latent: each head's W_UK times its unrotated part, then its rotated part. One key for all heads: the
@@ -384,8 +385,15 @@ void Reference::NormAndRotate(const Floats& norm, bool rotate, std::int64_t head
   for (std::int64_t h = 0; h < heads; ++h) {
     const std::span<float> head = row.subspan(static_cast<std::size_t>(h * dim), static_cast<std::size_t>(dim));
     if (spec_.attention.qk_norm == QkNorm::kPerHead) Norm(head, norm, spec_.norm_eps);
+    Clamp(head);
     if (rotate) Rotate(position, head);
   }
+}
+
+void Reference::Clamp(std::span<float> x) const {
+  const float limit = spec_.attention.qkv_clamp;
+  if (limit == 0) return;
+  for (float& value : x) value = std::clamp(value, -limit, limit);
 }
 
 /// The first rope.dims dimensions.

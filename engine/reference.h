@@ -80,6 +80,7 @@ class Reference {
                 const Floats& values) const;
   void NormAndRotate(const Floats& norm, bool rotate, std::int64_t heads, std::int64_t position,
                      std::span<float> row) const;
+  void Clamp(std::span<float> x) const;
   void Rotate(std::int64_t position, std::span<float> head) const;
   void FeedForward(const Layer& layer, const LayerSpec& shape, std::span<float> x) const;
   std::vector<std::size_t> Choose(const Layer& layer, const Floats& logits) const;

@@ -7,6 +7,7 @@
 
 #include "engine/base/check.h"
 #include "tokenizer/unicode.h"
+#include "tokenizer/unicode9.h"
 #include "tokenizer/utf8.h"
 
 namespace quorum::tok {
@@ -21,6 +22,8 @@ bool IsPlain(std::string_view text, NormalizeStep::Kind kind) {
   return std::none_of(text.begin(), text.end(), [limit](char c) { return static_cast<unsigned char>(c) >= limit; });
 }
 
+bool IsNew(utf8proc_int32_t c) { return IsAfterUnicode9(static_cast<std::uint32_t>(c)); }
+
 /// Decomposes `text`, one code point an element, with marks in canonical order.
 /// utf8proc's own driver orders marks by insertion, which is quadratic in a long run of them; a client could send one.
 CodePoints Decompose(std::string_view text, bool compatible) {
@@ -31,6 +34,10 @@ CodePoints Decompose(std::string_view text, bool compatible) {
   for (std::size_t pos = 0; pos < text.size();) {
     const Utf8Unit unit = DecodeUtf8(text, pos);
     pos += unit.length;
+    if (IsAfterUnicode9(unit.code_point)) {
+      out.push_back(static_cast<utf8proc_int32_t>(unit.code_point));
+      continue;
+    }
     int boundary = 0;
     const utf8proc_ssize_t n =
         utf8proc_decompose_char(static_cast<utf8proc_int32_t>(unit.code_point), buffer.data(), buffer.size(),
@@ -41,7 +48,9 @@ CodePoints Decompose(std::string_view text, bool compatible) {
       out.insert(out.end(), buffer.begin(), buffer.begin() + n);
     }
   }
-  const auto combining_class = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  const auto combining_class = [](utf8proc_int32_t c) {
+    return IsNew(c) ? 0 : utf8proc_get_property(c)->combining_class;
+  };
   for (auto run = out.begin(); run != out.end();) {
     if (combining_class(*run) == 0) {
       ++run;
@@ -55,15 +64,26 @@ CodePoints Decompose(std::string_view text, bool compatible) {
   return out;
 }
 
+/// Joins letters and marks; what is newer than Unicode 9 joins nothing.
+void Compose(CodePoints& code_points) {
+  auto to = code_points.begin();
+  for (auto from = code_points.begin(); from != code_points.end();) {
+    const auto end = std::find_if(from, code_points.end(), IsNew);
+    const utf8proc_ssize_t n = utf8proc_normalize_utf32(
+        &*from, end - from, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    QUORUM_CHECK(n >= 0);
+    to = std::copy_n(from, n, to);
+    from = end;
+    while (from != code_points.end() && IsNew(*from)) *to++ = *from++;
+  }
+  code_points.erase(to, code_points.end());
+}
+
 std::string NormalForm(std::string_view text, NormalizeStep::Kind kind) {
   const bool compatible = kind == NormalizeStep::Kind::kNfkc || kind == NormalizeStep::Kind::kNfkd;
   CodePoints code_points = Decompose(text, compatible);
   if (kind == NormalizeStep::Kind::kNfc || kind == NormalizeStep::Kind::kNfkc) {
-    const utf8proc_ssize_t n =
-        utf8proc_normalize_utf32(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()),
-                                 static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    QUORUM_CHECK(n >= 0);
-    code_points.resize(static_cast<std::size_t>(n));
+    Compose(code_points);
   }
   std::string out;
   out.reserve(text.size());

@@ -82,7 +82,7 @@ KvCache MakeCache(const Config& config, std::vector<Sequence>& sequences) {
   Result<KvCache> made = KvCache::Create(shape, total);
   REQUIRE(made.ok());
   KvCache cache = std::move(made).value();
-  const std::int64_t bytes = KvBlockBytes(config.type, config.dk, shape.stored_v());
+  const std::int64_t bytes = KvBlockBytes(config.type, shape.padded_k(), shape.stored_v());
   for (std::int32_t page = 0; page < total; ++page) {
     for (std::int32_t head = 0; head < config.kv_heads; ++head) {
       std::memset(const_cast<void*>(cache.KPage(1, page, head)), 0xff, Size(bytes));
@@ -269,6 +269,11 @@ std::vector<Config> Configs() {
     all.back().bias = all.back().whole = true;
     add(3, 28, 20, 0, 0, false);
     all.back().values_in_keys = true;
+    add(3, 25, 18, 0, 0, false);
+    all.back().values_in_keys = true;
+    add(2, 10, 10, 60, 0, true);
+    add(3, 7, 33, 0, 2.0F, false);
+    add(1, 1, 1, 0, 0, false);
     add(21, 144, 128, 70, 4.0F, true);
     all.back().values_in_keys = true;
     all.back().kv_heads = 1;

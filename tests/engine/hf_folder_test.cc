@@ -120,7 +120,8 @@ TEST_CASE("Keys of config.json that are missing, absurd or of another type are n
   CHECK(Has(copy.ErrorWith("num_key_value_heads", 4), "not a multiple of the key/value heads (4)"));
   CHECK(Has(copy.ErrorWith("num_key_value_heads", 12),
             at + "'num_key_value_heads' is 12, expected a whole number from 1 to 6"));
-  CHECK(Has(copy.ErrorWith("head_dim", 12), "head dimension is 12, expected a multiple of 8"));
+  CHECK(Has(copy.ErrorWith("head_dim", 1025), at + "'head_dim' is 1025, expected a whole number from 1 to 1024"));
+  CHECK(Has(copy.ErrorWith("head_dim", 7), "rotated dimensions are 7, expected an even number"));
   CHECK(Has(copy.ErrorWith("num_local_experts", 1 << 20), at + "'num_local_experts' is 1048576"));
   CHECK(Has(copy.ErrorWith("num_experts_per_tok", 7),
             at + "'num_experts_per_tok' is 7, expected a whole number from 1 to 6"));

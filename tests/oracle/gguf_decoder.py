@@ -52,6 +52,8 @@ def write_keys(writer, arch, config):
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     write_rope(writer, config.rope_parameters, head_dim)
+    if getattr(config, "clip_qkv", None):
+        writer.add_clamp_kqv(config.clip_qkv)
     if getattr(config, "sliding_window", None) and arch in ("llama", "gpt-oss", "phi3", "phimoe"):
         writer.add_sliding_window(config.sliding_window)
     if experts_of(config):

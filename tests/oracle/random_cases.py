@@ -62,7 +62,7 @@ class Draw(random.Random):
         """Sizes that transformers' decoders share; `head_dim`: whether the config has one of its own."""
         kv = self.pick(1, 1, 2, 3, 5)
         heads = kv * self.pick(1, 1, 2, 3, 4, 7)
-        width = self.pick(8, 16, 24, 32, 40)
+        width = self.pick(2, 6, 8, 10, 16, 18, 24, 32, 36, 40)
         out = dict(num_attention_heads=heads, num_key_value_heads=kv, hidden_size=heads * width)
         if head_dim and self.chance(0.6):
             out["head_dim"] = width
@@ -251,7 +251,8 @@ def qwen3_moe(d):
 def olmoe(d):
     count, top = d.experts()
     config = with_rope(d, {**d.sizes(head_dim=False), "num_experts": count, "num_experts_per_tok": top,
-                           "norm_topk_prob": d.chance(0.5), "attention_bias": d.chance(0.3)})
+                           "norm_topk_prob": d.chance(0.5), "attention_bias": d.chance(0.3),
+                           **d.maybe(0.3, clip_qkv=d.pick(0.3, 1.0))})
     return decoder(d, hf.OlmoeConfig, hf.OlmoeForCausalLM, config, "olmoe", not config["attention_bias"], norm_key)
 
 
@@ -309,6 +310,8 @@ def phi3(d):
     config = {**d.sizes(head_dim=False), "sliding_window": d.pick(None, 9, 30)}
     partial = d.pick(1.0, 1.0, 0.75, 0.5)
     head = head_dim_of(config)
+    if int(head * partial) % 2 == 1:
+        partial = 1.0
     context = config["max_position_embeddings"]
     rope = d.rope(int(head * partial) // 2, context, ("default", "longrope", "longrope"))
     rope["partial_rotary_factor"] = partial
@@ -352,8 +355,8 @@ def latent(d):
     return dict(hidden_size=heads * d.randint(8, 20), num_attention_heads=heads, num_key_value_heads=heads,
                 intermediate_size=d.randint(9, 90), moe_intermediate_size=d.randint(5, 40),
                 num_hidden_layers=d.randint(2, 4), first_k_dense_replace=d.randint(0, 2), vocab_size=d.randint(33, 140),
-                kv_lora_rank=4 * d.randint(2, 12), q_lora_rank=d.pick(None, d.randint(5, 40)),
-                qk_nope_head_dim=d.randint(3, 20), qk_rope_head_dim=4 * d.randint(1, 4), v_head_dim=d.randint(3, 20),
+                kv_lora_rank=d.randint(3, 48), q_lora_rank=d.pick(None, d.randint(5, 40)),
+                qk_nope_head_dim=d.randint(3, 20), qk_rope_head_dim=2 * d.randint(1, 8), v_head_dim=d.randint(3, 20),
                 n_shared_experts=d.randint(1, 3), max_position_embeddings=d.pick(128, 200), bos_token_id=1, eos_token_id=2,
                 pad_token_id=0, routed_scaling_factor=d.pick(1.0, 2.5), tie_word_embeddings=d.chance(0.3),
                 rms_norm_eps=d.pick(1e-6, 1e-3))
@@ -411,7 +414,7 @@ def grok1(d):
 
 
 def t5_sizes(d):
-    return dict(vocab_size=d.randint(33, 140), d_model=d.randint(9, 70), d_kv=8 * d.randint(1, 4), num_heads=d.randint(1, 6),
+    return dict(vocab_size=d.randint(33, 140), d_model=d.randint(9, 70), d_kv=d.randint(1, 32), num_heads=d.randint(1, 6),
                 d_ff=d.randint(9, 90), relative_attention_num_buckets=4 * d.randint(1, 9),
                 relative_attention_max_distance=d.pick(20, 40, 128), layer_norm_epsilon=d.pick(1e-6, 1e-3), pad_token_id=0,
                 eos_token_id=1, decoder_start_token_id=d.pick(0, 0, 5), num_layers=d.randint(1, 5),

@@ -54,6 +54,19 @@ TEST_CASE("A hundred thousand marks in the worst order take no quadratic time") 
   CHECK(composed.ends_with("\xCC\x80"));
 }
 
+TEST_CASE("Normal forms know the marks of Unicode 9, as Hugging Face's do, and leave later ones where they are") {
+  const std::string ypogegrammeni = "\xCD\x85";  // class 240: sorts behind every other mark
+  CHECK(Apply({Step(Kind::kNfc)}, "x" + ypogegrammeni + "\xCC\x80") == "x\xCC\x80" + ypogegrammeni);
+  for (const std::string later : {"\xE1\xAB\x81", "\xE1\xB7\xB6", "\xF0\x9E\x93\xAC"}) {  // U+1AC1, U+1DF6, U+1E4EC
+    CHECK(Apply({Step(Kind::kNfc)}, "x" + ypogegrammeni + later) == "x" + ypogegrammeni + later);
+    // And a mark behind it joins no letter before it.
+    CHECK(Apply({Step(Kind::kNfc)}, "a" + later + "\xCC\x80" + "a\xCC\x80") == "a" + later + "\xCC\x80" + "\xC3\xA0");
+  }
+  CHECK(Apply({Step(Kind::kNfd)}, "\xF0\x91\xA4\xB8") == "\xF0\x91\xA4\xB8");  // U+11938, composed since Unicode 13
+  CHECK(Apply({Step(Kind::kNfc)}, "\xF0\x91\xA4\xB5\xF0\x91\xA4\xB0") == "\xF0\x91\xA4\xB5\xF0\x91\xA4\xB0");
+  CHECK(Apply({Step(Kind::kNfkc)}, "\xE3\x8B\xBF\xE3\x8B\xBE") == "\xE3\x8B\xBF\xE3\x83\xB2");  // U+32FF is of 2019
+}
+
 TEST_CASE("Strip, accents, prepend and replace") {
   NormalizeStep strip = Step(Kind::kStrip);
   strip.left = true;

@@ -145,8 +145,9 @@ CASES = [
     Case("deepseek3", DeepseekV3Config(**SIZE, **GROUPS, q_lora_rank=28, n_shared_experts=1, norm_topk_prob=True,
                                        rope_parameters=dict(**YARN, mscale=1.0, mscale_all_dim=1.0)),
          prepared(DeepseekV3ForCausalLM), gguf=writer(old=False)),
-    Case("deepseek3_neox", DeepseekV3Config(**SIZE, **GROUPS, q_lora_rank=None, n_shared_experts=2, norm_topk_prob=True,
-                                            rope_interleave=False,
+    # A latent and rotated dimensions that do not fill whole fours.
+    Case("deepseek3_neox", DeepseekV3Config(**{**SIZE, "kv_lora_rank": 18, "qk_rope_head_dim": 6}, **GROUPS,
+                                            q_lora_rank=None, n_shared_experts=2, norm_topk_prob=True, rope_interleave=False,
                                             rope_parameters=dict(**YARN, mscale=1.0, mscale_all_dim=0.7)),
          prepared(DeepseekV3ForCausalLM)),
     # As DeepSeek publishes V3: eight-bit floats with a scale for each block, the matrix that latents are spread with too.

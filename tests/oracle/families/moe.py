@@ -10,6 +10,10 @@ CASES = [
                                   rope_parameters=PLAIN), MixtralForCausalLM, gguf=writer("llama")),
     Case("olmoe", OlmoeConfig(**{**SIZE, "intermediate_size": 24}, num_experts=6, num_experts_per_tok=3,
                               rope_parameters=PLAIN), OlmoeForCausalLM, gguf=writer("olmoe")),
+    # Heads of 6 dimensions, and queries, keys and values that are cut.
+    Case("olmoe_clip", OlmoeConfig(**{**SIZE, "intermediate_size": 20, "hidden_size": 36}, num_experts=5,
+                                   num_experts_per_tok=2, clip_qkv=1.0, rope_parameters=PLAIN), OlmoeForCausalLM,
+         gguf=writer("olmoe")),
     # 60 experts in the second layer only. No GGUF: its qwen2moe has experts in every layer.
     Case("qwen2_moe_sparse", Qwen2MoeConfig(**SIZE, num_experts=60, num_experts_per_tok=4, moe_intermediate_size=8,
                                             shared_expert_intermediate_size=40, decoder_sparse_step=2,
