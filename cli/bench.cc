@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/bench_gemm.h"
 #include "cli/bench_sequences.h"
 #include "cli/command.h"
 #include "cli/model_flags.h"
@@ -28,6 +29,7 @@ struct BenchFlags {
   std::vector<std::int32_t> depths = {0};
   std::int32_t chunk = 512;
   std::int32_t repetitions = 3;
+  bool gemm = false;
   bool json = false;
 };
 
@@ -157,6 +159,18 @@ void PrintRow(const Test& test, const std::string& name, const LoadedModel& load
   std::fflush(stdout);
 }
 
+/// --gemm: the rows that an expert sees, from decode to prefill.
+Status BenchGemm(const LoadedModel& loaded, const engine::Roof& roof, bool json) {
+  const double peak = roof.operations_per_second / loaded.pool->size();
+  QUORUM_ASSIGN(const GemmTable table, MeasureGemm(*loaded.model, {1, 2, 4, 8, 16, 32, 64, 128, 512}));
+  if (json) {
+    fmt::print("{}\n", ToJson(table, peak).dump(2));
+  } else {
+    PrintGemm(table, peak);
+  }
+  return {};
+}
+
 /// Several times any last cache, unless memory is short.
 std::int64_t RoofBuffer() {
   return std::min<std::int64_t>(std::int64_t{512} << 20, engine::AvailableMemory().available / 4);
@@ -188,11 +202,14 @@ Status Bench(const BenchFlags& flags) {
     fmt::print("This machine with {} threads: reads {:.1f} GB/s, multiplies int8 with {:.3f} TOPS ({}).\n\n",
                loaded.pool->size(), roof.bytes_per_second / 1e9, roof.operations_per_second / 1e12,
                loaded.model->kernels().name);
+  }
+  if (flags.gemm) return BenchGemm(loaded, roof, flags.json);
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  if (!flags.json) {
     fmt::print(
         "| model | kernels | act | kv | threads | test | t/s | GB/s | TOPS |\n"
         "|---|---|---|---|---:|---:|---:|---:|---:|\n");
   }
-  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const std::string name = flags.model.path.substr(flags.model.path.rfind('/') + 1);
   for (Test& test : tests) {
     QUORUM_TRY(Measure(*loaded.model, test, flags, &test.cost));  // warms up, too
@@ -237,6 +254,9 @@ void AddBench(CLI::App& app, Action& action) {
   command->add_option("-r,--repetitions", flags->repetitions, "Samples of each row")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  command->add_flag(
+      "--gemm", flags->gemm,
+      "Measure instead the products of experts by themselves, beside oneDNN's int8 product of the same shape");
   command->add_flag("--json", flags->json, "Print a JSON list with llama-bench's keys");
   command->callback([flags, &action] {
     action = [flags] {

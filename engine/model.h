@@ -99,6 +99,7 @@ class Model final : public StepModel {
   /// Exact counts since loading; the encoder's layers stand behind the decoder's. Thread-safe, also during a step.
   ExpertStats expert_stats() const { return counters_.Read(); }
   /// What its matrices cost (step_cost.h), and the shape of its cache.
+  const Weights& weights() const { return weights_; }
   WeightCosts weight_costs() const { return {spec_, weights_}; }
   const KvShape& kv_shape() const { return cache_->shape(); }
 

@@ -79,6 +79,7 @@ std::string_view Needs(Isa isa) {
   switch (isa) {
     case Isa::kScalar: break;
     case Isa::kAvx2: return "avx2 fma f16c";
+    case Isa::kAvxVnni: return "avx2 fma f16c avxvnni";
     case Isa::kAvx512: return "avx512f avx512bw avx512dq avx512vl avx512vnni";
     case Isa::kAmx: return "avx512vnni amx-int8, and a kernel that lets processes use tiles (Linux 5.16)";
   }
@@ -91,17 +92,30 @@ std::string_view IsaName(Isa isa) {
   switch (isa) {
     case Isa::kScalar: return "scalar";
     case Isa::kAvx2: return "avx2";
+    case Isa::kAvxVnni: return "avxvnni";
     case Isa::kAvx512: return "avx512";
     case Isa::kAmx: return "amx";
   }
   return "unknown";
 }
 
+bool HasIsa(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return true;
+    case Isa::kAvx2: return HasAvx2(Host());
+    case Isa::kAvxVnni: return HasAvx2(Host()) && Host().avxvnni;
+    case Isa::kAvx512: return HasAvx512(Host());
+    case Isa::kAmx: return HasAmx(Host());
+  }
+  return false;
+}
+
 Isa DetectIsa() {
-  if (HasAmx(Host())) return Isa::kAmx;
-  if (HasAvx512(Host())) return Isa::kAvx512;
-  if (HasAvx2(Host())) return Isa::kAvx2;
-  return Isa::kScalar;
+  Isa best = Isa::kScalar;
+  for (const Isa isa : kAllIsas) {
+    if (HasIsa(isa)) best = isa;
+  }
+  return best;
 }
 
 Result<Isa> ChooseIsa() {
@@ -109,15 +123,15 @@ Result<Isa> ChooseIsa() {
   const char* wanted = std::getenv("QUORUM_ISA");
   if (wanted == nullptr || *wanted == '\0') return best;
   const std::string_view name = wanted;
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx}) {
+  for (const Isa isa : kAllIsas) {
     if (name != IsaName(isa)) continue;
-    if (isa > best) {
+    if (!HasIsa(isa)) {
       return InvalidArgument("QUORUM_ISA=" + std::string(name) + " is not supported here: this CPU has " +
                              CpuFeatures() + ", needs " + std::string(Needs(isa)));
     }
     return isa;
   }
-  return InvalidArgument("QUORUM_ISA=" + std::string(name) + " is unknown: use scalar, avx2, avx512 or amx");
+  return InvalidArgument("QUORUM_ISA=" + std::string(name) + " is unknown: use scalar, avx2, avxvnni, avx512 or amx");
 }
 
 std::string CpuFeatures() {

@@ -4,13 +4,25 @@
 #include "engine/base/log.h"
 
 namespace quorum::engine {
+namespace {
+
+const KernelTable* TableOf(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return &ScalarKernels();
+    case Isa::kAvx2: return Avx2Kernels();
+    case Isa::kAvxVnni: return AvxVnniKernels();
+    case Isa::kAvx512: return Avx512Kernels();
+    case Isa::kAmx: return AmxKernels();
+  }
+  return nullptr;
+}
+
+}  // namespace
 
 const KernelTable& KernelsFor(Isa isa) {
-  QUORUM_CHECK(isa <= DetectIsa());
-  if (isa == Isa::kAmx && AmxKernels() != nullptr) return *AmxKernels();
-  if (isa >= Isa::kAvx512 && Avx512Kernels() != nullptr) return *Avx512Kernels();
-  if (isa >= Isa::kAvx2 && Avx2Kernels() != nullptr) return *Avx2Kernels();
-  return ScalarKernels();
+  const KernelTable* table = TableOf(isa);
+  QUORUM_CHECK(table != nullptr);
+  return *table;
 }
 
 Result<const KernelTable*> ChooseKernels() {
@@ -18,7 +30,8 @@ Result<const KernelTable*> ChooseKernels() {
   const Isa best = DetectIsa();
   const KernelTable& table = KernelsFor(isa);
   if (isa < best) {
-    Log(LogLevel::kInfo, "kernels: {} (QUORUM_ISA; this CPU could run {}: {})", table.name, IsaName(best), CpuFeatures());
+    Log(LogLevel::kInfo, "kernels: {} (QUORUM_ISA; this CPU could run {}: {})", table.name, IsaName(best),
+        CpuFeatures());
   } else {
     Log(LogLevel::kDebug, "kernels: {} (this CPU has {})", table.name, CpuFeatures());
   }

@@ -7,7 +7,7 @@
 
 namespace quorum::engine {
 
-/// The table of `isa`. REQUIRES: isa <= DetectIsa().
+/// The table of `isa`. REQUIRES: HasIsa(isa).
 const KernelTable& KernelsFor(Isa isa);
 
 /// The table that ChooseIsa() names; logs once which one, and why a better one was refused.

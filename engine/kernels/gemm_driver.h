@@ -28,6 +28,10 @@ void MatMulFloat(const GemmTask& task);
 void MatMulOneLevel(const GemmTask& task);
 void MatMulTwoLevels(const GemmTask& task);
 }  // namespace avx2
+namespace avxvnni {  // floats: AVX2's
+void MatMulOneLevel(const GemmTask& task);
+void MatMulTwoLevels(const GemmTask& task);
+}  // namespace avxvnni
 namespace avx512 {
 void MatMulFloat(const GemmTask& task);
 void MatMulOneLevel(const GemmTask& task);

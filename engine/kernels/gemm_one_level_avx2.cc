@@ -1,59 +1,9 @@
 // Products of the formats with one float scale per 32 columns, on AVX2.
-#include "engine/kernels/gemm_parts_avx2.h"
+#include "engine/kernels/gemm_one_level_256.h"
+#include "engine/kernels/products_avx2.h"
 
 namespace quorum::engine::avx2 {
-namespace {
 
-struct OneLevel {
-  /// acc[i][h] joins the groups of one block.
-  template <Codes codes, size_t R>
-  QUORUM_INLINE void Add(const uint8_t* group, const uint8_t* scales, int64_t groups, int32_t /*bias*/,
-                         const ActRows<R>& act, const ActSide (&side)[R], __m256 (&acc)[R][2]) {
-    constexpr PackTraits kTraits = codes.traits;
-    const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-    for (int64_t g = 0; g < groups; ++g) {
-      __m256i dot[R][2];
-#pragma GCC unroll 8
-      for (size_t i = 0; i < R; ++i) {
-        dot[i][0] = dot[i][1] = IsBiased(codes) ? _mm256_set1_epi32(side[i].start[g]) : _mm256_setzero_si256();
-      }
-      AddGroup<codes>(group, act, g * kGroup, ones, dot);
-      PrefetchGroup<codes>(group);
-      group += GroupBytes(kTraits.payload);
-#pragma GCC unroll 2
-      for (size_t h = 0; h < 2; ++h) {
-        constexpr int64_t kScaleBytes = kTraits.scales == Scales::kE8m0 ? 1 : 2;
-        const uint8_t* at = scales + static_cast<int64_t>(h) * kHalfLanes * kScaleBytes;
-        const __m256 d = kTraits.scales == Scales::kE8m0 ? LoadE8m0(at) : LoadHalves(at);
-        const __m256 m = HasMin(kTraits.scales) ? LoadHalves(at + 2 * kLanes) : d;
-#pragma GCC unroll 8
-        for (size_t i = 0; i < R; ++i) {
-          const __m256 product = _mm256_mul_ps(d, _mm256_set1_ps(side[i].scale[g]));
-          acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[i][h]), product, acc[i][h]);
-          if constexpr (HasMin(kTraits.scales)) {
-            acc[i][h] = _mm256_fmadd_ps(m, _mm256_set1_ps(side[i].scaled_sum[g]), acc[i][h]);
-          }
-        }
-      }
-      scales += ScaleBytes(kTraits, 1);
-    }
-  }
-};
-
-}  // namespace
-
-void MatMulOneLevel(const GemmTask& task) {
-  using Kernel = MaddUbs<OneLevel>;
-  switch (task.w.format) {
-    case PackFormat::kG32U4: return Multiply<Kernel, PackFormat::kG32U4>(task);
-    case PackFormat::kG32S4: return Multiply<Kernel, PackFormat::kG32S4>(task);
-    case PackFormat::kG32U5: return Multiply<Kernel, PackFormat::kG32U5>(task);
-    case PackFormat::kG32S5: return Multiply<Kernel, PackFormat::kG32S5>(task);
-    case PackFormat::kG32S8: return Multiply<Kernel, PackFormat::kG32S8>(task);
-    case PackFormat::kG32Iq4: return Multiply<Kernel, PackFormat::kG32Iq4>(task);
-    case PackFormat::kG32Mxfp4: return Multiply<Kernel, PackFormat::kG32Mxfp4>(task);
-    default: return;
-  }
-}
+void MatMulOneLevel(const GemmTask& task) { MatMulOneLevelBy<MaddUbs>(task); }
 
 }  // namespace quorum::engine::avx2

@@ -118,6 +118,7 @@ struct KernelTable {
 /// The tables; a null pointer where this build or CPU lacks the instruction set.
 const KernelTable& ScalarKernels();
 const KernelTable* Avx2Kernels();
+const KernelTable* AvxVnniKernels();
 const KernelTable* Avx512Kernels();
 const KernelTable* AmxKernels();
 

@@ -6,10 +6,12 @@ namespace quorum::engine {
 
 const KernelTable& ScalarKernels() { return scalar::kTable; }
 
-const KernelTable* Avx2Kernels() { return DetectIsa() >= Isa::kAvx2 ? &avx2::kTable : nullptr; }
+const KernelTable* Avx2Kernels() { return HasIsa(Isa::kAvx2) ? &avx2::kTable : nullptr; }
 
-const KernelTable* Avx512Kernels() { return DetectIsa() >= Isa::kAvx512 ? &avx512::kTable : nullptr; }
+const KernelTable* AvxVnniKernels() { return HasIsa(Isa::kAvxVnni) ? &avxvnni::kTable : nullptr; }
 
-const KernelTable* AmxKernels() { return DetectIsa() >= Isa::kAmx ? &amx::kTable : nullptr; }
+const KernelTable* Avx512Kernels() { return HasIsa(Isa::kAvx512) ? &avx512::kTable : nullptr; }
+
+const KernelTable* AmxKernels() { return HasIsa(Isa::kAmx) ? &amx::kTable : nullptr; }
 
 }  // namespace quorum::engine

@@ -1,4 +1,4 @@
-// The peak loop of AVX2: vpmaddubsw and the addition that every one of them needs (gemm_parts_avx2.h).
+// The peak loop of AVX2: vpmaddubsw and the addition that every one of them needs (products_avx2.h).
 #include <immintrin.h>
 
 #include "engine/kernels/kernel_impl.h"

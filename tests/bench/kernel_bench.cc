@@ -1,6 +1,7 @@
 // Speed of the matrix products on one thread, not a test: GB/s of packed weights and billions of operations (two a
 // multiplication) a second, by format, rows and shape.
-//   kernel_bench [--isa scalar|avx2|avx512] [--type Q4_1] [--shape 2048x2048] [--m 1,8] [--stream MIB] [--seconds 0.1]
+//   kernel_bench [--isa scalar|avx2|avxvnni|avx512|amx] [--type Q4_1] [--shape 2048x2048] [--m 1,8] [--stream MIB]
+//   [--seconds 0.1]
 // Without --stream the same matrix is multiplied again and again, so it lies in some cache; with it, as many copies as
 // fill that much memory take turns.
 #include <algorithm>
@@ -13,6 +14,7 @@
 
 #include <time.h>
 
+#include "engine/kernels/dispatch.h"
 #include "engine/kernels/kernel_table.h"
 #include "engine/kernels/packed_matrix.h"
 #include "tests/engine/random_weights.h"
@@ -47,12 +49,14 @@ bool Parse(int argc, char** argv, Options* options) {
   std::map<std::string, std::string> flags;
   for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
   if (argc % 2 == 0) return false;
-  options->table = Avx512Kernels() != nullptr ? Avx512Kernels() : Avx2Kernels();
-  if (options->table == nullptr) options->table = &ScalarKernels();
+  options->table = &KernelsFor(DetectIsa());
   options->types = test::PackableTypes();
   for (const auto& [flag, value] : flags) {
     if (flag == "--isa") {
-      options->table = value == "avx512" ? Avx512Kernels() : value == "avx2" ? Avx2Kernels() : &ScalarKernels();
+      options->table = nullptr;
+      for (const Isa isa : kAllIsas) {
+        if (value == IsaName(isa) && HasIsa(isa)) options->table = &KernelsFor(isa);
+      }
       if (options->table == nullptr) return false;
     } else if (flag == "--type") {
       const std::vector<std::string> names = Split(value, ',');

@@ -1,5 +1,6 @@
 // Float products on oneDNN: close to the own kernels in every shape, and refused elsewhere.
 #include "engine/dnnl_gemm.h"
+#include "engine/dnnl_int8.h"
 
 #include <array>
 #include <numeric>
@@ -64,6 +65,19 @@ TEST_CASE("oneDNN gives the own kernels' products but for rounding") {
       }
     }
   }
+}
+
+TEST_CASE("The yardstick multiplies int8") {
+  auto made = DnnlInt8Product::Create(3, 40, 96, 2);
+  if (!made.ok()) {
+    CHECK(made.error().message.find("reference implementation") != std::string::npos);
+    return;
+  }
+  for (const std::int64_t copy : {0, 1}) {
+    REQUIRE(made->Run(copy).ok());
+    CHECK(made->first() == 96);  // ones times ones
+  }
+  CHECK_FALSE(made->implementation().empty());
 }
 
 }  // namespace

@@ -1,14 +1,14 @@
 """Objects built with instruction-set flags must hold no weak symbol: the linker keeps one copy of a weak function for
 the whole program, and if that is the AVX-512 one, any other CPU dies in code that looks harmless.
 
-kernel_symbols_test.py NM OBJECT... looks at the objects named *_avx2.cc.* and *_avx512.cc.*; `--self-test` shows that it
+kernel_symbols_test.py NM OBJECT... looks at the objects named after an instruction set, as *_avx2.cc.*; `--self-test` shows that it
 can fail."""
 
 import re
 import subprocess
 import sys
 
-KERNEL_OBJECT = re.compile(r"_(avx2|avx512|amx)\.cc\.\w+$")
+KERNEL_OBJECT = re.compile(r"_(avx2|avxvnni|avx512|amx)\.cc\.\w+$")
 # nm: [value] type name. W, V: weak function, weak object; u: unique global (an inline variable or a template's static).
 SYMBOL = re.compile(r"^(?:[0-9a-fA-F]+|\s+)\s*([A-Za-z?-])\s+(.+)$")
 WEAK = {"W", "V", "u"}

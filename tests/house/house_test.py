@@ -22,12 +22,12 @@ MAY_INCLUDE = {
     "cli": ["cli/hub", "engine/base", "engine/kernels", "engine", "quant", "tokenizer", "server", "server/tools"],
 }
 # Kernel files of one instruction set include nothing that could bring in a shared template.
-KERNEL_FILE = re.compile(r"engine/kernels/.*_(avx2|avx512|amx)\.cc$")
+KERNEL_FILE = re.compile(r"engine/kernels/.*_(avx2|avxvnni|avx512|amx)\.cc$")
 KERNEL_SYSTEM = {"immintrin.h", "stddef.h", "stdint.h", "string.h"}
 # Third-party headers that live behind one place.
 OWNED = {
     r"httplib\.h": r"server/httplib_compat\.h",
-    r"dnnl\.hpp|oneapi/dnnl/.*": r"engine/dnnl_gemm\.cc",
+    r"dnnl\.hpp|oneapi/dnnl/.*": r"engine/dnnl_(gemm|int8)\.cc",
     r"spdlog/.*": r"engine/base/log\.cc",
     r"pcre2\.h": r"tokenizer/.*\.cc",
     r"utf8proc\.h": r"tokenizer/.*\.cc",

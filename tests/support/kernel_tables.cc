@@ -1,5 +1,11 @@
 #include "tests/support/kernel_tables.h"
 
+namespace quorum::engine::avxvnni_emulated {
+
+extern const KernelTable kTable;  // tests/emulated
+
+}  // namespace quorum::engine::avxvnni_emulated
+
 namespace quorum::engine::avx512_emulated {
 
 extern const KernelTable kTable;  // tests/emulated
@@ -26,6 +32,8 @@ std::vector<const engine::KernelTable*> VectorTables() {
 std::vector<const engine::KernelTable*> MatmulTables() {
   std::vector<const engine::KernelTable*> tables = VectorTables();
   if (tables.empty()) return tables;
+  const engine::KernelTable* avxvnni = engine::AvxVnniKernels();
+  tables.push_back(avxvnni != nullptr ? avxvnni : &engine::avxvnni_emulated::kTable);
   const engine::KernelTable* amx = engine::AmxKernels();
   tables.push_back(amx != nullptr ? amx : &engine::amx_emulated::kTable);
   return tables;

@@ -14,7 +14,8 @@ std::vector<const engine::KernelTable*> VectorTables();
 /// The scalar table, then VectorTables().
 std::vector<const engine::KernelTable*> AllTables();
 
-/// VectorTables() and AMX's table, on an emulated tile unit where it cannot run. AMX differs from AVX-512 in matmul alone.
+/// VectorTables(), and the tables that differ from them in matmul alone: AVX-VNNI's and AMX's, on an emulated instruction
+/// and an emulated tile unit where they cannot run.
 std::vector<const engine::KernelTable*> MatmulTables();
 
 }  // namespace quorum::testing

@@ -1,11 +1,13 @@
-// What the AVX2 products of one-level and of two-level formats share. Only for the files built with AVX2 flags.
+// What the products on 256-bit vectors share: of one-level and of two-level formats, on AVX2 and on AVX-VNNI. Only for
+// the files built with such flags.
 //
-// vpmaddubsw multiplies unsigned by signed bytes and adds two products to an int16 lane, saturating, so care is taken
-// that nothing ever saturates:
-//   - codes of up to 6 bits come as value + bias, 0 <= code <= 63. With |a| <= 127 one instruction gives at most
-//     2 * code * 127, and as many of them as stay below 2^15 (a "run") are added in int16;
-//   - int8 values w come as |w| <= 128 times a with w's sign: 2 * 128 * 127 < 2^15, runs of one.
-// A run's int16 pairs then go to int32 by vpmaddwd, with ones or with the group's integer scale.
+// How bytes are multiplied is the `Products` of an instruction set (products_avx2.h, products_avxvnni.h), with
+//   kSigned                           int8 codes are wanted as signed values, and not as value + 128
+//   RunOf(traits)                     column quads whose products are added before they are widened: 8, 4, 2 or 1
+//   AddFourQuads<codes, a, b, c, d>   total[i][h] += factor * the products of quads a, b, c, d (columns 4a.., ...) of a
+//                                     group; factor holds the integer scale in both int16 halves of each lane
+//   AddGroup<codes>                   the same of all its 32 columns
+//   AddPlainGroup<codes>              the same without a factor
 #pragma once
 
 #include <immintrin.h>
@@ -25,27 +27,22 @@ struct Codes {
   PackTraits traits;
   bool unpacked;   // byte plane in scratch
   bool is_signed;  // int8 values, otherwise value + bias
-  int run;         // column quads whose products fit int16 together: 8, 4, 2 or 1
+  int run;         // Products::RunOf
 };
 
-static constexpr int RunOf(const PackTraits& traits) {
-  if (traits.bias == 128) return 1;                 // int8
-  if (traits.table == Table::kMxfp4) return 4;      // 4 * 2 * 24 * 127 = 24384
-  if (traits.payload == Payload::kBits6) return 2;  // 2 * 2 * 63 * 127 = 32004
-  if (traits.payload == Payload::kBits5) return 4;  // 4 * 2 * 31 * 127 = 31496
-  return 8;                                         // 8 * 2 * 15 * 127 = 30480
-}
-
+template <typename Products>
 static constexpr Codes PanelCodes(const PackTraits& traits) {
-  return {traits, false, traits.bias == 128, RunOf(traits)};
+  return {traits, false, Products::kSigned && traits.bias == 128, Products::RunOf(traits)};
 }
 
 /// The same once they are unpacked to bytes; formats that differ only in their codes become one.
-static constexpr Codes UnpackedCodes(PackTraits traits) {
-  Codes codes = {traits, true, traits.bias == 128, RunOf(traits)};
+template <typename Products>
+static constexpr Codes UnpackedCodes(const PackTraits& traits) {
+  Codes codes = PanelCodes<Products>(traits);
+  codes.unpacked = true;
   codes.traits.payload = Payload::kBits8;
   codes.traits.table = Table::kNone;
-  codes.traits.bias = traits.bias == 0 || traits.bias == 128 ? 0 : 1;  // the true one is passed at run time
+  codes.traits.bias = traits.bias == 0 || codes.is_signed ? 0 : 1;  // the true one is passed at run time
   return codes;
 }
 
@@ -109,82 +106,9 @@ QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
 /// which then do not fit the registers.
 QUORUM_INLINE void InOrder(__m256i& v) { asm("" : "+x"(v)); }
 
-/// sum[i][h] += (or =, if `first`) products of one quad of columns: row i, half panel h.
-template <Codes codes, int quad, bool first, size_t R>
-QUORUM_INLINE void AddQuad(const uint8_t* group, const ActRows<R>& act, int64_t column, __m256i (&sum)[R][2]) {
-  __m256i w[2];
-  __m256i magnitude[2];
-  for (size_t h = 0; h < 2; ++h) {
-    w[h] = LoadOperand<codes, quad>(group + static_cast<int64_t>(h) * kHalfLine);
-    magnitude[h] = codes.is_signed ? _mm256_abs_epi8(w[h]) : w[h];
-  }
-#pragma GCC unroll 8
-  for (size_t i = 0; i < R; ++i) {
-    int32_t bytes;
-    __builtin_memcpy(&bytes, act.q[i] + column + 4 * quad, sizeof bytes);
-    const __m256i a = _mm256_set1_epi32(bytes);
-#pragma GCC unroll 2
-    for (size_t h = 0; h < 2; ++h) {
-      const __m256i product = _mm256_maddubs_epi16(magnitude[h], codes.is_signed ? _mm256_sign_epi8(a, w[h]) : a);
-      sum[i][h] = first ? product : _mm256_add_epi16(sum[i][h], product);
-      InOrder(sum[i][h]);
-    }
-  }
-}
-
-/// total[i][h] += the int16 pairs of sum times `factor`.
-template <size_t R>
-QUORUM_INLINE void Widen(const __m256i (&sum)[R][2], const __m256i (&factor)[2], __m256i (&total)[R][2]) {
-#pragma GCC unroll 8
-  for (size_t i = 0; i < R; ++i) {
-#pragma GCC unroll 2
-    for (size_t h = 0; h < 2; ++h) {
-      total[i][h] = _mm256_add_epi32(total[i][h], _mm256_madd_epi16(sum[i][h], factor[h]));
-    }
-  }
-}
-
-/// total[i][h] += factor * the products of quads a, b, c, d (columns 4a.., 4b.., ...) of a group.
-template <Codes codes, int a, int b, int c, int d, size_t R>
-QUORUM_INLINE void AddFourQuads(const uint8_t* group, const ActRows<R>& act, int64_t column, const __m256i (&factor)[2],
-                                __m256i (&total)[R][2]) {
-  constexpr int kRun = codes.run;
-  __m256i sum[R][2];
-  AddQuad<codes, a, true>(group, act, column, sum);
-  if constexpr (kRun == 1) Widen(sum, factor, total);
-  AddQuad<codes, b, kRun == 1>(group, act, column, sum);
-  if constexpr (kRun <= 2) Widen(sum, factor, total);
-  AddQuad<codes, c, kRun <= 2>(group, act, column, sum);
-  if constexpr (kRun == 1) Widen(sum, factor, total);
-  AddQuad<codes, d, kRun == 1>(group, act, column, sum);
-  Widen(sum, factor, total);
-}
-
-/// total[i][h] += factor * the products of a group's 32 columns.
-template <Codes codes, size_t R>
-QUORUM_INLINE void AddGroup(const uint8_t* group, const ActRows<R>& act, int64_t column, const __m256i (&factor)[2],
-                            __m256i (&total)[R][2]) {
-  // Quads that share a line of nibbles are neighbours.
-  if constexpr (codes.run == 8) {
-    __m256i sum[R][2];
-    AddQuad<codes, 0, true>(group, act, column, sum);
-    AddQuad<codes, 4, false>(group, act, column, sum);
-    AddQuad<codes, 1, false>(group, act, column, sum);
-    AddQuad<codes, 5, false>(group, act, column, sum);
-    AddQuad<codes, 2, false>(group, act, column, sum);
-    AddQuad<codes, 6, false>(group, act, column, sum);
-    AddQuad<codes, 3, false>(group, act, column, sum);
-    AddQuad<codes, 7, false>(group, act, column, sum);
-    Widen(sum, factor, total);
-  } else {
-    AddFourQuads<codes, 0, 4, 1, 5>(group, act, column, factor, total);
-    AddFourQuads<codes, 2, 6, 3, 7>(group, act, column, factor, total);
-  }
-}
-
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
-template <typename Block>
-struct MaddUbs {
+template <typename Products, typename Block>
+struct Rows256 {
   static constexpr int64_t kDirectRows = 8;
   static constexpr int64_t kPassRows = 4;
   static constexpr int64_t kFewRows = 3;
@@ -201,7 +125,7 @@ struct MaddUbs {
         acc[i][h] = partial.start ? _mm256_setzero_ps() : _mm256_loadu_ps(from + h * kHalfLanes);
       }
     }
-    Block::template Add<codes>(at, scales, groups, bias, act, side, acc);
+    Block::template Add<Products, codes>(at, scales, groups, bias, act, side, acc);
     for (size_t i = 0; i < R; ++i) {
       float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
       for (size_t h = 0; h < 2; ++h) _mm256_storeu_ps(to + h * kHalfLanes, acc[i][h]);
@@ -214,7 +138,7 @@ struct MaddUbs {
     ActSide side[R];
     for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.scale[i], act.sum[i], groups, kTraits.bias, &side[i]);
     const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
-    Add<PanelCodes(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
+    Add<PanelCodes<Products>(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
   }
 
   template <Codes codes, size_t R>
@@ -233,7 +157,7 @@ struct MaddUbs {
   static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
                    const ActRows<R>& act, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    TileOf<UnpackedCodes(kTraits), R>(scratch, scales, 2 * pairs, groups, kTraits.bias, act, partial);
+    TileOf<UnpackedCodes<Products>(kTraits), R>(scratch, scales, 2 * pairs, groups, kTraits.bias, act, partial);
   }
 
   template <Codes codes, int quad>
@@ -246,7 +170,7 @@ struct MaddUbs {
 
   template <PackFormat format>
   static void Unpack(const uint8_t* block, int64_t groups, uint8_t* scratch) {
-    constexpr Codes kCodes = PanelCodes(TraitsOf(format));
+    constexpr Codes kCodes = PanelCodes<Products>(TraitsOf(format));
     for (int64_t g = 0; g < groups; ++g) {
       UnpackQuad<kCodes, 0>(block, scratch);
       UnpackQuad<kCodes, 1>(block, scratch);

@@ -1,0 +1,96 @@
+// Products of the formats with integer scales and one float per 256 columns, on 256-bit vectors, with the Products of
+// an instruction set (gemm_parts_256.h).
+#pragma once
+
+#include "engine/kernels/gemm_parts_256.h"
+
+namespace quorum::engine::avx2 {
+namespace {
+
+struct TwoLevels {
+  /// total[i][h] += sum over the block of s * code * q_a. Bounds: gemm_scalar.cc; with unsigned codes the largest is
+  /// 256 * 127 * 128 * 63 < 2^28.
+  template <typename Products, Codes codes, size_t R>
+  QUORUM_INLINE void SumCodes(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act,
+                              __m256i (&total)[R][2]) {
+    constexpr PackTraits kTraits = codes.traits;
+    for (int64_t g = 0; g < kBlockGroups; ++g) {
+      __m256i s[2];
+      if constexpr (kTraits.s_columns == 16) {
+        for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, 2 * g);
+        Products::template AddFourQuads<codes, 0, 1, 2, 3>(group, act, g * kGroup, s, total);
+        for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, 2 * g + 1);
+        Products::template AddFourQuads<codes, 4, 5, 6, 7>(group, act, g * kGroup, s, total);
+      } else {
+        for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, g);
+        Products::template AddGroup<codes>(group, act, g * kGroup, s, total);
+      }
+      PrefetchGroup<codes>(group);
+      group += GroupBytes(kTraits.payload);
+    }
+  }
+
+  /// offset[i][h] = sum over the block of z * q_a, or of s * q_a where the format has no minimum.
+  template <PackTraits traits, size_t R>
+  QUORUM_INLINE void SumOffsets(const uint8_t* scales, const ActSide (&side)[R], __m256i (&offset)[R][2]) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) offset[i][0] = offset[i][1] = _mm256_setzero_si256();
+    for (int64_t pair = 0; pair < kBlock / traits.s_columns / 2; ++pair) {
+#pragma GCC unroll 2
+      for (size_t h = 0; h < 2; ++h) {
+        const __m256i factor = LoadOffsetPair<traits>(scales + h * kHalfLanes, pair);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < R; ++i) {
+          const __m256i product = _mm256_madd_epi16(factor, _mm256_set1_epi32(side[i].sum_pairs[pair]));
+          offset[i][h] = _mm256_add_epi32(offset[i][h], product);
+        }
+      }
+    }
+  }
+
+  /// acc[i][h] joins one block, which is always whole.
+  template <typename Products, Codes codes, size_t R>
+  QUORUM_INLINE void Add(const uint8_t* group, const uint8_t* scales, int64_t /*groups*/, int32_t bias,
+                         const ActRows<R>& act, const ActSide (&side)[R], __m256 (&acc)[R][2]) {
+    constexpr PackTraits kTraits = codes.traits;
+    __m256i offset[R][2];
+    if constexpr (HasMin(kTraits.scales) || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
+    __m256i total[R][2];
+    for (size_t i = 0; i < R; ++i) {
+      for (size_t h = 0; h < 2; ++h) {
+        total[i][h] =
+            IsBiased(codes) ? _mm256_mullo_epi32(offset[i][h], _mm256_set1_epi32(-bias)) : _mm256_setzero_si256();
+      }
+    }
+    SumCodes<Products, codes>(group, scales, act, total);
+    const uint8_t* super = scales + SuperOffset(kTraits);
+    for (size_t h = 0; h < 2; ++h) {
+      const __m256 d = LoadHalves(super + 2 * h * kHalfLanes);
+      const __m256 dmin = LoadHalves(super + 2 * (kLanes + h * kHalfLanes));
+      for (size_t i = 0; i < R; ++i) {
+        const __m256 scale = _mm256_set1_ps(act.scale[i][0]);
+        acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][h]), _mm256_mul_ps(d, scale), acc[i][h]);
+        if constexpr (HasMin(kTraits.scales)) {
+          acc[i][h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offset[i][h]), _mm256_mul_ps(dmin, scale), acc[i][h]);
+        }
+      }
+    }
+  }
+};
+
+template <typename Products>
+void MatMulTwoLevelsBy(const GemmTask& task) {
+  using Kernel = Rows256<Products, TwoLevels>;
+  switch (task.w.format) {
+    case PackFormat::kK256U2: return Multiply<Kernel, PackFormat::kK256U2>(task);
+    case PackFormat::kK256S3: return Multiply<Kernel, PackFormat::kK256S3>(task);
+    case PackFormat::kK256U4: return Multiply<Kernel, PackFormat::kK256U4>(task);
+    case PackFormat::kK256Iq4: return Multiply<Kernel, PackFormat::kK256Iq4>(task);
+    case PackFormat::kK256U5: return Multiply<Kernel, PackFormat::kK256U5>(task);
+    case PackFormat::kK256S6: return Multiply<Kernel, PackFormat::kK256S6>(task);
+    default: return;
+  }
+}
+
+}  // namespace
+}  // namespace quorum::engine::avx2
