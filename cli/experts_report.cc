@@ -52,7 +52,7 @@ Json LayerReport(const engine::ExpertInsight& insight, std::int32_t layer, const
     return margins.empty() ? Json()
                            : Rounded(margins[static_cast<std::size_t>(q * static_cast<double>(margins.size() - 1))]);
   };
-  const server::LayerSpread spread = server::SpreadOf({1, experts, visits, {}}, 0);
+  const server::LayerSpread spread = server::SpreadOf({1, experts, visits, {}, {}}, 0);
   return {{"layer", layer},
           {"experts", std::move(list)},
           {"entropy", spread.any ? Rounded(spread.entropy) : Json()},

@@ -176,11 +176,14 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   } else if (served->chat_template != nullptr) {
     const auto& with_tools = served->tool_template != nullptr ? served->tool_template : served->chat_template;
     served->tool_format = server::DetectToolFormat(with_tools->source());
+    // A template without tools: they are described in words, and calls read in the most usual format.
+    if (served->tool_format == server::ToolFormat::kNone) served->tool_format = server::ToolFormat::kHermes;
   }
   if (serving.loaded.model->spec().has_experts()) {
     served->expert_stats = [model = serving.loaded.model.get()] { return model->expert_stats(); };
     served->experts_per_token = serving.loaded.model->spec().router.top_k;
   }
+  served->bytes_read = [model = serving.loaded.model.get()] { return model->bytes_read(); };
   served->IndexTokenizer();
   engine::EngineOptions engine_options = flags.engine;
   engine_options.fingerprint = served->fingerprint;

@@ -1,7 +1,10 @@
 // The engine as the server sees it: submit a request, read its events, cancel it.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,6 +14,7 @@
 
 #include "engine/base/result.h"
 #include "engine/expert_options.h"
+#include "engine/expert_trace.h"
 #include "engine/step_model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -91,12 +95,14 @@ struct Event {
   std::int32_t cached_tokens = 0;                              // prompt tokens whose KV came from the cache
   std::vector<float> pooled;                                   // the pooled hidden state, if asked for; not normalised
   std::int32_t known_tokens = -1;  // explain_cache: leading tokens of the prompt that the cache knew when it came
+  double queue_seconds = 0;        // from submission to the first step that had some of the request
 
   // kToken: one token was generated.
   tok::TokenId token = 0;
   float logprob = 0;
-  std::vector<TokenLogprob> top_logprobs;  // best first
-  bool ends_text = false;                  // a token that carries no text: EOS, or one that completed a stop string
+  std::vector<TokenLogprob> top_logprobs;    // best first
+  bool ends_text = false;                    // a token that carries no text: EOS, or one that completed a stop string
+  std::shared_ptr<const ExpertTrace> trace;  // if asked for: its last row is what the token's logits were computed from
 
   // kToken and kFinish: text that is now certain (whole UTF-8, no part of a stop string). May be empty, and may
   // belong to earlier tokens: a possible stop string is held back until it is decided.
@@ -137,6 +143,20 @@ struct EngineOptions {
   bool speculate_always = false;      // guess wherever there is a guess, not only where it is expected to pay
 };
 
+/// How many rows of one kind steps had: steps by rows, for a histogram.
+struct RowCounts {
+  static constexpr std::size_t kBuckets = 14;  // [i]: up to 2^(i - 1) rows, [0] none; the last one holds all beyond too
+  std::array<std::int64_t, kBuckets> steps{};
+  std::int64_t rows = 0;  // of all steps
+
+  void Add(std::int64_t step_rows) {
+    const auto bucket =
+        static_cast<std::size_t>(step_rows == 0 ? 0 : 1 + std::bit_width(static_cast<std::uint64_t>(step_rows) - 1));
+    ++steps[bucket < kBuckets ? bucket : kBuckets - 1];
+    rows += step_rows;
+  }
+};
+
 /// Figures since the start, and gauges of now.
 struct EngineStats {
   std::int64_t requests = 0, finished = 0, cancelled = 0, refused = 0, failed = 0;
@@ -145,7 +165,10 @@ struct EngineStats {
   std::int64_t drafted_tokens = 0, accepted_tokens = 0;  // guessed, and those that were right
   std::int64_t timed_out = 0;                            // ended by their time limit
   std::int32_t running = 0, waiting = 0, pages_used = 0, pages_cached = 0, pages_total = 0;
+  RowCounts decode_rows;                           // next tokens of replies, and guesses behind them
+  RowCounts prefill_rows;                          // prompts, and what was computed again
   double step_seconds = 0, predicted_seconds = 0;  // of the last step: measured, and what was expected of it
+  double busy_seconds = 0;                         // of all steps
 };
 
 /// Owns the thread that runs steps. Thread-safe.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "engine/base/log.h"
 
@@ -26,8 +27,9 @@ EngineCore::EngineCore(StepModel& model, const tok::Tokenizer& tokenizer, const 
       kernels_(kernels),
       vocab_(static_cast<std::size_t>(model.vocab_size())),
       decoder_start_(model.decoder_start()),
+      shape_(model.experts()),
       options_(options),
-      cost_(model.experts()),
+      cost_(shape_),
       scheduler_(
           {.max_running = options.max_batch,
            .prefill_chunk = options.prefill_chunk,
@@ -114,7 +116,11 @@ void EngineCore::Plan() {
   GuessTokens();
   planned_ = scheduler_.Plan();
   work_ = scheduler_.Work();
-  for (Sequence* sequence : scheduler_.running()) static_cast<Choice*>(sequence)->request.started = true;
+  for (Sequence* sequence : scheduler_.running()) {
+    Request& request = static_cast<Choice*>(sequence)->request;
+    if (std::exchange(request.started, true)) continue;
+    request.prompt_event.queue_seconds = std::chrono::duration<double>(step_began_ - request.submitted).count();
+  }
 }
 
 void EngineCore::Compute() {
@@ -132,6 +138,7 @@ void EngineCore::Compute() {
   if (logits_.size() < rows * vocab_) logits_.resize(rows * vocab_);
   ++stats_.steps;
   stats_.computed_tokens += work_.rows;
+  CountRows();
   stats_.predicted_seconds = cost_.Predict(work_);
   const Status computed = model_.Step(slices_, std::span(logits_).first(rows * vocab_));
   if (!computed.ok()) {
@@ -147,7 +154,19 @@ void EngineCore::Compute() {
     left = left.subspan(wanted * vocab_);
   }
   stats_.step_seconds = std::chrono::duration<double>(Clock::now() - step_began_).count();
+  stats_.busy_seconds += stats_.step_seconds;
   cost_.Observe(work_, stats_.step_seconds);
+}
+
+/// What the planned step is made of.
+void EngineCore::CountRows() {
+  std::int64_t decode = 0;
+  for (const Sequence* sequence : planned_) {
+    const auto& choice = static_cast<const Choice&>(*sequence);
+    if (choice.generated > 0 && choice.step_tokens == 1 + choice.step_draft) decode += choice.step_tokens;
+  }
+  stats_.decode_rows.Add(decode);
+  stats_.prefill_rows.Add(work_.rows - decode);
 }
 
 /// The choice's part of the planned step.
@@ -168,6 +187,11 @@ StepSlice EngineCore::SliceOf(Choice& choice) const {
   slice.first_logits = choice.step_first_logits;
   slice.experts = request.experts.has_value() ? &*request.experts : nullptr;
   slice.tally = request.tally.get();
+  if (request.params.experts.trace) {
+    choice.trace = std::make_shared<ExpertTrace>(shape_, slice.experts == nullptr ? shape_.top_k : slice.experts->top_k,
+                                                 std::ssize(slice.tokens));
+    slice.trace = choice.trace.get();
+  }
   slice.encode = choice.encodes();
   if (slice.encode) {
     slice.pages = pages.first(source_pages);
@@ -262,6 +286,7 @@ void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
     if (choice.get() != &first) {
       choice->tokens = first_tokens;
       choice->source = first.source;
+      choice->trace = first.trace;
     }
     // What a decoder has before it: not what its encoder read.
     if (NeedsCounts(request.params.sampling)) {
@@ -318,6 +343,7 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
     event.logprob = logprobs->At(*token).logprob;
     event.top_logprobs = logprobs->Top(params.top_logprobs);
   }
+  event.trace = choice.trace;
   choice.tokens.push_back(*token);
   ++choice.generated;
   choice.thinking.Push(*token);

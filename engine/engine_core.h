@@ -76,6 +76,7 @@ class EngineCore {
   };
 
   void GuessTokens();
+  void CountRows();
   void ChoosePrefix(ChosenPrefix chosen);
   std::vector<std::int32_t> PagesOf(const ChosenPrefix& chosen);
   std::size_t FirstInWindow(std::size_t pages) const;
@@ -99,6 +100,7 @@ class EngineCore {
   const KernelTable& kernels_;
   std::size_t vocab_;
   std::optional<tok::TokenId> decoder_start_;
+  const ExpertShape shape_;
   EngineOptions options_;
   CostModel cost_;
   Scheduler scheduler_;

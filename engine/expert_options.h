@@ -29,6 +29,7 @@ struct ExpertRequest {
   float min_weight = 0;    // of what was chosen, experts with a smaller weight are left out; the best one stays
   std::vector<Masked> masked = {};  // experts that do not exist for this request
   bool report = false;              // count what this request's tokens visited
+  bool trace = false;               // and say it of each generated token
 };
 
 /// The same against one model, as the router reads it. Two requests with equal options compute equal keys and values.

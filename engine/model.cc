@@ -222,7 +222,8 @@ Model::Model(ModelSpec spec, const KernelTable& kernels, Weights weights, KvCach
       window_(WidestWindow(spec_)),
       limits_(limits),
       plan_(plan),
-      counters_(spec_.all_layers(), spec_.max_experts()) {}
+      counters_(spec_.all_layers(), spec_.max_experts()),
+      bytes_read_(weight_costs()) {}
 
 std::optional<tok::TokenId> Model::decoder_start() const {
   return spec_.encoder.empty() ? std::nullopt : std::optional(spec_.decoder_start);
@@ -308,11 +309,10 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
       return InvalidArgument("a slice's expert options were made for another model");
     }
     const std::int32_t visits = options != nullptr ? options->top_k : spec_.router.top_k;
-    if (slice.trace != nullptr &&
-        (slice.trace->layers() != spec_.all_layers() || slice.trace->rows() < n ||
-         slice.trace->visits() < std::min(visits, spec_.max_experts()) ||
-         (slice.trace->parts().inputs && slice.trace->parts().d_model != spec_.d_model) ||
-         (slice.trace->parts().hidden && slice.trace->parts().ff < spec_.max_ff()))) {
+    if (slice.trace != nullptr && (slice.trace->layers() != spec_.all_layers() || slice.trace->rows() < n ||
+                                   slice.trace->visits() < std::min(visits, spec_.max_experts()) ||
+                                   (slice.trace->parts().inputs && slice.trace->parts().d_model != spec_.d_model) ||
+                                   (slice.trace->parts().hidden && slice.trace->parts().ff < spec_.max_ff()))) {
       return InvalidArgument("a slice's trace was made for another model or a smaller slice");
     }
     QUORUM_TRY(CheckSource(slice));
@@ -334,7 +334,9 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
 
 Status Model::Step(std::span<const StepSlice> slices, std::span<float> logits) {
   QUORUM_TRY(CheckStep(slices, logits.size()));
-  if (!slices.empty()) forward_->Step(slices, logits.data(), spec_.has_experts() ? &counters_ : nullptr);
+  if (slices.empty()) return {};
+  forward_->Step(slices, logits.data(), spec_.has_experts() ? &counters_ : nullptr);
+  bytes_read_.CountStep(spec_, cache_->shape(), slices);
   return {};
 }
 

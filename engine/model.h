@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/base/result.h"
+#include "engine/bytes_read.h"
 #include "engine/forward.h"
 #include "engine/kernels/kernel_table.h"
 #include "engine/kv_cache.h"
@@ -98,6 +99,8 @@ class Model final : public StepModel {
   ActPrecision activations() const { return limits_.activations; }
   /// Exact counts since loading; the encoder's layers stand behind the decoder's. Thread-safe, also during a step.
   ExpertStats expert_stats() const { return counters_.Read(); }
+  /// What steps have read since loading. Thread-safe.
+  BytesRead bytes_read() const { return bytes_read_.Read(counters_.Read()); }
   /// What its matrices cost (step_cost.h), and the shape of its cache.
   const Weights& weights() const { return weights_; }
   WeightCosts weight_costs() const { return {spec_, weights_}; }
@@ -120,6 +123,7 @@ class Model final : public StepModel {
   StepOptions limits_;
   MemoryPlan plan_;
   ExpertCounters counters_;
+  BytesReadCounter bytes_read_;
   std::unique_ptr<Forward> forward_;
 };
 

@@ -229,16 +229,19 @@ void ExpertCounters::Count(std::int32_t layer, std::int32_t expert, std::uint64_
   // One writer: a load and a store are enough, and cheaper than an atomic addition.
   cell.tokens.store(cell.tokens.load(std::memory_order_relaxed) + tokens, std::memory_order_relaxed);
   cell.gate_mass.store(cell.gate_mass.load(std::memory_order_relaxed) + gate_mass, std::memory_order_relaxed);
+  cell.steps.store(cell.steps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 ExpertStats ExpertCounters::Read() const {
-  ExpertStats stats{layers_, experts_, {}, {}};
+  ExpertStats stats{layers_, experts_, {}, {}, {}};
   const std::size_t cells = static_cast<std::size_t>(layers_) * static_cast<std::size_t>(experts_);
   stats.tokens.reserve(cells);
   stats.gate_mass.reserve(cells);
+  stats.steps.reserve(cells);
   for (std::size_t i = 0; i < cells; ++i) {
     stats.tokens.push_back(cells_[i].tokens.load(std::memory_order_relaxed));
     stats.gate_mass.push_back(cells_[i].gate_mass.load(std::memory_order_relaxed));
+    stats.steps.push_back(cells_[i].steps.load(std::memory_order_relaxed));
   }
   return stats;
 }

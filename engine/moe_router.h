@@ -36,6 +36,7 @@ struct ExpertStats {
   std::int32_t experts = 0;           // the most that a layer has
   std::vector<std::uint64_t> tokens;  // (layers, experts)
   std::vector<double> gate_mass;      // (layers, experts), sum of the weights
+  std::vector<std::uint64_t> steps;   // (layers, experts), in which some token went there
 };
 
 /// Counted by one thread, readable by any other at any time.
@@ -43,6 +44,7 @@ class ExpertCounters {
  public:
   ExpertCounters(std::int32_t layers, std::int32_t experts);
 
+  /// Once a step for each expert that has tokens.
   void Count(std::int32_t layer, std::int32_t expert, std::uint64_t tokens, double gate_mass);
   ExpertStats Read() const;
 
@@ -50,6 +52,7 @@ class ExpertCounters {
   struct Cell {
     std::atomic<std::uint64_t> tokens{0};
     std::atomic<double> gate_mass{0};
+    std::atomic<std::uint64_t> steps{0};
   };
   std::int32_t layers_;
   std::int32_t experts_;

@@ -67,6 +67,7 @@ Request::Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std
 
 void Request::SetOrdinal(std::int64_t ordinal, Clock::time_point now) {
   for (const auto& choice : choices) choice->key.request = ordinal;
+  submitted = now;
   if (params.time_limit.count() > 0) deadline = now + params.time_limit;
 }
 

@@ -42,6 +42,7 @@ struct Choice : Sequence {
   std::vector<tok::TokenId> guesses;     // of the tokens behind `tokens`
   std::vector<tok::TokenId> step_input;  // the last token and those guesses that the planned step computes
   std::optional<TokenConstraint> constraint;
+  std::shared_ptr<ExpertTrace> trace;  // of the step that was computed last, if asked for
   std::int32_t generated = 0;
   bool finished = false;
 };
@@ -65,10 +66,11 @@ struct Request {
   std::int32_t open_choices;             // not finished yet
   std::optional<ExpertOptions> experts;  // none: the model's own routing
   std::shared_ptr<ExpertTally> tally;    // null: not asked for
+  Clock::time_point submitted{};
   Clock::time_point deadline = Clock::time_point::max();
   bool started = false;  // has been in a step
   bool prompt_done = false;
-  Event prompt_event;  // collects the prompt's scores
+  Event prompt_event;          // collects the prompt's scores
   std::vector<double> pooled;  // sum of hidden states so far, or the last one
 };
 

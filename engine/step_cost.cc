@@ -45,6 +45,17 @@ WeightCosts::WeightCosts(const ModelSpec& spec, const Weights& packed) {
   output.Add(packed.output());
 }
 
+std::int64_t CacheBytes(const ModelSpec& spec, const KvShape& cache, const CostRows& sequence) {
+  const std::int64_t page_of_layer = KvCache::BytesPerPage(cache) / std::max(cache.layers, 1);
+  const std::int64_t end = (sequence.pos + sequence.rows + kPageTokens - 1) / kPageTokens;
+  std::int64_t pages = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    const std::int64_t first = layer.window > 0 ? std::max<std::int64_t>(sequence.pos - layer.window + 1, 0) : 0;
+    pages += end - first / kPageTokens;
+  }
+  return pages * page_of_layer;
+}
+
 StepCost CostOf(const ModelSpec& spec, const WeightCosts& weights, const KvShape& cache,
                 std::span<const CostRows> sequences, std::span<const std::uint64_t> visits) {
   QUORUM_CHECK(visits.size() == weights.experts.size());
@@ -61,13 +72,11 @@ StepCost CostOf(const ModelSpec& spec, const WeightCosts& weights, const KvShape
     cost.bytes += weights.experts[e].bytes;
     cost.operations += 2 * weights.experts[e].weights * static_cast<std::int64_t>(visits[e]);
   }
-  const std::int64_t page_of_layer = KvCache::BytesPerPage(cache) / std::max(cache.layers, 1);
   const std::int64_t score_and_mix = cache.head_dim_k + cache.head_dim_v;
   for (const CostRows& sequence : sequences) {
     const std::int64_t end = sequence.pos + sequence.rows;
+    cost.bytes += CacheBytes(spec, cache, sequence);
     for (const LayerSpec& layer : spec.layers) {
-      const std::int64_t first = layer.window > 0 ? std::max<std::int64_t>(sequence.pos - layer.window + 1, 0) : 0;
-      cost.bytes += ((end + kPageTokens - 1) / kPageTokens - first / kPageTokens) * page_of_layer;
       for (std::int64_t pos = sequence.pos; pos < end; ++pos) {
         const std::int64_t seen = layer.window > 0 ? std::min<std::int64_t>(pos + 1, layer.window) : pos + 1;
         cost.operations += 2 * seen * spec.attention.heads * score_and_mix;

@@ -43,6 +43,9 @@ struct CostRows {
   std::int64_t logits = 0;
 };
 
+/// Bytes of the cache that a sequence's rows read in all layers: whole pages, as far as a layer's window reaches.
+std::int64_t CacheBytes(const ModelSpec& spec, const KvShape& cache, const CostRows& sequence);
+
 /// The cost of a step of decoder rows. `visits`: tokens of each expert in this step (ExpertStats::tokens' difference).
 /// Each expert that was visited is read once; so is each sequence's cache, in whole pages, as far as a layer's window
 /// reaches.

@@ -48,7 +48,7 @@ class Server:
         data = json.dumps(body).encode()
         start = time.perf_counter()
         first = last = None
-        gaps, chunks, usage, status, retry_after = [], 0, {}, 0, None
+        gaps, times, usage, status, retry_after = [], [], {}, 0, None
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 22)
         try:
             writer.write(f"POST /v1/completions HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
@@ -69,7 +69,7 @@ class Server:
                 if not any(choice.get("text") for choice in event.get("choices", [])):
                     continue
                 now = time.perf_counter()
-                chunks += 1
+                times.append(now)
                 if first is None:
                     first = now - start
                 else:
@@ -81,8 +81,8 @@ class Server:
             pass
         finally:
             writer.close()
-        return {"first": first, "total": time.perf_counter() - start, "gaps": gaps, "status": status, "retry_after": retry_after,
-                "generated": usage.get("completion_tokens", chunks), "prompt": usage.get("prompt_tokens", 0)}
+        return {"first": first, "total": time.perf_counter() - start, "gaps": gaps, "status": status, "retry_after": retry_after, "times": times,
+                "generated": usage.get("completion_tokens", len(times)), "prompt": usage.get("prompt_tokens", 0)}
 
 
 def percentile(values, q):
@@ -142,56 +142,71 @@ async def beside(server, args):
         print(json.dumps({"shorts_before_long": order[-1] == "long"}))
 
 
+def rate_between(results, begin, end):
+    """Tokens a second that arrived in this time, of requests that were answered to the end."""
+    return sum(begin <= at < end for r in results if r["status"] == 200 for at in r["times"]) / (end - begin)
+
+
+async def peak_rate(args, ask):
+    """As many clients as are computed at once, always busy: tokens and requests a second."""
+    results, ended = [], []
+
+    async def busy():
+        for _ in range(max(1, args.requests // args.clients)):
+            results.append(await ask())
+        ended.append(time.perf_counter())
+
+    start = time.perf_counter()
+    await asyncio.gather(*(busy() for _ in range(args.clients)))
+    return rate_between(results, start, min(ended)), len(results) / (time.perf_counter() - start)
+
+
 async def overload(server, args):
-    """Peak: as many clients as are computed at once, always busy. Then requests at a multiple of that rate, whatever becomes
-    of them, and beside them a few clients that come back when a refusal tells them to."""
+    """The peak, then requests at a multiple of that rate, whatever becomes of them, then the peak again (the machine may have
+    changed meanwhile). At the end of the flood a few clients are refused, and come back when their refusal tells them to."""
     rng = random.Random(args.seed)
 
     def ask():
         return server.stream(prompt_of(rng, args.words), args.max_tokens)
 
-    start, peak = time.perf_counter(), []
-
-    async def busy():
-        for _ in range(max(1, args.requests // args.clients)):
-            peak.append(await ask())
-
-    await asyncio.gather(*(busy() for _ in range(args.clients)))
-    seconds = time.perf_counter() - start
-    rate = len(peak) / seconds
-    tokens = sum(r["generated"] for r in peak) / seconds
-    results, patient, tasks = [], [], []
-
-    async def one():
-        results.append(await ask())
+    before, rate = await peak_rate(args, ask)
+    tasks, returned = [], []
 
     async def comes_back():
-        for attempt in range(1, 20):
-            result = await ask()
+        """Where the server does not say when, after a second, as the SDKs would about do."""
+        begun = time.perf_counter()
+        result = await ask()
+        wait = result["retry_after"]
+        for attempt in range(1, 60):
             if result["status"] == 200:
                 break
             await asyncio.sleep(result["retry_after"] or 1)
-        patient.append(attempt)
-        results.append(result)
+            result = await ask()
+        returned.append({"retry_after": wait, "attempts": attempt, "answered_after": round(time.perf_counter() - begun, 1)})
 
     start = time.perf_counter()
-    tasks += [asyncio.create_task(comes_back()) for _ in range(4)]
-    while time.perf_counter() < start + args.overload_seconds:
-        tasks.append(asyncio.create_task(one()))
+    end = start + args.overload_seconds
+    while time.perf_counter() < end:
+        tasks.append(asyncio.create_task(ask()))
         await asyncio.sleep(1 / (args.factor * rate))
-    await asyncio.gather(*tasks)
-    seconds = time.perf_counter() - start
+    await asyncio.gather(*(comes_back() for _ in range(4)))
+    results = await asyncio.gather(*tasks)
     good = [r for r in results if r["status"] == 200]
+    drained = max((r["times"][0] for r in good if r["times"]), default=end) - end
+    settle = min(args.settle, args.overload_seconds / 4)  # the first moments have no full batch yet
+    goodput = rate_between(good, start + settle, end)
+    after, _ = await peak_rate(args, ask)
     refused = [r for r in results if r["status"] in (429, 503)]
-    goodput = sum(r["generated"] for r in good) / seconds
     times = [r["total"] for r in refused]
     waits = [r["retry_after"] for r in refused]
     print(json.dumps({
-        "test": "overload", "peak_per_s": round(tokens, 2), "goodput_per_s": round(goodput, 2), "ratio": round(goodput / tokens, 3),
+        "test": "overload", "peak_per_s": [round(before, 2), round(after, 2)], "goodput_per_s": round(goodput, 2),
+        "ratio": round(2 * goodput / (before + after), 3), "offered_per_s": round(args.factor * rate, 2),
         "answered": len(good), "refused": len(refused), "other": len(results) - len(good) - len(refused),
+        "ttft_ms_p50": round(1e3 * percentile([r["first"] for r in good if r["first"]], .5)),
         "refusal_ms": {p: round(1e3 * percentile(times, q), 1) for p, q in (("p50", .5), ("p99", .99), ("max", 1))},
         "retry_after_s": {"least": min(waits, default=None), "most": max(waits, default=None)} if None not in waits else "missing",
-        "attempts_of_those_who_come_back": patient}))
+        "queue_was_empty_after_s": round(drained, 1), "came_back": returned}))
 
 
 async def soak(server, args):
@@ -229,7 +244,7 @@ def main():
     parser.add_argument("--long-words", type=int, default=6000)
     parser.add_argument("--shorts", type=int, default=4)
     parser.add_argument("--stream-tokens", type=int, default=300)
-    parser.add_argument("--settle", type=float, default=2.0, help="seconds between the parts of 'beside'")
+    parser.add_argument("--settle", type=float, default=2.0, help="seconds between the parts of 'beside', and until 'overload' is counted")
     parser.add_argument("--factor", type=float, default=4, help="'overload': times the peak's rate of requests")
     parser.add_argument("--overload-seconds", type=float, default=20)
     parser.add_argument("--seconds", type=float, default=3600)

@@ -214,6 +214,35 @@ Status ReadThinking(JsonFields& fields, ChatRequest& out) {
   return {};
 }
 
+// "output_config": {"format": {"type": "json_schema", "schema"}}, and "output_format" as it was called before.
+Status ReadFormat(JsonFields& fields, ChatRequest& out) {
+  const Json* format = fields.Find("output_format");
+  std::string at = "output_format";
+  if (const Json* config = fields.Find("output_config")) {
+    if (!config->is_object()) return fields.Wrong("output_config", "an object");
+    JsonFields inner(*config, "output_config");
+    if (const Json* given = inner.Find("format")) {
+      format = given;
+      at = "output_config.format";
+    }
+    for (auto& name : inner.Unread()) out.generation.ignored.push_back(std::move(name));
+  }
+  if (format == nullptr) return {};
+  if (!format->is_object()) return InvalidArgument(fmt::format("'{}' must be an object", at), at);
+  JsonFields inner(*format, at);
+  QUORUM_ASSIGN(const auto type, inner.String("type"));
+  const Json* schema = inner.Find("schema");
+  if (type != "json_schema" || schema == nullptr) {
+    return InvalidArgument(fmt::format("'{}' must have the type \"json_schema\" and a schema", at), at);
+  }
+  const Json same = {
+      {"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "output"}, {"schema", *schema}}}}}};
+  JsonFields asked(same);
+  QUORUM_ASSIGN(out.generation.format, ReadOutputFormat(asked));
+  out.generation.format.param = at;
+  return {};
+}
+
 Status ReadSampling(JsonFields& fields, ChatRequest& out) {
   engine::SamplingParams& sampling = out.generation.request.sampling;
   QUORUM_ASSIGN(const auto temperature, fields.Number("temperature", 0, 2));
@@ -256,6 +285,7 @@ Result<ChatRequest> ParseAnthropicRequest(std::string_view body, bool counting) 
   out.add_generation_prompt = !out.continue_final_message;
   QUORUM_TRY(ReadTools(fields, out));
   QUORUM_TRY(ReadThinking(fields, out));
+  QUORUM_TRY(ReadFormat(fields, out));
   QUORUM_TRY(ReadSampling(fields, out));
   QUORUM_ASSIGN(const auto max_tokens, fields.Int("max_tokens", 1, INT32_MAX));
   if (!max_tokens.has_value() && !counting) return InvalidArgument("'max_tokens' is missing", "max_tokens");

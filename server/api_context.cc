@@ -56,6 +56,11 @@ HttpResponse JsonResponse(const Json& value) {
 
 Status CheckStrict(const ApiContext& context, const std::vector<std::string>& ignored) {
   if (!context.strict || ignored.empty()) return {};
+  if (std::find(ignored.begin(), ignored.end(), "model") != ignored.end()) {
+    return Error{ErrorCode::kNotFound,
+                 fmt::format("the model asked for is not served here; '{}' is", context.model->id), "model",
+                 "model_not_found"};
+  }
   std::string first = ignored.front();
   if (first.starts_with(kClamped)) {
     first.erase(0, kClamped.size());

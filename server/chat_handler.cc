@@ -48,6 +48,7 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
                     {"message", MessageOf(wholes[i])},
                     {"logprobs", Logprobs(chat, wholes[i].scores)},
                     {"finish_reason", chat.FinishReason(i)}});
+    if (!wholes[i].tokens.empty()) list.back()["moe"] = {{"tokens", std::move(wholes[i].tokens)}};
     if (chat.TimedOut(i)) list.back()["stop_reason"] = "timeout";
   }
   Json answer = FrameOf(chat, "chat.completion").With(std::move(list));
@@ -112,11 +113,12 @@ class ChunkStream {
   }
 
  private:
-  bool Send(std::size_t index, Json delta, const char* finish_reason, Json logprobs) {
+  bool Send(std::size_t index, Json delta, const char* finish_reason, Json logprobs, Json tokens = {}) {
     Json choice = {{"index", index},
                    {"delta", std::move(delta)},
                    {"logprobs", std::move(logprobs)},
                    {"finish_reason", finish_reason == nullptr ? Json() : Json(finish_reason)}};
+    if (!tokens.empty()) choice["moe"] = {{"tokens", std::move(tokens)}};
     if (finish_reason != nullptr && chat_.TimedOut(index)) choice["stop_reason"] = "timeout";
     Json chunk = frame_.With(Json::array({std::move(choice)}));
     if (chat_.request().generation.include_usage) chunk["usage"] = nullptr;
@@ -133,11 +135,12 @@ class ChunkStream {
 
   bool SendDelta(std::size_t index, const ChatDelta& delta) {
     std::vector<Json> pieces = Pieces(delta.message);
-    // Scores of text that is not out yet: a mark that may become a call, a stop string that may go on.
-    if (pieces.empty() && !delta.scores.empty()) pieces.push_back({{"content", ""}});
+    // Scores and reports of text that is not out yet: a mark that may become a call, a stop string that may go on.
+    if (pieces.empty() && !(delta.scores.empty() && delta.tokens.empty())) pieces.push_back({{"content", ""}});
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       Json logprobs = i > 0 || delta.scores.empty() ? Json() : Logprobs(chat_, delta.scores);
-      if (!Send(index, std::move(pieces[i]), nullptr, std::move(logprobs))) return false;
+      if (!Send(index, std::move(pieces[i]), nullptr, std::move(logprobs), i == 0 ? delta.tokens : Json()))
+        return false;
     }
     return !delta.finished || Send(index, Json::object(), chat_.FinishReason(index), nullptr);
   }

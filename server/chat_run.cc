@@ -78,6 +78,7 @@ void WholeMessage::Add(ChatDelta delta) {
     calls[index].arguments += call.arguments;
   }
   for (ScoredToken& score : delta.scores) scores.push_back(std::move(score));
+  for (Json& token : delta.tokens) tokens.push_back(std::move(token));
 }
 
 Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatRequest request,
@@ -196,6 +197,7 @@ Result<ChatDelta> ChatRun::Apply(engine::Event event) {
   out.message = messages_[index]->Push(piece.content);
   out.message.reasoning.insert(0, piece.reasoning);
   out.scores = std::move(delta.scores);
+  out.tokens = std::move(delta.tokens);
   out.finished = delta.finished;
   if (delta.finished) {
     usage_.completion += choice.completion_tokens();

@@ -22,6 +22,7 @@ namespace quorum::server {
 struct ChatDelta {
   MessageDelta message;
   std::vector<ScoredToken> scores;
+  Json tokens = {};  // reports of generated tokens, if asked for; else null
   bool finished = false;
 };
 
@@ -34,6 +35,7 @@ struct WholeMessage {
   };
   std::vector<Call> calls;
   std::vector<ScoredToken> scores;
+  Json tokens = {};
 
   void Add(ChatDelta delta);
 };

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/request_reports.h"
+
 namespace quorum::server {
 
 ChoiceDelta ChoiceOutput::Apply(engine::Event event) {
@@ -11,6 +13,9 @@ ChoiceDelta ChoiceOutput::Apply(engine::Event event) {
     logprob_sum_ += event.logprob;
     ++tokens_;
     if (scored_) scores_.Add(event);
+    if (event.trace != nullptr) {
+      delta.tokens = Json::array({TokenReport(TokenString(tokenizer_, event.token, as_ids_), *event.trace)});
+    }
   }
   if (event.kind == engine::Event::Kind::kFinish) {
     finished_ = delta.finished = true;

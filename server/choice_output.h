@@ -14,16 +14,17 @@ namespace quorum::server {
 struct ChoiceDelta {
   std::string text;
   std::vector<ScoredToken> scores;  // only if log-probabilities were asked for
+  Json tokens = {};                 // reports of generated tokens, if asked for; else null
   bool finished = false;
 
-  bool empty() const { return text.empty() && scores.empty() && !finished; }
+  bool empty() const { return text.empty() && scores.empty() && tokens.empty() && !finished; }
 };
 
 class ChoiceOutput {
  public:
-  /// `scored`: the request asked for log-probabilities.
-  ChoiceOutput(const tok::Tokenizer& tokenizer, const engine::GenerationRequest& request, bool scored, bool every_token)
-      : scores_(tokenizer, request, every_token), scored_(scored) {}
+  /// `scored`: the request asked for log-probabilities. `as_ids`: tokens are spelled by their ids, and all are scored.
+  ChoiceOutput(const tok::Tokenizer& tokenizer, const engine::GenerationRequest& request, bool scored, bool as_ids)
+      : tokenizer_(tokenizer), scores_(tokenizer, request, as_ids), scored_(scored), as_ids_(as_ids) {}
 
   /// Takes a kToken or kFinish event of this choice.
   ChoiceDelta Apply(engine::Event event);
@@ -45,8 +46,10 @@ class ChoiceOutput {
   double mean_logprob() const { return tokens_ == 0 ? 0.0 : logprob_sum_ / tokens_; }
 
  private:
+  const tok::Tokenizer& tokenizer_;
   TokenScores scores_;
   const bool scored_;
+  const bool as_ids_;
   std::size_t text_bytes_ = 0;
   bool finished_ = false;
   engine::FinishReason finish_ = engine::FinishReason::kStop;

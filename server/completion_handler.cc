@@ -23,6 +23,7 @@ using Ids = std::vector<tok::TokenId>;
 struct Text {
   std::string text;
   std::vector<ScoredToken> scores;  // of generated tokens
+  Json tokens = {};                 // their reports, if asked for
 };
 
 /// What echo returns before each choice of a prompt.
@@ -159,6 +160,7 @@ HttpResponse Collect(Completion& run, const std::function<bool()>& client_gone) 
     if (!delta.ok()) return ApiError(run.context, delta.error());
     text.text += delta->text;
     for (ScoredToken& score : delta->scores) text.scores.push_back(std::move(score));
+    for (Json& token : delta->tokens) text.tokens.push_back(std::move(token));
   }
   Json list = Json::array();
   for (std::size_t p = 0; p < texts.size(); ++p) {
@@ -166,6 +168,7 @@ HttpResponse Collect(Completion& run, const std::function<bool()>& client_gone) 
       list.push_back(run.Choice(list.size(), run.echoes[p].text + texts[p][c].text,
                                 run.Logprobs(p, run.request.echo, texts[p][c].scores),
                                 run.choices[p][c].finish_reason()));
+      if (!texts[p][c].tokens.empty()) list.back()["moe"] = {{"tokens", std::move(texts[p][c].tokens)}};
       if (run.choices[p][c].timed_out()) list.back()["stop_reason"] = "timeout";
     }
   }
@@ -214,6 +217,7 @@ void Stream(Completion& run, StreamWriter& out) {
     Json logprobs = delta->scores.empty() ? Json() : run.Logprobs(p, false, delta->scores);
     Json choice = run.Choice(run.IndexOf(p, c), std::move(delta->text), std::move(logprobs),
                              delta->finished ? run.choices[p][c].finish_reason() : nullptr);
+    if (!delta->tokens.empty()) choice["moe"] = {{"tokens", std::move(delta->tokens)}};
     if (delta->finished && run.choices[p][c].timed_out()) choice["stop_reason"] = "timeout";
     if (!SendChunk(run, std::move(choice), events)) return;
   }

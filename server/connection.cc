@@ -135,10 +135,13 @@ void Connection::WriteNow(std::string_view bytes) {
   if (SendSome(bytes) != static_cast<long>(bytes.size())) write_failed_ = true;
 }
 
-bool Connection::PeerGone() const {
-  if (write_failed_) return true;
+Connection::Peer Connection::PeerState() const {
+  if (write_failed_) return Peer::kGone;
   pollfd item{fd_, POLLRDHUP, 0};
-  return ::poll(&item, 1, 0) > 0 && (item.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+  if (::poll(&item, 1, 0) <= 0) return Peer::kThere;
+  if ((item.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) return Peer::kGone;
+  if ((item.revents & POLLRDHUP) == 0) return Peer::kThere;
+  return tls_ == nullptr ? Peer::kSilent : Peer::kGone;
 }
 
 void Connection::ShutDownWrite() {

@@ -41,8 +41,10 @@ class Connection {
   /// Sends what fits in the socket's buffer right now.
   void WriteNow(std::string_view bytes);
 
-  /// The peer closed, or half closed, its side.
-  bool PeerGone() const;
+  /// kSilent: the peer will send nothing more. It may read still, or have closed altogether: the answer to what is
+  /// written next tells. Behind TLS nobody half closes, so there it is gone.
+  enum class Peer { kThere, kSilent, kGone };
+  Peer PeerState() const;
   bool write_failed() const { return write_failed_; }
 
   /// Tells the peer that nothing more will come.

@@ -14,8 +14,9 @@ constexpr double kMaxSeconds = 365.0 * 24 * 3600;
 
 Status ReadExperts(const Json& list, std::int32_t layer, std::vector<engine::ExpertRequest::Masked>& out) {
   const auto wrong = [] {
-    return InvalidArgument("'moe.mask' must be an array of expert ids, or an object from layer numbers to such arrays",
-                           "moe.mask");
+    return InvalidArgument(
+        "'moe.mask' must be an array of expert ids, or an object from layer numbers (or \"*\") to such arrays",
+        "moe.mask");
   };
   if (!list.is_array()) return wrong();
   for (const Json& id : list) {
@@ -28,10 +29,11 @@ Status ReadExperts(const Json& list, std::int32_t layer, std::vector<engine::Exp
 Status ReadMask(const Json& mask, std::vector<engine::ExpertRequest::Masked>& out) {
   if (!mask.is_object()) return ReadExperts(mask, -1, out);
   for (const auto& [key, list] : mask.items()) {
-    std::int32_t layer = 0;
+    std::int32_t layer = -1;  // "*": every layer that has the expert
     const auto parsed = std::from_chars(key.data(), key.data() + key.size(), layer);
-    if (parsed.ec != std::errc() || parsed.ptr != key.data() + key.size() || layer < 0) {
-      return InvalidArgument("the keys of 'moe.mask' must be layer numbers in decimal", "moe.mask");
+    if (key != "*" && (parsed.ec != std::errc() || parsed.ptr != key.data() + key.size() || layer < 0)) {
+      return InvalidArgument("the keys of 'moe.mask' must be layer numbers in decimal, or \"*\" for all layers",
+                             "moe.mask");
     }
     QUORUM_TRY(ReadExperts(list, layer, out));
   }
@@ -46,11 +48,15 @@ Status ReadMoe(JsonFields& fields, engine::ExpertRequest& out, std::vector<std::
   QUORUM_ASSIGN(const auto top_k, inner.Int("top_k", 1, INT32_MAX));
   QUORUM_ASSIGN(const auto dense, inner.Bool("dense"));
   QUORUM_ASSIGN(const auto min_weight, inner.Number("min_weight", 0, 1));
-  QUORUM_ASSIGN(const auto report, inner.Bool("report"));
+  const Json* report = inner.Find("report");
+  if (report != nullptr && !report->is_boolean() && *report != "tokens") {
+    return inner.Wrong("report", "true, false or \"tokens\"");
+  }
   out.top_k = static_cast<std::int32_t>(top_k.value_or(0));
   out.dense = dense.value_or(false);
   out.min_weight = static_cast<float>(min_weight.value_or(0));
-  out.report = report.value_or(false);
+  out.report = report != nullptr && *report != false;
+  out.trace = report != nullptr && *report == "tokens";
   if (const Json* mask = inner.Find("mask")) QUORUM_TRY(ReadMask(*mask, out.masked));
   for (auto& name : inner.Unread()) ignored.push_back(std::move(name));
   return {};

@@ -53,7 +53,7 @@ GenerationReader::State GenerationReader::Next(const std::function<bool()>& clie
       }
     }
     if (open == 0) {
-      if (!all_read_) metrics_.GenerationTime(std::chrono::duration<double>(Clock::now() - started_).count());
+      if (!all_read_) metrics_.GenerationTime(std::chrono::duration<double>(Clock::now() - started_).count(), waited_);
       all_read_ = true;
       return State::kDone;
     }
@@ -72,6 +72,10 @@ bool GenerationReader::ReadOne(std::size_t index, std::chrono::milliseconds time
 }
 
 void GenerationReader::Measure(const Item& item) {
+  if (item.event.kind == engine::Event::Kind::kPrompt) {
+    waited_ = item.event.queue_seconds;
+    metrics_.QueueTime(waited_);
+  }
   if (item.event.kind != engine::Event::Kind::kToken) return;
   const auto now = Clock::now();
   if (first_token_) metrics_.TimeToFirstToken(std::chrono::duration<double>(now - started_).count());

@@ -48,6 +48,7 @@ class GenerationReader {
   std::size_t turn_ = 0;  // where the next round begins: no generation starves another
   bool first_token_ = true;
   bool all_read_ = false;
+  double waited_ = 0;  // seconds for the first step; of several generations, of the one that came last
   std::vector<std::vector<Clock::time_point>> last_token_;  // by generation and choice
 };
 

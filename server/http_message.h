@@ -50,6 +50,8 @@ class StreamWriter {
   /// Sends `bytes` at once. False when the client is gone or did not read within the write timeout.
   virtual bool Write(std::string_view bytes) = 0;
   virtual bool ClientGone() = 0;
+  /// The client sends nothing more: it waits for the rest, or is gone, which writing something finds out.
+  virtual bool ClientSilent() { return false; }
 };
 
 struct HttpResponse {

@@ -31,7 +31,19 @@ struct ExchangeState {
   const httplib::ContentReader* reader = nullptr;
   bool keep_alive = false;  // decided when the head of the answer is written
   bool answered_whole = true;
+  bool probed = false;  // whether a silent client still reads
 };
+
+/// Before the head of an answer is out. A client that has half closed its side waits for its answer, and one that has
+/// closed it does not: an interim answer, which every client of HTTP/1.1 skips (RFC 9110, 15.2), makes the latter's
+/// system reset the connection.
+bool ClientGone(ExchangeState& state) {
+  const Connection::Peer peer = state.connection.PeerState();
+  if (peer != Connection::Peer::kSilent) return peer == Connection::Peer::kGone;
+  if (state.head.minor_version == 0) return true;
+  if (!std::exchange(state.probed, true)) state.connection.WriteNow("HTTP/1.1 100 Continue\r\n\r\n");
+  return false;
+}
 
 // The library calls its handlers on the thread that called Exchange().
 thread_local ExchangeState* current_exchange = nullptr;
@@ -76,7 +88,8 @@ class SinkWriter final : public StreamWriter {
   bool Write(std::string_view bytes) override {
     return bytes.empty() ? !connection_.write_failed() : sink_.write(bytes.data(), bytes.size());
   }
-  bool ClientGone() override { return connection_.PeerGone(); }
+  bool ClientGone() override { return connection_.PeerState() == Connection::Peer::kGone; }
+  bool ClientSilent() override { return connection_.PeerState() == Connection::Peer::kSilent; }
 
  private:
   httplib::DataSink& sink_;
@@ -225,7 +238,7 @@ class HttpServerImpl final : public HttpServer {
     request.request_id = RequestId(head);
     request.remote_addr = connection.remote_addr();
     request.read_body = [&state] { return ReadBody(state); };
-    request.client_gone = [&connection] { return connection.PeerGone(); };
+    request.client_gone = [&state] { return ClientGone(state); };
     current_exchange = &state;
     ExchangeStream stream(state);
     const bool written = library_.Exchange(stream);

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -19,6 +22,8 @@ namespace {
 
 using prometheus::Histogram;
 
+const Histogram::BucketBoundaries kQueueSeconds = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                   1,     2.5,   5,    10,    30,   60,  120};
 const Histogram::BucketBoundaries kFirstTokenSeconds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120};
 const Histogram::BucketBoundaries kTokenSeconds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.04,
                                                    0.08,  0.15,   0.3,   0.6,  1.2,  5};
@@ -34,6 +39,22 @@ prometheus::MetricFamily Single(const char* name, const char* help, prometheus::
   metric.gauge.value = value;
   family.metric.push_back(std::move(metric));
   return family;
+}
+
+/// Steps by their rows of one kind.
+prometheus::ClientMetric StepRows(const engine::RowCounts& counts, const char* kind) {
+  prometheus::ClientMetric metric;
+  metric.label = {{"kind", kind}};
+  std::uint64_t steps = 0;
+  for (std::size_t i = 0; i < counts.steps.size(); ++i) {
+    steps += static_cast<std::uint64_t>(counts.steps[i]);
+    const bool last = i + 1 == counts.steps.size();
+    const double bound = i == 0 ? 0 : std::ldexp(1.0, static_cast<int>(i) - 1);
+    metric.histogram.bucket.push_back({steps, last ? std::numeric_limits<double>::infinity() : bound});
+  }
+  metric.histogram.sample_count = steps;
+  metric.histogram.sample_sum = static_cast<double>(counts.rows);
+  return metric;
 }
 
 prometheus::ClientMetric Labelled(double value, std::vector<prometheus::ClientMetric::Label> labels) {
@@ -56,6 +77,7 @@ void AddExperts(const engine::ExpertStats& stats, std::vector<prometheus::Metric
       family("quorum_expert_gate_mass_total", "Sum of the weights with which they were sent", MetricType::Counter);
   auto entropy =
       family("quorum_expert_entropy_bits", "Entropy of a layer's choices since the start", MetricType::Gauge);
+  auto steps = family("quorum_expert_steps_total", "Steps that read an expert's weights", MetricType::Counter);
   auto balance =
       family("quorum_expert_balance", "The busiest expert's load in a layer; 1 is an even spread", MetricType::Gauge);
   for (std::int32_t layer = 0; layer < stats.layers; ++layer) {
@@ -70,9 +92,10 @@ void AddExperts(const engine::ExpertStats& stats, std::vector<prometheus::Metric
       const std::string name = std::to_string(expert);
       tokens.metric.push_back(Labelled(static_cast<double>(stats.tokens[cell]), {{"expert", name}, {"layer", at}}));
       mass.metric.push_back(Labelled(stats.gate_mass[cell], {{"expert", name}, {"layer", at}}));
+      steps.metric.push_back(Labelled(static_cast<double>(stats.steps[cell]), {{"expert", name}, {"layer", at}}));
     }
   }
-  for (auto* one : {&tokens, &mass, &entropy, &balance}) families.push_back(std::move(*one));
+  for (auto* one : {&tokens, &mass, &steps, &entropy, &balance}) families.push_back(std::move(*one));
 }
 
 }  // namespace
@@ -81,6 +104,11 @@ struct Metrics::Impl {
   prometheus::Registry registry;
   prometheus::Family<prometheus::Counter>& requests =
       prometheus::BuildCounter().Name("quorum_http_requests_total").Help("Answered HTTP requests").Register(registry);
+  Histogram& queue = prometheus::BuildHistogram()
+                         .Name("quorum_queue_seconds")
+                         .Help("From submission to the first step that computes some of a request")
+                         .Register(registry)
+                         .Add({}, kQueueSeconds);
   Histogram& first_token = prometheus::BuildHistogram()
                                .Name("quorum_time_to_first_token_seconds")
                                .Help("From submission to the first token of a generation")
@@ -96,7 +124,7 @@ struct Metrics::Impl {
                               .Help("From submission to the end of a generation")
                               .Register(registry)
                               .Add({}, kGenerationSeconds);
-  std::atomic<double> typical_seconds{1.0};  // moving average of generation times
+  std::atomic<double> typical_seconds{1.0};  // moving average of generation times without waiting
 };
 
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
@@ -106,14 +134,17 @@ void Metrics::CountRequest(std::string_view route, int status) {
   impl_->requests.Add({{"route", std::string(route)}, {"status", std::to_string(status)}}).Increment();
 }
 
+void Metrics::QueueTime(double seconds) { impl_->queue.Observe(seconds); }
+
 void Metrics::TimeToFirstToken(double seconds) { impl_->first_token.Observe(seconds); }
 
 void Metrics::InterTokenTime(double seconds) { impl_->inter_token.Observe(seconds); }
 
-void Metrics::GenerationTime(double seconds) {
+void Metrics::GenerationTime(double seconds, double waited) {
   impl_->generation.Observe(seconds);
+  const double computed = std::max(0.0, seconds - waited);
   double old = impl_->typical_seconds.load();
-  while (!impl_->typical_seconds.compare_exchange_weak(old, old + 0.2 * (seconds - old))) {
+  while (!impl_->typical_seconds.compare_exchange_weak(old, old + 0.2 * (computed - old))) {
   }
 }
 
@@ -122,10 +153,11 @@ double Metrics::RetryAfter(const engine::EngineStats& stats) const {
   return std::clamp(rounds * impl_->typical_seconds.load(), 0.1, 120.0);
 }
 
-std::string Metrics::Text(const engine::EngineStats* stats, const engine::ExpertStats* experts) const {
+std::string Metrics::Text(const Model* model) const {
   std::vector<prometheus::MetricFamily> families = impl_->registry.Collect();
-  if (experts != nullptr) AddExperts(*experts, families);
-  if (stats != nullptr) {
+  if (model != nullptr) {
+    if (model->experts.has_value()) AddExperts(*model->experts, families);
+    const engine::EngineStats* stats = &model->engine;
     const auto counter = [&](const char* name, const char* help, std::int64_t value) {
       families.push_back(Single(name, help, prometheus::MetricType::Counter, static_cast<double>(value)));
     };
@@ -153,6 +185,17 @@ std::string Metrics::Text(const engine::EngineStats* stats, const engine::Expert
     gauge("quorum_kv_pages_used", "KV cache pages in use", stats->pages_used);
     gauge("quorum_kv_pages_cached", "KV cache pages whose content may be used again", stats->pages_cached);
     gauge("quorum_kv_pages", "KV cache pages", stats->pages_total);
+    prometheus::MetricFamily rows = Single("quorum_step_rows", "Rows of a step, those of replies and of prompts apart",
+                                           prometheus::MetricType::Histogram, 0);
+    rows.metric = {StepRows(stats->decode_rows, "decode"), StepRows(stats->prefill_rows, "prefill")};
+    families.push_back(std::move(rows));
+    if (model->bytes_read.has_value()) {
+      counter("quorum_weight_bytes_read_total", "Bytes of weights that steps read, an expert's where it was used",
+              model->bytes_read->weights);
+      counter("quorum_kv_bytes_read_total", "Bytes of the KV cache that steps read", model->bytes_read->cache);
+    }
+    families.push_back(Single("quorum_busy_seconds_total", "Time that steps took; bytes read by it are the bandwidth",
+                              prometheus::MetricType::Counter, stats->busy_seconds));
     families.push_back(
         Single("quorum_step_seconds", "Time of the last step", prometheus::MetricType::Gauge, stats->step_seconds));
     families.push_back(Single("quorum_step_predicted_seconds", "What the cost model expected of the last step",

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "engine/bytes_read.h"
 #include "engine/engine.h"
 #include "engine/moe_router.h"
 
@@ -20,16 +22,24 @@ class Metrics {
 
   /// One answered HTTP request. `route` is one of the server's own paths, never the client's text.
   void CountRequest(std::string_view route, int status);
+  /// From submission to the first step that computes some of a request.
+  void QueueTime(double seconds);
   void TimeToFirstToken(double seconds);
   void InterTokenTime(double seconds);
-  /// A generation from submission to its last event.
-  void GenerationTime(double seconds);
+  /// A generation from submission to its last event, `waited` of it for its first step.
+  void GenerationTime(double seconds, double waited);
 
-  /// Seconds until a place should be free, from how long recent generations took. 0.1 to 120.
+  /// Seconds until those that wait should have begun, from how long recent generations took once they had. 0.1 to 120.
   double RetryAfter(const engine::EngineStats& stats) const;
 
-  /// The text exposition format. `stats` may be null (no model yet), and so may `experts` (a dense model).
-  std::string Text(const engine::EngineStats* stats, const engine::ExpertStats* experts) const;
+  /// What the served model says of itself.
+  struct Model {
+    engine::EngineStats engine;
+    std::optional<engine::ExpertStats> experts;  // nothing: a dense model
+    std::optional<engine::BytesRead> bytes_read;
+  };
+  /// The text exposition format. `model` is null before there is one.
+  std::string Text(const Model* model) const;
 
  private:
   struct Impl;

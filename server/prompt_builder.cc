@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "server/tool_prompt.h"
+
 namespace quorum::server {
 namespace {
 
@@ -181,7 +183,6 @@ Json VariablesOf(const std::string& source, const ChatRequest& request) {
 
 // What the template never mentions, it cannot honour.
 void NoteUnread(const std::string& source, const ChatRequest& request, std::vector<std::string>& ignored) {
-  if (!request.tools.empty() && source.find("tools") == std::string::npos) ignored.push_back("tools");
   if (request.thinking.value_or(false) && source.find("thinking") == std::string::npos) ignored.push_back("thinking");
   for (const auto& [name, value] : request.template_variables.items()) {
     if (source.find(name) == std::string::npos) {
@@ -208,33 +209,11 @@ struct Rendered {
   std::string mark;  // breaks the names of control tokens that users wrote; empty: there are none
 };
 
-Result<Rendered> Render(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
-                        std::vector<std::string>& ignored) {
-  if (model.engine->encodes_prompt()) {
-    return InvalidArgument(
-        "this model is an encoder-decoder: it answers a text, not a conversation; use /v1/completions, whose prompt is "
-        "what the encoder reads",
-        "messages", "no_chat_template");
-  }
-  if (model.chat_template == nullptr) {
-    return InvalidArgument(
-        "this model has no chat template, so messages cannot be turned into a prompt; use /v1/completions, or start "
-        "the "
-        "server with --chat-template FILE",
-        "messages", "no_chat_template");
-  }
-  const bool with_tools = !request.tools.empty() && model.tool_template != nullptr;
-  const tok::ChatTemplate& chat_template = with_tools ? *model.tool_template : *model.chat_template;
+/// `messages` and `tools` are the request's, or what stands for them.
+Result<Rendered> RenderMessages(const ServedModel& model, const tok::ChatTemplate& chat_template,
+                                const ChatRequest& request, Json messages, Json tools, std::int64_t now_unix,
+                                std::vector<std::string>& ignored) {
   const std::string& source = chat_template.source();
-  NoteUnread(source, request, ignored);
-  Json messages = request.messages;
-  Json tools = request.tools;
-  const bool knows_developer = source.find("developer") != std::string::npos;
-  for (Json& message : messages) {
-    if (message["role"] == "developer" && !knows_developer) message["role"] = "system";
-  }
-  OrderToolResults(messages);
-
   const auto mark = UnusedMark(messages, tools);
   if (!mark.has_value()) {
     return InvalidArgument("the messages use every one of the noncharacters U+FDD0 to U+FDDF", "messages");
@@ -280,6 +259,49 @@ Result<Rendered> Render(const ServedModel& model, const ChatRequest& request, st
   NoteUnshown(source, messages, *rendered, render, ignored);
   if (request.continue_final_message) QUORUM_TRY(CutBehindLastMessage(messages, *rendered));
   return Rendered{std::move(*rendered), marked ? *mark : std::string()};
+}
+
+Result<Rendered> Render(const ServedModel& model, const ChatRequest& request, std::int64_t now_unix,
+                        std::vector<std::string>& ignored) {
+  if (model.engine->encodes_prompt()) {
+    return InvalidArgument(
+        "this model is an encoder-decoder: it answers a text, not a conversation; use /v1/completions, whose prompt is "
+        "what the encoder reads",
+        "messages", "no_chat_template");
+  }
+  if (model.chat_template == nullptr) {
+    return InvalidArgument(
+        "this model has no chat template, so messages cannot be turned into a prompt; use /v1/completions, or start "
+        "the "
+        "server with --chat-template FILE",
+        "messages", "no_chat_template");
+  }
+  const bool with_tools = !request.tools.empty() && model.tool_template != nullptr;
+  const tok::ChatTemplate& chat_template = with_tools ? *model.tool_template : *model.chat_template;
+  const std::string& source = chat_template.source();
+  NoteUnread(source, request, ignored);
+  Json messages = request.messages;
+  const bool knows_developer = source.find("developer") != std::string::npos;
+  for (Json& message : messages) {
+    if (message["role"] == "developer" && !knows_developer) message["role"] = "system";
+  }
+  OrderToolResults(messages);
+
+  const bool has_calls = AnyHas(messages, "tool_calls") || AnyHas(messages, "tool_call_id");
+  if (model.tools_in_words && (!request.tools.empty() || has_calls)) {
+    std::vector<std::string> noted = ignored;
+    auto rendered =
+        RenderMessages(model, chat_template, request, WithToolsInWords(messages, request.tools, ToolPlace::kSystem),
+                       Json::array(), now_unix, noted);
+    if (rendered.ok() && (request.tools.empty() || rendered->text.find("<tools>") != std::string::npos)) {
+      ignored = std::move(noted);
+      return rendered;
+    }
+    messages = WithToolsInWords(messages, request.tools, ToolPlace::kFirstUser);
+    return RenderMessages(model, chat_template, request, std::move(messages), Json::array(), now_unix, ignored);
+  }
+  if (!request.tools.empty() && source.find("tools") == std::string::npos) ignored.push_back("tools");
+  return RenderMessages(model, chat_template, request, std::move(messages), request.tools, now_unix, ignored);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "tokenizer/utf8_stream.h"
 
@@ -50,6 +51,16 @@ Json ExpertReport(const engine::ExpertTally& tally) {
     layers.push_back({{"layer", begin / experts}, {"tokens", std::move(tokens)}, {"gate_mass", std::move(mass)}});
   }
   return {{"tokens", tally.rows}, {"layers", std::move(layers)}};
+}
+
+Json TokenReport(std::string spelled, const engine::ExpertTrace& trace) {
+  Json layers = Json::array();
+  for (std::int32_t layer = 0; layer < trace.layers(); ++layer) {
+    const engine::ExpertTrace::Visits visits = trace.At(layer, trace.rows() - 1);
+    if (visits.experts.empty()) continue;
+    layers.push_back({{"layer", layer}, {"experts", visits.experts}, {"weights", visits.weights}});
+  }
+  return {{"token", std::move(spelled)}, {"layers", std::move(layers)}};
 }
 
 Json CacheReport(const tok::Tokenizer& tokenizer, std::span<const tok::TokenId> prompt, const Json* messages,

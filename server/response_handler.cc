@@ -275,12 +275,39 @@ HttpResponse HandleResponses(const ApiContext& context, HttpRequest& http, Respo
   return response;
 }
 
-HttpResponse HandleStoredResponse(const HttpRequest& http, const std::string& id, ResponseStore& store) {
+namespace {
+
+// What a response answered, in the API's long form: the conversation before its own output.
+HttpResponse InputItems(const std::string& id, const StoredResponse& stored) {
+  Json list = Json::array();
+  const std::size_t output = stored.response["output"].size();
+  for (std::size_t i = 0; i + output < stored.items.size(); ++i) {
+    Json item = stored.items[i];
+    if (!item.contains("type")) item["type"] = "message";
+    if (!item.contains("id")) item["id"] = fmt::format("item_{}_{}", id, i);
+    if (item.contains("content") && item["content"].is_string()) {
+      const char* type = item.value("role", Json()) == "assistant" ? "output_text" : "input_text";
+      item["content"] = Json::array({{{"type", type}, {"text", item["content"]}}});
+    }
+    list.push_back(std::move(item));
+  }
+  const Json first = list.empty() ? Json() : list.front()["id"], last = list.empty() ? Json() : list.back()["id"];
+  return JsonResponse(
+      {{"object", "list"}, {"data", std::move(list)}, {"first_id", first}, {"last_id", last}, {"has_more", false}});
+}
+
+}  // namespace
+
+HttpResponse HandleStoredResponse(const HttpRequest& http, const std::string& path, ResponseStore& store) {
+  constexpr std::string_view kItems = "/input_items";
   const bool erase = http.method == "DELETE";
+  const bool items = path.ends_with(kItems) && !erase;
+  const std::string id = items ? path.substr(0, path.size() - kItems.size()) : path;
   const auto found = store.Get(id);
   if (!found.has_value()) {
     return ErrorResponse(404, fmt::format("the response '{}' is not (or no longer) stored here", id), {}, "not_found");
   }
+  if (items) return InputItems(id, *found);
   if (!erase) return JsonResponse(found->response);
   store.Erase(id);
   return JsonResponse({{"id", id}, {"object", "response"}, {"deleted", true}});

@@ -1,6 +1,7 @@
 #include "server/served_model.h"
 
 #include <algorithm>
+#include <string>
 
 #include "engine/token_constraint.h"
 
@@ -18,6 +19,8 @@ void ServedModel::IndexTokenizer() {
     reasoning = FindReasoningMarks(chat_template == nullptr ? std::string() : chat_template->source(), *tokenizer);
     thinking = ThinkingRulesOf(reasoning, *tokenizer);
   }
+  tools_in_words = tool_format == ToolFormat::kHermes && tool_template == nullptr && chat_template != nullptr &&
+                   chat_template->source().find("tools") == std::string::npos;
   tool_controls.clear();
   for (const std::string& name : ControlNames(tool_format)) {
     const auto token = tokenizer->FindToken(name);

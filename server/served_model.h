@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/bytes_read.h"
 #include "engine/engine.h"
 #include "engine/moe_router.h"
 #include "server/control_tokens.h"
@@ -30,11 +31,13 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   std::function<engine::ExpertStats()> expert_stats;  // null: a dense model
   std::int32_t experts_per_token = 0;
+  std::function<engine::BytesRead()> bytes_read;  // null: not known
   ControlTokens control_tokens;
   std::shared_ptr<GrammarCache> grammars;
   std::size_t longest_token = 1;                     // bytes
   engine::Pooling pooling = engine::Pooling::kMean;  // of embeddings, where a request does not say
   ToolFormat tool_format = ToolFormat::kNone;
+  bool tools_in_words = false;              // the template knows no tools: see tool_prompt.h
   ReasoningMarks reasoning;                 // around thoughts; unknown where the model has none, or has channels
   engine::ThinkingRules thinking;           // the same for the engine
   std::vector<tok::TokenId> tool_controls;  // control tokens that the format's marks are

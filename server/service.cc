@@ -236,16 +236,13 @@ HttpResponse Service::MetricsText(const ApiContext& context, HttpRequest&) {
   HttpResponse response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
   if (context.model == nullptr) {
-    response.body = metrics_.Text(nullptr, nullptr);
-  } else {
-    const engine::EngineStats stats = context.model->engine->Stats();
-    if (context.model->expert_stats) {
-      const engine::ExpertStats experts = context.model->expert_stats();
-      response.body = metrics_.Text(&stats, &experts);
-    } else {
-      response.body = metrics_.Text(&stats, nullptr);
-    }
+    response.body = metrics_.Text(nullptr);
+    return response;
   }
+  Metrics::Model model{context.model->engine->Stats(), {}, {}};
+  if (context.model->expert_stats) model.experts = context.model->expert_stats();
+  if (context.model->bytes_read) model.bytes_read = context.model->bytes_read();
+  response.body = metrics_.Text(&model);
   return response;
 }
 

@@ -24,12 +24,15 @@ class SseWriter {
   bool Done();  // "data: [DONE]"
   /// `event: NAME` and the data, as Anthropic's API and OpenAI's responses have it.
   bool SendNamed(std::string_view name, const Json& value);
-  /// Writes a comment if nothing was written for the heartbeat's time. Comments are ": ping", or ": queued, N ahead"
-  /// for a request that waits, never an event without data, which SDKs would try to parse.
+  /// Writes a comment if nothing was written for the heartbeat's time, and once if the client falls silent. Comments
+  /// are ": ping", or ": queued, N ahead" for a request that waits, never an event without data, which SDKs would try
+  /// to parse.
   bool KeepAlive(std::int32_t ahead = 0);
 
  private:
   bool Write(std::string_view bytes);
+
+  bool probed_ = false;  // whether a silent client still reads
 
   StreamWriter& out_;
   const std::chrono::milliseconds heartbeat_;

@@ -12,6 +12,7 @@ constexpr std::array kFiles = {
     WebFile{"/page/page.css", "text/css; charset=utf-8", kPage_page_css},
     WebFile{"/page/chat.js", "text/javascript; charset=utf-8", kPage_chat_js},
     WebFile{"/page/experts.js", "text/javascript; charset=utf-8", kPage_experts_js},
+    WebFile{"/page/tokens.js", "text/javascript; charset=utf-8", kPage_tokens_js},
     WebFile{"/page/markdown.js", "text/javascript; charset=utf-8", kPage_markdown_js},
 };
 

@@ -1,6 +1,5 @@
 // Statements 35 to 51: fields of requests, log-probabilities.
 #include <cmath>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -9,24 +8,26 @@
 namespace quorum::selftest {
 namespace {
 
-std::string ContentOf(const Json& answer, std::size_t choice = 0) {
-  const Json content = answer.at("choices").at(choice).at("message").value("content", Json());
+std::string ContentOf(Probe& probe, const Json& answer, std::size_t choice = 0) {
+  const Json content = Opt(probe.At(answer, "choices", choice, "message"), "content");
   return content.is_string() ? content.get<std::string>() : std::string();
 }
 
-void RefusedWithParam(const Probe& probe, const Json& extra, const std::string& param) {
+void RefusedWithParam(Probe& probe, const Json& extra, const std::string& param) {
   const Json error = probe.Refused(probe.ChatAnswer(extra), 400, 400);
-  Demand(error.value("param", Json()).is_string() && error.at("param").get<std::string>().starts_with(param),
-         fmt::format("{}: param is {}", Brief(extra), Brief(error.value("param", Json()))));
+  probe.Demand(Opt(error, "param").is_string() && probe.Text(probe.At(error, "param")).starts_with(param),
+               fmt::format("{}: param is {}", Brief(extra), Brief(Opt(error, "param"))));
 }
 
-void Lengths(const Probe& probe) {
+void Lengths(Probe& probe) {
   const Json three = probe.Chat({{"max_tokens", nullptr}, {"max_completion_tokens", 3}});
-  Demand(three.at("usage").at("completion_tokens") <= 3, "max_completion_tokens is not honoured");
-  Demand(three.at("choices").at(0).at("finish_reason") == "length" || three.at("usage").at("completion_tokens") < 3,
-         "finish_reason is not length");
-  Demand(probe.Chat({{"max_tokens", 9}, {"max_completion_tokens", 2}}).at("usage").at("completion_tokens") <= 2,
-         "max_tokens goes before max_completion_tokens");
+  probe.Demand(probe.At(three, "usage", "completion_tokens") <= 3, "max_completion_tokens is not honoured");
+  probe.Demand(
+      probe.At(three, "choices", 0, "finish_reason") == "length" || probe.At(three, "usage", "completion_tokens") < 3,
+      "finish_reason is not length");
+  probe.Demand(
+      probe.At(probe.Chat({{"max_tokens", 9}, {"max_completion_tokens", 2}}), "usage", "completion_tokens") <= 2,
+      "max_tokens goes before max_completion_tokens");
   for (const char* name : {"max_tokens", "max_completion_tokens"}) {
     for (const int wrong : {0, -3}) {
       Json extra = {{"max_tokens", nullptr}};
@@ -36,7 +37,7 @@ void Lengths(const Probe& probe) {
   }
 }
 
-void Nulls(const Probe& probe) {
+void Nulls(Probe& probe) {
   Json body = probe.ChatBody({{"max_tokens", 2}});
   for (const char* name : {"top_p", "n", "stop", "seed", "tools", "tool_choice", "response_format", "logit_bias",
                            "logprobs", "top_logprobs", "stream_options", "presence_penalty", "frequency_penalty",
@@ -46,7 +47,7 @@ void Nulls(const Probe& probe) {
   probe.Ok(Probe::kChat, body);
 }
 
-void Ignored(const Probe& probe) {
+void Ignored(Probe& probe) {
   probe.Chat({{"max_tokens", 2},
               {"user", "u"},
               {"store", false},
@@ -59,7 +60,7 @@ void Ignored(const Probe& probe) {
               {"quite_unknown", 1}});
 }
 
-void Ranges(const Probe& probe) {
+void Ranges(Probe& probe) {
   const std::vector<std::pair<const char*, Json>> wrong = {
       {"temperature", -0.1},   {"temperature", 2.1},         {"top_p", 1.5},
       {"presence_penalty", 3}, {"frequency_penalty", -3},    {"n", 0},
@@ -68,23 +69,24 @@ void Ranges(const Probe& probe) {
   RefusedWithParam(probe, {{"logprobs", true}, {"top_logprobs", 99}}, "top_logprobs");
 }
 
-void Greedy(const Probe& probe) {
-  Demand(ContentOf(probe.Chat()) == ContentOf(probe.Plain()), "temperature 0 gives two answers");
+void Greedy(Probe& probe) {
+  probe.Demand(ContentOf(probe, probe.Chat()) == ContentOf(probe, probe.Plain()), "temperature 0 gives two answers");
 }
 
-void Seeds(const Probe& probe) {
+void Seeds(Probe& probe) {
   const Json extra = {{"temperature", 1}, {"seed", 12345}, {"n", 2}};
   const Json one = probe.Chat(extra), two = probe.Chat(extra);
-  Demand(ContentOf(one, 0) == ContentOf(two, 0) && ContentOf(one, 1) == ContentOf(two, 1),
-         "one seed gives two answers");
-  Demand(ContentOf(one, 0) != ContentOf(one, 1), "two choices of one request are equal");
+  probe.Demand(
+      ContentOf(probe, one, 0) == ContentOf(probe, two, 0) && ContentOf(probe, one, 1) == ContentOf(probe, two, 1),
+      "one seed gives two answers");
+  probe.Demand(ContentOf(probe, one, 0) != ContentOf(probe, one, 1), "two choices of one request are equal");
 }
 
-void Formats(const Probe& probe) {
+void Formats(Probe& probe) {
   const Json object = probe.Chat({{"response_format", {{"type", "json_object"}}}, {"max_tokens", 300}});
-  Demand(object.at("choices").at(0).at("finish_reason") == "length" ||
-             Json::parse(ContentOf(object), nullptr, false).is_object(),
-         "json_object: " + ContentOf(object));
+  probe.Demand(probe.At(object, "choices", 0, "finish_reason") == "length" ||
+                   Json::parse(ContentOf(probe, object), nullptr, false).is_object(),
+               "json_object: " + ContentOf(probe, object));
   const auto format = [](const Json& schema) {
     return Json{{"type", "json_schema"}, {"json_schema", {{"name", "answer"}, {"strict", true}, {"schema", schema}}}};
   };
@@ -92,33 +94,32 @@ void Formats(const Probe& probe) {
                        {"properties", {{"size", {{"enum", {"small", "large"}}}}}},
                        {"required", {"size"}},
                        {"additionalProperties", false}};
-  const Json made =
-      Json::parse(ContentOf(probe.Chat({{"response_format", format(schema)}, {"max_tokens", 60}})), nullptr, false);
-  Demand(made.is_object() && made.size() == 1 &&
-             (made.value("size", Json()) == "small" || made.value("size", Json()) == "large"),
-         "json_schema: " + Brief(made));
+  const Json made = Json::parse(ContentOf(probe, probe.Chat({{"response_format", format(schema)}, {"max_tokens", 60}})),
+                                nullptr, false);
+  probe.Demand(made.is_object() && made.size() == 1 && (Opt(made, "size") == "small" || Opt(made, "size") == "large"),
+               "json_schema: " + Brief(made));
   RefusedWithParam(probe, {{"response_format", format({{"type", "no such type"}})}}, "response_format");
   RefusedWithParam(probe, {{"response_format", {{"type", "json_schema"}}}}, "response_format");
 }
 
-void CutFormat(const Probe& probe) {
+void CutFormat(Probe& probe) {
   const Json schema = {
       {"type", "object"}, {"properties", {{"text", {{"type", "string"}, {"minLength", 200}}}}}, {"required", {"text"}}};
   const Json answer =
       probe.Chat({{"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "a"}, {"schema", schema}}}}},
                   {"max_tokens", 4}});
-  Demand(answer.at("choices").at(0).at("finish_reason") == "length",
-         "finish_reason " + Brief(answer.at("choices").at(0).at("finish_reason")));
+  probe.Demand(probe.At(answer, "choices", 0, "finish_reason") == "length",
+               "finish_reason " + Brief(probe.At(answer, "choices", 0, "finish_reason")));
 }
 
-void Bodies(const Probe& probe) {
+void Bodies(Probe& probe) {
   const std::string body = probe.ChatBody({{"max_tokens", 2}}).dump();
-  Demand(probe.PostText(Probe::kChat, body, {"Content-Type: application/json; charset=utf-8"}).status == 200,
-         "a charset is refused");
-  Demand(probe.PostText(Probe::kChat, body, {"Expect: 100-continue"}).status == 200,
-         "Expect: 100-continue is not answered");
+  probe.Demand(probe.PostText(Probe::kChat, body, {"Content-Type: application/json; charset=utf-8"}).status == 200,
+               "a charset is refused");
+  probe.Demand(probe.PostText(Probe::kChat, body, {"Expect: 100-continue"}).status == 200,
+               "Expect: 100-continue is not answered");
   const long bom = probe.PostText(Probe::kChat, "\xEF\xBB\xBF" + body).status;
-  Demand(bom == 400, fmt::format("a byte order mark gives {}", bom));
+  probe.Demand(bom == 400, fmt::format("a byte order mark gives {}", bom));
   Json turned = Json::object();
   const Json plain = probe.ChatBody({{"max_tokens", 2}});
   std::vector<std::pair<std::string, Json>> members;
@@ -127,92 +128,93 @@ void Bodies(const Probe& probe) {
   probe.Ok(Probe::kChat, turned);
 }
 
-void Models(const Probe& probe) {
-  Demand(probe.Plain().value("model", Json()).is_string(), "no model in the answer");
+void Models(Probe& probe) {
+  probe.Demand(Opt(probe.Plain(), "model").is_string(), "no model in the answer");
   for (const Json& chunk : probe.PlainStream().events)
-    Demand(chunk.at("model") == probe.Plain().at("model"), "the model changes between chunks");
+    probe.Demand(probe.At(chunk, "model") == probe.At(probe.Plain(), "model"), "the model changes between chunks");
   const Answer answer = probe.ChatAnswer({{"model", "no-such-model"}, {"max_tokens", 2}});
-  Demand(answer.status == 200 || answer.status == 404, fmt::format("an unknown model gives {}", answer.status));
+  probe.Demand(answer.status == 200 || answer.status == 404, fmt::format("an unknown model gives {}", answer.status));
 }
 
-Json Scores(const Probe& probe) {
+Json Scores(Probe& probe) {
   const Json answer = probe.Chat({{"logprobs", true}, {"top_logprobs", 3}});
-  const Json logprobs = answer.at("choices").at(0).value("logprobs", Json());
-  Demand(logprobs.is_object() && logprobs.value("content", Json()).is_array() && !logprobs.at("content").empty(),
-         "no logprobs");
-  return logprobs.at("content");
+  const Json logprobs = Opt(probe.At(answer, "choices", 0), "logprobs");
+  probe.Demand(logprobs.is_object() && Opt(logprobs, "content").is_array() && !probe.At(logprobs, "content").empty(),
+               "no logprobs");
+  return probe.At(logprobs, "content");
 }
 
-void ScoreShape(const Probe& probe) {
+void ScoreShape(Probe& probe) {
   for (const Json& score : Scores(probe)) {
     for (const char* name : {"token", "logprob", "bytes", "top_logprobs"})
-      Demand(score.contains(name), fmt::format("a score without {}", name));
-    Demand(score.at("top_logprobs").is_array() && score.at("top_logprobs").size() >= 3, "not three of the likeliest");
+      probe.Demand(score.contains(name), fmt::format("a score without {}", name));
+    probe.Demand(probe.At(score, "top_logprobs").is_array() && probe.At(score, "top_logprobs").size() >= 3,
+                 "not three of the likeliest");
   }
-  const Json bare =
-      probe.Chat({{"logprobs", true}, {"max_tokens", 3}}).at("choices").at(0).at("logprobs").at("content");
+  const Json bare = probe.At(probe.Chat({{"logprobs", true}, {"max_tokens", 3}}), "choices", 0, "logprobs", "content");
   for (const Json& score : bare)
-    Demand(score.at("top_logprobs") == Json::array(), "top_logprobs is not [] where none were asked for");
+    probe.Demand(probe.At(score, "top_logprobs") == Json::array(), "top_logprobs is not [] where none were asked for");
 }
 
-void ScoreBytes(const Probe& probe) {
+void ScoreBytes(Probe& probe) {
   std::string bytes;
   for (const Json& score : Scores(probe)) {
-    if (score.at("bytes").is_null()) continue;
-    for (const Json& byte : score.at("bytes")) bytes += static_cast<char>(byte.get<int>());
+    if (probe.At(score, "bytes").is_null()) continue;
+    for (const Json& byte : probe.At(score, "bytes")) bytes += static_cast<char>(probe.Int(byte));
   }
-  const std::string text = ContentOf(probe.Plain());
-  Demand(bytes == text || text.starts_with(bytes) || bytes.starts_with(text),
-         fmt::format("the bytes say {} and the content {}", Brief(bytes), Brief(text)));
+  const std::string text = ContentOf(probe, probe.Plain());
+  probe.Demand(bytes == text || text.starts_with(bytes) || bytes.starts_with(text),
+               fmt::format("the bytes say {} and the content {}", Brief(bytes), Brief(text)));
 }
 
-void ScoreValues(const Probe& probe) {
+void ScoreValues(Probe& probe) {
   for (const Json& score : Scores(probe)) {
-    Demand(score.at("logprob").is_number() && score.at("logprob") <= 0, "a logprob above 0");
+    probe.Demand(probe.At(score, "logprob").is_number() && probe.At(score, "logprob") <= 0, "a logprob above 0");
     double sum = 0, before = 0;
-    for (const Json& top : score.at("top_logprobs")) {
-      const double value = top.at("logprob").get<double>();
-      Demand(value <= before + 1e-6, "the likeliest are not sorted");
+    for (const Json& top : probe.At(score, "top_logprobs")) {
+      const double value = probe.Number(probe.At(top, "logprob"));
+      probe.Demand(value <= before + 1e-6, "the likeliest are not sorted");
       before = value;
       sum += std::exp(value);
     }
-    Demand(sum <= 1.01, "probabilities above 1");
+    probe.Demand(sum <= 1.01, "probabilities above 1");
   }
 }
 
-void StreamedScores(const Probe& probe) {
-  const Json streamed = Assemble(probe.ChatStream({{"logprobs", true}, {"top_logprobs", 3}})).logprobs;
+void StreamedScores(Probe& probe) {
+  const Json streamed = probe.Assemble(probe.ChatStream({{"logprobs", true}, {"top_logprobs", 3}})).logprobs;
   const Json whole = Scores(probe);
-  Demand(streamed.size() == whole.size(),
-         fmt::format("{} streamed scores, {} whole ones", streamed.size(), whole.size()));
+  probe.Demand(streamed.size() == whole.size(),
+               fmt::format("{} streamed scores, {} whole ones", streamed.size(), whole.size()));
   for (std::size_t i = 0; i < whole.size(); ++i)
-    Demand(streamed[i].at("token") == whole[i].at("token"), "other tokens");
+    probe.Demand(probe.At(streamed[i], "token") == probe.At(whole[i], "token"), "other tokens");
   Json called = DemandWeather();
   called["logprobs"] = true;
   probe.Chat(called);
-  Assemble(probe.ChatStream(called));
+  probe.Assemble(probe.ChatStream(called));
 }
 
-void LegacyScores(const Probe& probe) {
+void LegacyScores(Probe& probe) {
   const Json answer = probe.Ok("/v1/completions", {{"model", probe.model()},
                                                    {"prompt", "The sea is"},
                                                    {"max_tokens", 3},
                                                    {"temperature", 0},
                                                    {"logprobs", 2},
                                                    {"echo", true}});
-  const Json logprobs = answer.at("choices").at(0).value("logprobs", Json());
+  const Json logprobs = Opt(probe.At(answer, "choices", 0), "logprobs");
   for (const char* name : {"tokens", "token_logprobs", "top_logprobs", "text_offset"}) {
-    Demand(logprobs.is_object() && logprobs.value(name, Json()).is_array(), fmt::format("no {}", name));
-    Demand(logprobs[name].size() == logprobs.at("tokens").size(), fmt::format("{} has another length", name));
+    probe.Demand(logprobs.is_object() && Opt(logprobs, name).is_array(), fmt::format("no {}", name));
+    probe.Demand(Opt(logprobs, name).size() == probe.At(logprobs, "tokens").size(),
+                 fmt::format("{} has another length", name));
   }
-  Demand(logprobs.at("token_logprobs").at(0).is_null(), "the first token of the prompt has a score");
+  probe.Demand(probe.At(logprobs, "token_logprobs", 0).is_null(), "the first token of the prompt has a score");
 }
 
-void ScoresWithoutAsking(const Probe& probe) {
+void ScoresWithoutAsking(Probe& probe) {
   probe.Refused(probe.ChatAnswer({{"logprobs", false}, {"top_logprobs", 2}}), 400, 400);
 }
 
-void LoneOptions(const Probe& probe) { probe.Chat({{"stream_options", {{"include_usage", true}}}, {"max_tokens", 2}}); }
+void LoneOptions(Probe& probe) { probe.Chat({{"stream_options", {{"include_usage", true}}}, {"max_tokens", 2}}); }
 
 }  // namespace
 

@@ -4,8 +4,10 @@
 
 namespace quorum::selftest {
 
-void Demand(bool holds, const std::string& why) {
-  if (!holds) throw Broken{why};
+Json Opt(const Json& value, const std::string& name) {
+  if (!value.is_object()) return {};
+  const auto found = value.find(name);
+  return found == value.end() ? Json() : *found;
 }
 
 std::string Brief(const Json& value) {
@@ -14,11 +16,50 @@ std::string Brief(const Json& value) {
   return text;
 }
 
+void Probe::Demand(bool holds, const std::string& why) {
+  if (!holds && verdict_.kind == Verdict::Kind::kHolds) verdict_ = {Verdict::Kind::kBroken, why};
+}
+
+void Probe::Skip(const std::string& why) {
+  if (verdict_.kind == Verdict::Kind::kHolds) verdict_ = {Verdict::Kind::kSkipped, why};
+}
+
+void Probe::Step(const Json*& at, const std::string& name) {
+  if (at == nullptr) return;
+  const bool there = at->is_object() && at->contains(name);
+  Demand(there, fmt::format("no '{}' in {}", name, Brief(*at)));
+  at = there ? &*at->find(name) : nullptr;
+}
+
+void Probe::Step(const Json*& at, std::size_t index) {
+  if (at == nullptr) return;
+  const bool there = at->is_array() && index < at->size();
+  Demand(there, fmt::format("no element {} in {}", index, Brief(*at)));
+  at = there ? &(*at)[index] : nullptr;
+}
+
+std::string Probe::Text(const Json& value) {
+  Demand(value.is_string(), "no string: " + Brief(value));
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+std::int64_t Probe::Int(const Json& value) {
+  Demand(value.is_number_integer(), "no integer: " + Brief(value));
+  return value.is_number_integer() ? value.get<std::int64_t>() : 0;
+}
+
+double Probe::Number(const Json& value) {
+  Demand(value.is_number(), "no number: " + Brief(value));
+  return value.is_number() ? value.get<double>() : 0;
+}
+
 Answer Probe::Get(const std::string& path, const std::vector<std::string>& headers) const {
+  if (verdict_.kind != Verdict::Kind::kHolds) return {};
   return Send(options_, "GET", path, {}, headers);
 }
 
 Answer Probe::PostText(const std::string& path, std::string_view body, const std::vector<std::string>& headers) const {
+  if (verdict_.kind != Verdict::Kind::kHolds) return {};
   return Send(options_, "POST", path, body, headers);
 }
 
@@ -41,36 +82,34 @@ Json Probe::ChatBody(const Json& extra) const {
   return body;
 }
 
-Json Probe::Ok(const std::string& path, const Json& body) const {
+Json Probe::Ok(const std::string& path, const Json& body) {
   const Answer answer = Post(path, body);
   Demand(answer.status == 200, fmt::format("{} answers {} {}", path, answer.status,
                                            answer.status == 0 ? answer.failure : answer.body.substr(0, 160)));
   Json parsed = Json::parse(answer.body, nullptr, false);
   Demand(parsed.is_object(), "the answer is no JSON object");
-  return parsed;
+  return parsed.is_object() ? parsed : Json();
 }
 
-Json Probe::Chat(const Json& extra) const {
+Json Probe::Chat(const Json& extra) {
   Json answer = Ok(kChat, ChatBody(extra));
-  Demand(answer.contains("choices") && answer["choices"].is_array() && !answer["choices"].empty(), "no choices");
-  for (const Json& choice : answer["choices"]) {
-    Demand(choice.is_object() && choice.contains("message") && choice["message"].is_object(),
-           "a choice has no message");
-  }
+  const Json choices = Opt(answer, "choices");
+  Demand(choices.is_array() && !choices.empty(), "no choices");
+  for (const Json& choice : choices) Demand(Opt(choice, "message").is_object(), "a choice has no message");
   return answer;
 }
 
-Json Probe::Refused(const Answer& answer, long least, long most) const {
+Json Probe::Refused(const Answer& answer, long least, long most) {
   Demand(answer.status >= least && answer.status <= most,
          fmt::format("status {} {}", answer.status, answer.status == 0 ? answer.failure : answer.body.substr(0, 120)));
   const Json parsed = Json::parse(answer.body, nullptr, false);
-  Demand(parsed.is_object() && parsed.contains("error") && parsed["error"].is_object() &&
-             parsed["error"].contains("message") && parsed["error"]["message"].is_string(),
+  Json error = Opt(parsed, "error");
+  Demand(Opt(error, "message").is_string(),
          fmt::format("status {} without an error object: {}", answer.status, answer.body.substr(0, 120)));
-  return parsed["error"];
+  return error;
 }
 
-Stream Probe::StreamOf(const std::string& path, const Json& body) const {
+Stream Probe::StreamOf(const std::string& path, const Json& body) {
   Stream stream;
   stream.answer = Post(path, body);
   Demand(stream.answer.status == 200,
@@ -124,7 +163,7 @@ Stream Probe::StreamOf(const std::string& path, const Json& body) const {
   return stream;
 }
 
-Stream Probe::ChatStream(const Json& extra) const {
+Stream Probe::ChatStream(const Json& extra) {
   Json body = ChatBody(extra);
   body["stream"] = true;
   Stream stream = StreamOf(kChat, body);
@@ -133,71 +172,65 @@ Stream Probe::ChatStream(const Json& extra) const {
   return stream;
 }
 
-const Json& Probe::Plain() const {
-  if (answers_.count("plain") == 0) answers_["plain"] = Chat();
+const Json& Probe::Plain() {
+  if (Opt(answers_["plain"], "choices").is_null()) answers_["plain"] = Chat();
   return answers_["plain"];
 }
 
-const Stream& Probe::PlainStream() const {
-  if (streams_.count("plain") == 0) streams_["plain"] = ChatStream({{"stream_options", {{"include_usage", true}}}});
+const Stream& Probe::PlainStream() {
+  if (streams_["plain"].events.empty()) streams_["plain"] = ChatStream({{"stream_options", {{"include_usage", true}}}});
   return streams_["plain"];
 }
 
-const Json& Probe::Called() const {
-  if (answers_.count("called") == 0) answers_["called"] = Chat(DemandWeather());
+const Json& Probe::Called() {
+  if (Opt(answers_["called"], "choices").is_null()) answers_["called"] = Chat(DemandWeather());
   return answers_["called"];
 }
 
-const Stream& Probe::CalledStream() const {
-  if (streams_.count("called") == 0) streams_["called"] = ChatStream(DemandWeather());
+const Stream& Probe::CalledStream() {
+  if (streams_["called"].events.empty()) streams_["called"] = ChatStream(DemandWeather());
   return streams_["called"];
 }
 
-Assembled Assemble(const Stream& stream, std::size_t index) {
+/// Joins an entry of a delta to its call, as Python's SDK does: strings are concatenated.
+void Probe::AddCall(const Json& entry, Json& calls) {
+  const Json index = Opt(entry, "index");
+  Demand(index.is_number_integer(), "a call's entry without index");
+  Demand(Opt(entry, "function").is_object(), "a call's entry without function");
+  const auto at = static_cast<std::size_t>(Int(index));
+  Demand(at <= calls.size(), "a call's index that leaves one out");
+  if (verdict_.kind != Verdict::Kind::kHolds) return;
+  if (at == calls.size()) {
+    calls.push_back({{"index", at}, {"id", ""}, {"type", ""}, {"function", {{"name", ""}, {"arguments", ""}}}});
+  }
+  const auto join = [this](const Json& from, const char* name, Json& to) {
+    const Json value = Opt(from, name);
+    if (!value.is_null()) Demand(value.is_string(), fmt::format("a call's {} is no string", name));
+    if (value.is_string()) to[name] = to[name].get<std::string>() + value.get<std::string>();
+  };
+  for (const char* name : {"id", "type"}) join(entry, name, calls[at]);
+  for (const char* name : {"name", "arguments"}) join(Opt(entry, "function"), name, calls[at]["function"]);
+}
+
+Assembled Probe::Assemble(const Stream& stream, std::size_t index) {
   Assembled out;
   for (const Json& chunk : stream.events) {
     Demand(!chunk.contains("error"), "an error in the stream: " + Brief(chunk));
-    if (!chunk.contains("choices") || !chunk["choices"].is_array())
-      throw Broken{"a chunk without choices: " + Brief(chunk)};
-    for (const Json& choice : chunk["choices"]) {
-      if (choice.value("index", Json()) != index) continue;
-      const Json delta = choice.value("delta", Json::object());
-      if (const Json role = delta.value("role", Json()); role.is_string()) {
+    const Json choices = Opt(chunk, "choices");
+    Demand(choices.is_array(), "a chunk without choices: " + Brief(chunk));
+    for (const Json& choice : choices) {
+      if (Opt(choice, "index") != index) continue;
+      const Json delta = Opt(choice, "delta");
+      if (const Json role = Opt(delta, "role"); role.is_string()) {
         ++out.roles;
         out.role += role.get<std::string>();
       }
-      if (const Json text = delta.value("content", Json()); text.is_string()) out.content += text.get<std::string>();
-      if (const Json calls = delta.value("tool_calls", Json()); calls.is_array()) {
-        for (const Json& entry : calls) {
-          Demand(entry.contains("index") && entry["index"].is_number_integer(), "a call's entry without index");
-          Demand(entry.contains("function") && entry["function"].is_object(), "a call's entry without function");
-          const auto at = entry["index"].get<std::size_t>();
-          Demand(at <= out.calls.size(), "a call's index that leaves one out");
-          if (at == out.calls.size()) {
-            out.calls.push_back(
-                {{"index", at}, {"id", ""}, {"type", ""}, {"function", {{"name", ""}, {"arguments", ""}}}});
-          }
-          Json& call = out.calls[at];
-          for (const char* name : {"id", "type"}) {  // as Python's SDK does: strings are joined
-            const Json value = entry.value(name, Json());
-            if (value.is_string()) call[name] = call[name].get<std::string>() + value.get<std::string>();
-            if (!value.is_null() && !value.is_string()) throw Broken{fmt::format("a call's {} is no string", name)};
-          }
-          for (const char* name : {"name", "arguments"}) {
-            const Json value = entry["function"].value(name, Json());
-            Json& whole = call["function"][name];
-            if (value.is_string()) whole = whole.get<std::string>() + value.get<std::string>();
-            if (!value.is_null() && !value.is_string()) throw Broken{fmt::format("a call's {} is no string", name)};
-          }
-        }
-      }
-      if (const Json scores = choice.value("logprobs", Json());
-          scores.is_object() && scores.value("content", Json()).is_array()) {
-        for (const Json& score : scores["content"]) out.logprobs.push_back(score);
-      }
-      if (const Json finish = choice.value("finish_reason", Json()); finish.is_string()) {
+      if (const Json text = Opt(delta, "content"); text.is_string()) out.content += text.get<std::string>();
+      for (const Json& entry : Opt(delta, "tool_calls")) AddCall(entry, out.calls);
+      for (const Json& score : Opt(Opt(choice, "logprobs"), "content")) out.logprobs.push_back(score);
+      if (const Json finish = Opt(choice, "finish_reason"); finish.is_string()) {
         ++out.finishes;
-        out.finish = finish;
+        out.finish = finish.get<std::string>();
       }
     }
   }

@@ -1,8 +1,9 @@
 // What the statements about a server are tried with: requests, streams as the SDKs read them, and how a statement
-// fails.
+// fails: the first thing that does not hold is noted, and everything that is touched afterwards is empty.
 #pragma once
 
-#include <functional>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -16,17 +17,15 @@ namespace quorum::selftest {
 
 using Json = nlohmann::ordered_json;
 
-/// A statement does not hold: thrown where that is seen, caught where statements are run.
-struct Broken {
-  std::string why;
-};
-/// It cannot be tried on this server.
-struct Skipped {
+/// What came of a statement.
+struct Verdict {
+  enum class Kind { kHolds, kBroken, kSkipped };  // kSkipped: it cannot be tried on this server
+  Kind kind = Kind::kHolds;
   std::string why;
 };
 
-/// Throws Broken with what `why` and the value say.
-void Demand(bool holds, const std::string& why);
+/// A member that may be missing: then null.
+Json Opt(const Json& value, const std::string& name);
 /// JSON in few characters, for messages.
 std::string Brief(const Json& value);
 
@@ -37,6 +36,9 @@ struct Stream {
   int comments = 0;
   bool done = false;  // [DONE] came, and nothing after it
   std::string fault;  // where it is not a stream of events; empty: nowhere
+
+  Json First() const { return events.empty() ? Json() : events.front(); }
+  Json Last() const { return events.empty() ? Json() : events.back(); }
 };
 
 /// A choice of a stream, put together as the SDKs do.
@@ -47,9 +49,29 @@ struct Assembled {
   Json logprobs = Json::array();
 };
 
+/// One statement is tried at a time: Begin, the check, verdict(). Once it is broken, no more requests are sent.
 class Probe {
  public:
   Probe(ClientOptions options, std::string model) : options_(std::move(options)), model_(std::move(model)) {}
+
+  void Begin() { verdict_ = {}; }
+  const Verdict& verdict() const { return verdict_; }
+
+  /// The statement is broken unless `holds`. The first reason stays.
+  void Demand(bool holds, const std::string& why);
+  void Skip(const std::string& why);
+
+  /// A member or element that must be there, by names and indices; null if it is not, and the statement is broken.
+  template <typename... Keys>
+  Json At(const Json& value, const Keys&... keys) {
+    const Json* at = &value;
+    (Step(at, keys), ...);
+    return at == nullptr ? Json() : *at;
+  }
+  /// What must be a string or a number; empty or 0 if it is not.
+  std::string Text(const Json& value);
+  std::int64_t Int(const Json& value);
+  double Number(const Json& value);
 
   const ClientOptions& options() const { return options_; }
   const std::string& model() const { return model_; }
@@ -61,31 +83,36 @@ class Probe {
   /// A short greedy chat with `extra` merged in (null takes a field away).
   Json ChatBody(const Json& extra = Json::object()) const;
   Answer ChatAnswer(const Json& extra) const { return Post(kChat, ChatBody(extra)); }
-  /// The same; Broken unless it is a 200 with JSON.
-  Json Chat(const Json& extra = Json::object()) const;
-  Json Ok(const std::string& path, const Json& body) const;
+  /// The same; broken unless it is a 200 with JSON.
+  Json Chat(const Json& extra = Json::object());
+  Json Ok(const std::string& path, const Json& body);
   /// Broken unless the answer is `status` with an OpenAI error body; gives its "error".
-  Json Refused(const Answer& answer, long least = 400, long most = 499) const;
-  Stream StreamOf(const std::string& path, const Json& body) const;
-  Stream ChatStream(const Json& extra = Json::object()) const;
+  Json Refused(const Answer& answer, long least = 400, long most = 499);
+  Stream StreamOf(const std::string& path, const Json& body);
+  Stream ChatStream(const Json& extra = Json::object());
+  /// Choice `index` of a chat's stream. Broken where an SDK would throw.
+  Assembled Assemble(const Stream& stream, std::size_t index = 0);
 
   /// Exchanges that several statements look at, made once.
-  const Json& Plain() const;          // Chat()
-  const Stream& PlainStream() const;  // with include_usage
-  const Json& Called() const;         // with a demanded call
-  const Stream& CalledStream() const;
+  const Json& Plain();          // Chat()
+  const Stream& PlainStream();  // with include_usage
+  const Json& Called();         // with a demanded call
+  const Stream& CalledStream();
 
   static constexpr const char* kChat = "/v1/chat/completions";
 
  private:
+  void Step(const Json*& at, const std::string& name);
+  void Step(const Json*& at, std::size_t index);
+  void Step(const Json*& at, int index) { Step(at, static_cast<std::size_t>(index)); }
+  void AddCall(const Json& entry, Json& calls);
+
   ClientOptions options_;
   std::string model_;
-  mutable std::map<std::string, Json> answers_;
-  mutable std::map<std::string, Stream> streams_;
+  Verdict verdict_;
+  std::map<std::string, Json> answers_;
+  std::map<std::string, Stream> streams_;
 };
-
-/// Choice `index` of a chat's stream. Broken where an SDK would throw.
-Assembled Assemble(const Stream& stream, std::size_t index = 0);
 
 /// A tool, and a request's fields that demand a call of it.
 Json WeatherTool();
@@ -94,7 +121,7 @@ Json DemandWeather();
 struct Statement {
   const char* number;  // of openai-conformance.md
   const char* text;
-  std::function<void(const Probe&)> check;  // throws Broken or Skipped
+  void (*check)(Probe&);
 };
 
 std::vector<Statement> StreamStatements();

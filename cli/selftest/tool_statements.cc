@@ -8,91 +8,95 @@
 namespace quorum::selftest {
 namespace {
 
-std::string ArgumentsOf(const Json& call) { return call.at("function").at("arguments").get<std::string>(); }
+std::string ArgumentsOf(Probe& probe, const Json& call) { return probe.Text(probe.At(call, "function", "arguments")); }
 
-void CheckCall(const Json& call) {
-  Demand(call.at("function").at("name") == "get_weather", "a call of " + Brief(call.at("function").at("name")));
-  const Json arguments = Json::parse(ArgumentsOf(call), nullptr, false);
-  Demand(arguments.is_object(), "arguments that are no JSON object: " + ArgumentsOf(call));
+void CheckCall(Probe& probe, const Json& call) {
+  probe.Demand(probe.At(call, "function", "name") == "get_weather",
+               "a call of " + Brief(probe.At(call, "function", "name")));
+  const Json arguments = Json::parse(ArgumentsOf(probe, call), nullptr, false);
+  probe.Demand(arguments.is_object(), "arguments that are no JSON object: " + ArgumentsOf(probe, call));
 }
 
-Json CallsOf(const Json& answer) {
-  Json calls = answer.at("choices").at(0).at("message").value("tool_calls", Json::array());
+Json CallsOf(Probe& probe, const Json& answer) {
+  Json calls = Opt(probe.At(answer, "choices", 0, "message"), "tool_calls");
   return calls.is_array() ? calls : Json::array();
 }
 
-void FirstEntries(const Probe& probe) {
-  std::set<std::size_t> known;
+void FirstEntries(Probe& probe) {
+  std::set<std::int64_t> known;
   for (const Json& chunk : probe.CalledStream().events) {
-    for (const Json& choice : chunk.at("choices")) {
-      const Json calls = choice.at("delta").value("tool_calls", Json::array());
+    for (const Json& choice : probe.At(chunk, "choices")) {
+      const Json calls = Opt(probe.At(choice, "delta"), "tool_calls");
       for (const Json& entry : calls) {
-        const bool first = known.insert(entry.at("index").get<std::size_t>()).second;
+        const bool first = known.insert(probe.Int(probe.At(entry, "index"))).second;
         for (const char* name : {"id", "type"}) {
-          Demand(entry.contains(name) == first,
-                 fmt::format("{} {} the first entry of a call", name, first ? "is missing in" : "is not only in"));
+          probe.Demand(entry.contains(name) == first, fmt::format("{} {} the first entry of a call", name,
+                                                                  first ? "is missing in" : "is not only in"));
         }
-        Demand(entry.at("function").contains("name") == first, "the name is not in the first entry alone");
+        probe.Demand(probe.At(entry, "function").contains("name") == first, "the name is not in the first entry alone");
       }
     }
   }
-  Demand(!known.empty(), "no call, though one was demanded");
+  probe.Demand(!known.empty(), "no call, though one was demanded");
 }
 
-void EntriesComplete(const Probe& probe) { Demand(!Assemble(probe.CalledStream()).calls.empty(), "no call"); }
+void EntriesComplete(Probe& probe) { probe.Demand(!probe.Assemble(probe.CalledStream()).calls.empty(), "no call"); }
 
-void DenseIndices(const Probe& probe) {
-  const Json calls = Assemble(probe.CalledStream()).calls;  // fails where an index is left out
-  Demand(!calls.empty() && calls[0].at("index") == 0, "the first call's index is not 0");
+void DenseIndices(Probe& probe) {
+  const Json calls = probe.Assemble(probe.CalledStream()).calls;  // fails where an index is left out
+  probe.Demand(!calls.empty() && probe.At(calls[0], "index") == 0, "the first call's index is not 0");
 }
 
-void Ids(const Probe& probe) {
+void Ids(Probe& probe) {
   std::set<std::string> ids;
   std::size_t calls = 0;
-  for (const Json& from : {CallsOf(probe.Called()), Assemble(probe.CalledStream()).calls}) {
+  for (const Json& from : {CallsOf(probe, probe.Called()), probe.Assemble(probe.CalledStream()).calls}) {
     for (const Json& call : from) {
-      Demand(call.at("id").is_string() && !call.at("id").get<std::string>().empty(),
-             "an id that is no string: " + Brief(call.at("id")));
-      ids.insert(call.at("id").get<std::string>());
+      probe.Demand(probe.At(call, "id").is_string() && !probe.Text(probe.At(call, "id")).empty(),
+                   "an id that is no string: " + Brief(probe.At(call, "id")));
+      ids.insert(probe.Text(probe.At(call, "id")));
       ++calls;
     }
   }
-  Demand(calls >= 2 && ids.size() == calls, "ids are missing or not unique");
+  probe.Demand(calls >= 2 && ids.size() == calls, "ids are missing or not unique");
 }
 
-void Arguments(const Probe& probe) {
-  for (const Json& from : {CallsOf(probe.Called()), Assemble(probe.CalledStream()).calls}) {
-    Demand(!from.empty(), "no call");
-    for (const Json& call : from) CheckCall(call);
+void Arguments(Probe& probe) {
+  for (const Json& from : {CallsOf(probe, probe.Called()), probe.Assemble(probe.CalledStream()).calls}) {
+    probe.Demand(!from.empty(), "no call");
+    for (const Json& call : from) CheckCall(probe, call);
   }
 }
 
-void FinishToolCalls(const Probe& probe) {
-  Demand(probe.Called().at("choices").at(0).at("finish_reason") == "tool_calls",
-         "finish_reason " + Brief(probe.Called().at("choices").at(0).at("finish_reason")));
-  Demand(Assemble(probe.CalledStream()).finish == "tool_calls", "streamed " + Assemble(probe.CalledStream()).finish);
+void FinishToolCalls(Probe& probe) {
+  probe.Demand(probe.At(probe.Called(), "choices", 0, "finish_reason") == "tool_calls",
+               "finish_reason " + Brief(probe.At(probe.Called(), "choices", 0, "finish_reason")));
+  probe.Demand(probe.Assemble(probe.CalledStream()).finish == "tool_calls",
+               "streamed " + probe.Assemble(probe.CalledStream()).finish);
   Json named = DemandWeather();
   named["tool_choice"] = {{"type", "function"}, {"function", {{"name", "get_weather"}}}};
-  Demand(probe.Chat(named).at("choices").at(0).at("finish_reason") == "tool_calls",
-         "a named call has another finish_reason");
+  probe.Demand(probe.At(probe.Chat(named), "choices", 0, "finish_reason") == "tool_calls",
+               "a named call has another finish_reason");
   Json cut = DemandWeather();
   cut["max_tokens"] = 3;
-  Demand(probe.Chat(cut).at("choices").at(0).at("finish_reason") == "length", "a call that was cut is not 'length'");
-  Demand(Assemble(probe.ChatStream(cut)).finish == "length", "a streamed call that was cut is not 'length'");
+  probe.Demand(probe.At(probe.Chat(cut), "choices", 0, "finish_reason") == "length",
+               "a call that was cut is not 'length'");
+  probe.Demand(probe.Assemble(probe.ChatStream(cut)).finish == "length",
+               "a streamed call that was cut is not 'length'");
 }
 
-void MessageShape(const Probe& probe) {
-  const Json called = probe.Called().at("choices").at(0).at("message");
-  Demand(called.contains("content") && called.at("content").is_null(),
-         "content beside nothing but calls is " + Brief(called.value("content", Json("absent"))));
-  Demand(called.value("role", Json()) == "assistant", "no role");
-  const Json plain = probe.Plain().at("choices").at(0).at("message");
-  Demand(plain.value("tool_calls", Json()).is_null(),
-         "tool_calls without calls: " + Brief(plain.value("tool_calls", Json())));
-  Demand(plain.contains("refusal") && plain.at("refusal").is_null(), "refusal: null is missing");
+void MessageShape(Probe& probe) {
+  const Json called = probe.At(probe.Called(), "choices", 0, "message");
+  probe.Demand(
+      called.contains("content") && probe.At(called, "content").is_null(),
+      "content beside nothing but calls is " + (called.contains("content") ? Brief(Opt(called, "content")) : "absent"));
+  probe.Demand(Opt(called, "role") == "assistant", "no role");
+  const Json plain = probe.At(probe.Plain(), "choices", 0, "message");
+  probe.Demand(Opt(plain, "tool_calls").is_null(), "tool_calls without calls: " + Brief(Opt(plain, "tool_calls")));
+  probe.Demand(plain.contains("refusal") && probe.At(plain, "refusal").is_null(), "refusal: null is missing");
 }
 
-void History(const Probe& probe) {
+void History(Probe& probe) {
   const Json call = {{"id", "call_1"},
                      {"type", "function"},
                      {"function", {{"name", "get_weather"}, {"arguments", "{\"city\": \"Paris\"}"}}}};
@@ -109,20 +113,20 @@ void History(const Probe& probe) {
   }
 }
 
-void Choices(const Probe& probe) {
+void Choices(Probe& probe) {
   Json body = DemandWeather();
   body["tool_choice"] = "none";
   body["max_tokens"] = 24;
-  Demand(CallsOf(probe.Chat(body)).empty(), "a call with tool_choice none");
-  Demand(!CallsOf(probe.Called()).empty(), "no call with tool_choice required");
+  probe.Demand(CallsOf(probe, probe.Chat(body)).empty(), "a call with tool_choice none");
+  probe.Demand(!CallsOf(probe, probe.Called()).empty(), "no call with tool_choice required");
   Json other = WeatherTool();
   other["function"]["name"] = "get_time";
   body["tools"] = {other, WeatherTool()};
   body["max_tokens"] = 200;
   body["tool_choice"] = {{"type", "function"}, {"function", {{"name", "get_weather"}}}};
-  const Json calls = CallsOf(probe.Chat(body));
-  Demand(!calls.empty(), "no call of the named tool");
-  for (const Json& call : calls) CheckCall(call);
+  const Json calls = CallsOf(probe, probe.Chat(body));
+  probe.Demand(!calls.empty(), "no call of the named tool");
+  for (const Json& call : calls) CheckCall(probe, call);
   body["tool_choice"]["function"]["name"] = "unknown";
   probe.Refused(probe.ChatAnswer(body), 400, 400);
   for (const Json& wrong : {Json("always"), Json(5), Json{{"type", "nothing"}}}) {
@@ -131,23 +135,25 @@ void Choices(const Probe& probe) {
   }
 }
 
-void OneCall(const Probe& probe) {
-  Demand(CallsOf(probe.Called()).size() == 1, fmt::format("{} calls", CallsOf(probe.Called()).size()));
-  Demand(Assemble(probe.CalledStream()).calls.size() == 1, "streamed, more than one call");
+void OneCall(Probe& probe) {
+  probe.Demand(CallsOf(probe, probe.Called()).size() == 1,
+               fmt::format("{} calls", CallsOf(probe, probe.Called()).size()));
+  probe.Demand(probe.Assemble(probe.CalledStream()).calls.size() == 1, "streamed, more than one call");
 }
 
-void OddTools(const Probe& probe) {
+void OddTools(Probe& probe) {
   probe.Chat({{"tools", Json::array()}, {"max_tokens", 2}});
   probe.Chat({{"tools", {{{"type", "function"}, {"function", {{"name", "f"}}}}}}, {"max_tokens", 2}});
   Json body = DemandWeather();
   body["tools"][0]["function"]["strict"] = true;
-  for (const Json& call : CallsOf(probe.Chat(body))) {
-    const Json city = Json::parse(ArgumentsOf(call), nullptr, false).value("city", Json());
-    Demand(city == "Paris" || city == "Rome", "strict arguments do not satisfy the schema: " + ArgumentsOf(call));
+  for (const Json& call : CallsOf(probe, probe.Chat(body))) {
+    const Json city = Opt(Json::parse(ArgumentsOf(probe, call), nullptr, false), "city");
+    probe.Demand(city == "Paris" || city == "Rome",
+                 "strict arguments do not satisfy the schema: " + ArgumentsOf(probe, call));
   }
 }
 
-void Reasoning(const Probe& probe) {
+void Reasoning(Probe& probe) {
   probe.Chat({{"messages",
                {{{"role", "user"}, {"content", "Hi"}},
                 {{"role", "assistant"}, {"content", "Hello."}, {"reasoning_content", "They greet me."}},
@@ -155,20 +161,20 @@ void Reasoning(const Probe& probe) {
               {"max_tokens", 2}});
 }
 
-void Parts(const Probe& probe) {
+void Parts(Probe& probe) {
   const auto messages = [](const Json& content) {
     return Json{{"messages", {{{"role", "user"}, {"content", content}}}}};
   };
   const Json parts = {{{"type", "text"}, {"text", "Write a sentence "}},
                       {{"type", "text"}, {"text", "about the sea."}}};
   const Json joined = probe.Chat(messages(parts));
-  Demand(joined.at("usage").at("prompt_tokens") == probe.Plain().at("usage").at("prompt_tokens"),
-         "parts are not joined as they stand");
+  probe.Demand(probe.At(joined, "usage", "prompt_tokens") == probe.At(probe.Plain(), "usage", "prompt_tokens"),
+               "parts are not joined as they stand");
   const Json error = probe.Refused(probe.ChatAnswer(messages({{{"type", "hologram"}, {"hologram", "x"}}})), 400, 400);
-  Demand(Brief(error).find('0') != std::string::npos, "the error does not say which part: " + Brief(error));
+  probe.Demand(Brief(error).find('0') != std::string::npos, "the error does not say which part: " + Brief(error));
 }
 
-void Roles(const Probe& probe) {
+void Roles(Probe& probe) {
   for (const Json& messages :
        {Json{{{"role", "developer"}, {"content", "Be brief."}}, {{"role", "user"}, {"content", "Hi"}}},
         Json{{{"role", "system"}, {"content", "Be brief."}},
@@ -179,9 +185,10 @@ void Roles(const Probe& probe) {
              {{"role", "system"}, {"content", "Now rhyme."}},
              {{"role", "user"}, {"content", "Go"}}}}) {
     const Answer answer = probe.ChatAnswer({{"messages", messages}, {"max_tokens", 2}});
-    Demand(answer.status == 200 || answer.status == 400,
-           fmt::format("status {} {}", answer.status, answer.body.substr(0, 120)));
-    Demand(messages[0].at("role") != "developer" || answer.status == 200, "a developer message is refused");
+    probe.Demand(answer.status == 200 || answer.status == 400,
+                 fmt::format("status {} {}", answer.status, answer.body.substr(0, 120)));
+    probe.Demand(probe.At(messages[0], "role") != "developer" || answer.status == 200,
+                 "a developer message is refused");
   }
 }
 

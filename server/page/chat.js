@@ -1,5 +1,6 @@
 // Chatting, comparing, settings and tabs.
 import {markdown} from "/page/markdown.js";
+import {tokenBox, tokensOf} from "/page/tokens.js";
 
 export const $ = id => document.getElementById(id);
 
@@ -47,13 +48,15 @@ async function* events(response) {
   }
 }
 
-/** "3, 0:5" to the mask of a request: experts of all layers, or of one. Throws on anything else. */
+/** "3, 0:5" to the mask of a request: experts of all layers ("*"), or of one. Throws on anything else. */
 export function readMask(text) {
-  return text.split(/[\s,;]+/).filter(Boolean).map(word => {
+  const mask = {};
+  for (const word of text.split(/[\s,;]+/).filter(Boolean)) {
     const match = word.match(/^(?:(\d+):)?(\d+)$/);
     if (!match) throw new Error(`"${word}" is no expert: write a number, or layer:expert`);
-    return match[1] === undefined ? Number(match[2]) : {layer: Number(match[1]), expert: Number(match[2])};
-  });
+    (mask[match[1] === undefined ? "*" : Number(match[1])] ??= []).push(Number(match[2]));
+  }
+  return mask;
 }
 
 function moeOptions(topK, minWeight, mask, report) {
@@ -61,8 +64,8 @@ function moeOptions(topK, minWeight, mask, report) {
   if (topK !== "") moe.top_k = Number(topK);
   if (minWeight !== "") moe.min_weight = Number(minWeight);
   const masked = readMask(mask);
-  if (masked.length) moe.mask = masked;
-  if (report && document.body.classList.contains("has-experts")) moe.report = true;
+  if (Object.keys(masked).length) moe.mask = masked;
+  if (report && document.body.classList.contains("has-experts")) moe.report = "tokens";
   return moe;
 }
 
@@ -95,14 +98,19 @@ function message(kind, text = "") {
 
 /** Shows a growing reply as Markdown, drawn at most once a frame. */
 class ReplyView {
-  constructor(box) { this.box = box; this.text = ""; this.reasoning = ""; this.reports = []; this.drawing = false; }
+  constructor(box) { this.box = box; this.text = ""; this.reasoning = ""; this.reports = []; this.drawing = 0; }
   add(part) {
     this.text += part.content;
     this.reasoning += part.reasoning;
     if (part.moe) this.reports.push(part.moe);
     if (this.drawing) return;
-    this.drawing = true;
-    requestAnimationFrame(() => { this.drawing = false; this.draw(); });
+    this.drawing = requestAnimationFrame(() => { this.drawing = 0; this.draw(); });
+  }
+  /** Nothing more comes: what is drawn later stays. */
+  finish() {
+    cancelAnimationFrame(this.drawing);
+    this.drawing = 0;
+    this.draw();
   }
   draw() {
     const nodes = markdown(this.text);
@@ -160,7 +168,7 @@ async function answer() {
     else $("log").append(message("error", error.message));
   }
   running = null;
-  view.draw();
+  view.finish();
   if (view.text) {
     messages.push({role: "assistant", content: view.text});
     meta.append(note);
@@ -204,10 +212,29 @@ $("clear").addEventListener("click", () => {
 });
 
 // --- compare ---
-function markDifference(left, right) {
+function countSame(left, right) {
   let same = 0;
-  while (same < left.text.length && left.text[same] === right.text[same]) ++same;
+  while (same < Math.min(left.length, right.length) && left[same] === right[same]) ++same;
   return same;
+}
+
+/** Draws two replies that are over, marked from where they part on: token by token where that is known. */
+function markDifference(views) {
+  const tokens = views.map(view => tokensOf(view.reports));
+  if (tokens.every(list => list.length)) {
+    const same = countSame(...tokens.map(list => list.map(token => token.token)));
+    views.forEach((view, i) => view.box.replaceChildren(tokenBox(tokens[i], same)));
+    return;
+  }
+  const same = countSame(...views.map(view => view.text));
+  for (const view of views) {
+    const plain = document.createElement("div");
+    plain.className = "tokens";
+    const rest = document.createElement("mark");
+    rest.textContent = view.text.slice(same);
+    plain.append(view.text.slice(0, same), rest);
+    view.box.replaceChildren(plain);
+  }
 }
 
 $("compare-form").addEventListener("submit", async event => {
@@ -221,11 +248,13 @@ $("compare-form").addEventListener("submit", async event => {
   const views = ["compare-left", "compare-right"].map(id => new ReplyView($(id)));
   views.forEach(view => view.draw());
   try {
-    const moe = moeOptions($("compare-top-k").value, "", $("compare-mask").value, false);
-    const ends = await Promise.all(views.map((view, i) =>
-      reply(i === 1 && Object.keys(moe).length ? {...body, moe} : body, running.signal, part => view.add(part))));
-    views.forEach(view => view.draw());
-    const same = markDifference(...views);
+    const own = moeOptions("", "", "", true);
+    const changed = moeOptions($("compare-top-k").value, "", $("compare-mask").value, true);
+    const ends = await Promise.all([own, changed].map((moe, i) =>
+      reply(Object.keys(moe).length ? {...body, moe} : body, running.signal, part => views[i].add(part))));
+    views.forEach(view => view.finish());
+    markDifference(views);
+    const same = countSame(...views.map(view => view.text));
     const equal = views[0].text === views[1].text;
     $("compare-note").textContent = equal ? "Both replies are the same." : `The replies part after ${same} characters.` +
       (ends[1].ignored ? ` Not honoured: ${ends[1].ignored}.` : "");

@@ -1,5 +1,6 @@
 // The engine's gauges and the view of the experts: heat map, entropy, load, and which experts a token used.
 import {$, headers} from "/page/chat.js";
+import {hideTip, tokenBox, tokensOf} from "/page/tokens.js";
 
 const POLL = 2000;
 
@@ -13,9 +14,15 @@ async function gauges() {
   const response = await fetch("/metrics", {headers: headers()});
   if (!response.ok) return;
   const text = await response.text();
-  const now = {at: performance.now(), tokens: metric(text, "quorum_generated_tokens_total")};
+  const bytes = metric(text, "quorum_weight_bytes_read_total");
+  const now = {at: performance.now(), tokens: metric(text, "quorum_generated_tokens_total"),
+               bytes: bytes === null ? null : bytes + metric(text, "quorum_kv_bytes_read_total"),
+               busy: metric(text, "quorum_busy_seconds_total")};
   if (before && now.tokens !== null) {
     $("gauge-speed").textContent = Math.max(0, (now.tokens - before.tokens) / ((now.at - before.at) / 1000)).toFixed(1);
+  }
+  if (before && now.bytes !== null && now.busy > before.busy) {
+    $("gauge-bandwidth").textContent = ((now.bytes - before.bytes) / (now.busy - before.busy) / 1e9).toFixed(1);
   }
   before = now;
   $("gauge-running").textContent = metric(text, "quorum_running_sequences") ?? "–";
@@ -28,6 +35,7 @@ async function gauges() {
 
 // --- the map ---
 let CELL = 14;
+const LEFT = 30, TOP = 18;  // room for the numbers of layers and experts
 let first = null, previous = null, latest = null, shown = null, cursor = null;
 
 function minus(a, b) {
@@ -41,8 +49,7 @@ function chosenCounts() {
 function color(share, experts, dark) {
   // An even share is in the middle of the scale; the scale is logarithmic, four times as much is full.
   const level = share === 0 ? 0 : Math.min(1, Math.max(0.06, 0.5 + Math.log2(share * experts) / 4));
-  return dark ? `hsl(${220 - 170 * level} ${40 + 50 * level}% ${12 + 55 * level}%)`
-              : `hsl(${220 - 170 * level} ${30 + 60 * level}% ${96 - 50 * level}%)`;
+  return dark ? `hsl(220 ${20 + 75 * level}% ${15 + 63 * level}%)` : `hsl(220 ${25 + 60 * level}% ${95 - 65 * level}%)`;
 }
 
 function draw() {
@@ -53,11 +60,17 @@ function draw() {
     return {row, total, shares: row.map(count => total ? count / total : 0)};
   });
   const canvas = $("map");
-  CELL = Math.min(28, Math.max(10, Math.floor(($("map-frame").clientWidth - 12) / experts)));
-  canvas.width = experts * CELL;
-  canvas.height = layers * CELL;
+  CELL = Math.min(28, Math.max(10, Math.floor(($("view-experts").clientWidth - LEFT - 14) / experts)));
+  const width = LEFT + experts * CELL, height = TOP + layers * CELL;
+  canvas.width = width * devicePixelRatio;
+  canvas.height = height * devicePixelRatio;
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
   const context = canvas.getContext("2d");
+  context.scale(devicePixelRatio, devicePixelRatio);
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  numbers(context, layers, experts);
+  context.translate(LEFT, TOP);
   shown.forEach(({shares}, layer) => shares.forEach((share, expert) => {
     context.fillStyle = color(share, experts, dark);
     context.fillRect(expert * CELL, layer * CELL, CELL - 1, CELL - 1);
@@ -68,6 +81,19 @@ function draw() {
     context.strokeRect(cursor.expert * CELL, cursor.layer * CELL, CELL - 1, CELL - 1);
   }
   table(experts);
+}
+
+/** Numbers along the edges, as many as fit. */
+function numbers(context, layers, experts) {
+  context.fillStyle = getComputedStyle($("map-note")).color;
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  context.textAlign = "center";
+  const across = Math.ceil(22 / CELL);
+  for (let expert = 0; expert < experts; expert += across) context.fillText(expert, LEFT + (expert + .5) * CELL, TOP / 2);
+  context.textAlign = "right";
+  const down = Math.ceil(13 / CELL);
+  for (let layer = 0; layer < layers; layer += down) context.fillText(layer, LEFT - 5, TOP + (layer + .5) * CELL);
 }
 
 function table(experts) {
@@ -91,8 +117,8 @@ function describe() {
 }
 $("map").addEventListener("pointermove", event => {
   const box = $("map").getBoundingClientRect();
-  cursor = {expert: Math.min(latest.experts - 1, Math.max(0, Math.floor((event.clientX - box.left) / CELL))),
-            layer: Math.min(latest.layers - 1, Math.max(0, Math.floor((event.clientY - box.top) / CELL)))};
+  cursor = {expert: Math.min(latest.experts - 1, Math.max(0, Math.floor((event.clientX - box.left - LEFT) / CELL))),
+            layer: Math.min(latest.layers - 1, Math.max(0, Math.floor((event.clientY - box.top - TOP) / CELL)))};
   draw();
   describe();
 });
@@ -125,29 +151,9 @@ async function experts() {
 }
 
 // --- which experts a token used ---
-const tip = $("tip");
-function showTip(token, text) {
-  tip.textContent = text;
-  tip.hidden = false;
-  const box = token.getBoundingClientRect();
-  tip.style.left = `${Math.max(4, Math.min(box.left, innerWidth - tip.offsetWidth - 8))}px`;
-  tip.style.top = `${box.bottom + tip.offsetHeight + 8 < innerHeight ? box.bottom + 6 : Math.max(4, box.top - tip.offsetHeight - 6)}px`;
-}
-addEventListener("keydown", event => { if (event.key === "Escape") tip.hidden = true; });
-
-/** One line a layer: the experts of a token and their weights. */
-function lines(token) {
-  return token.layers.map((layer, index) => {
-    const experts = layer.experts ?? layer;
-    return `layer ${String(layer.layer ?? index).padStart(2)}: ` +
-      experts.map((e, i) => layer.weights ? `${e} (${layer.weights[i].toFixed(2)})` : e).join(", ");
-  }).join("\n");
-}
-
 document.addEventListener("reply", event => {
   const {box, meta, view} = event.detail;
-  // Token by token; a report of the whole reply has their number there.
-  const tokens = view.reports.flatMap(report => Array.isArray(report.tokens) ? report.tokens : []);
+  const tokens = tokensOf(view.reports);
   if (!tokens.length) return;
   const button = document.createElement("button");
   button.type = "button";
@@ -156,24 +162,9 @@ document.addEventListener("reply", event => {
   button.addEventListener("click", () => {
     const on = button.getAttribute("aria-pressed") === "false";
     button.setAttribute("aria-pressed", on);
-    tip.hidden = true;
-    if (!on) return view.draw();
-    const text = document.createElement("div");
-    text.className = "tokens";
-    for (const token of tokens) {
-      const span = document.createElement("span");
-      span.className = "token";
-      span.tabIndex = 0;
-      span.textContent = token.text ?? token.token ?? "";
-      const show = () => showTip(span, lines(token));
-      const hide = () => { tip.hidden = true; };
-      span.addEventListener("pointerenter", show);
-      span.addEventListener("focus", show);
-      span.addEventListener("pointerleave", hide);
-      span.addEventListener("blur", hide);
-      text.append(span);
-    }
-    box.replaceChildren(text);
+    hideTip();
+    if (on) box.replaceChildren(tokenBox(tokens));
+    else view.draw();
   });
   meta.append(button);
 });

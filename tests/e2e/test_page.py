@@ -51,6 +51,11 @@ def wait(page, condition):
         page.wait_for_timeout(50)
 
 
+def letters(text):
+    """What Markdown leaves as it is."""
+    return re.sub(r"[^A-Za-z0-9]", "", text)
+
+
 def say(page, text, limit="24"):
     page.locator("#settings").evaluate("node => { node.open = true; }")
     page.fill("#max-tokens", limit)
@@ -96,6 +101,55 @@ def test_experts_map(page):
       const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
       const seen = new Set(); for (let i = 0; i < d.length; i += 4) seen.add(d[i] + ',' + d[i+1] + ',' + d[i+2]); return seen.size; }""")
     assert colors > 3
+
+
+def test_experts_of_a_token(page):
+    say(page, "Name the days of the week.", "12")
+    page.wait_for_selector(".meta")
+    reply = page.locator("#log .message.assistant")
+    said = reply.inner_text()
+    page.get_by_role("button", name="Experts by token").click()
+    tokens = page.locator(".tokens .token")
+    assert 1 < tokens.count() <= 12
+    whole = [text for text in tokens.all_text_contents() if not text.startswith(("bytes:", "<|"))]  # not parts of characters
+    assert letters("".join(whole)) == letters(said) != ""
+    tip = page.locator("#tip")
+    tokens.nth(1).hover()
+    lines = tip.inner_text().splitlines()
+    assert lines and all(re.fullmatch(r"layer +\d+: \d+ \(\d\.\d\d\)(, \d+ \(\d\.\d\d\))*", line) for line in lines), lines
+    box = tip.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1100
+    if PICTURES:
+        page.screenshot(path=str(pathlib.Path(PICTURES, "experts_of_a_token.png")))
+    page.mouse.move(0, 0)
+    assert tip.is_hidden()
+    tokens.nth(0).focus()
+    assert tip.is_visible()
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    page.get_by_role("button", name="Experts by token").click()
+    assert reply.inner_text() == said
+
+
+@pytest.mark.parametrize("change", [("#compare-top-k", "1"), ("#compare-mask", "0, 1:2")])
+def test_compare_with_other_experts(page, change):
+    page.click("#tab-compare")
+    page.fill("#compare-max", "32")
+    page.fill(*change)
+    page.click("#compare-run")
+    wait(page, "document.querySelector('#compare-note').textContent !== ''")
+    note = page.locator("#compare-note").inner_text()
+    left, right = page.locator("#compare-left").inner_text(), page.locator("#compare-right").inner_text()
+    assert left and right and left != right
+    assert re.match(r"The replies part after \d+ characters\.", note), note
+
+
+def test_compare_says_what_is_wrong(page):
+    page.click("#tab-compare")
+    page.fill("#compare-mask", "three")
+    page.click("#compare-run")
+    wait(page, "document.querySelector('#compare-note').textContent !== ''")
+    assert "no expert" in page.locator("#compare-note").inner_text()
 
 
 def test_compare(page):

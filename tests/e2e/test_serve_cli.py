@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -234,3 +235,19 @@ def test_json_log_has_request_ids_and_no_prompt(start_server):
             answered = [line for line in lines if line["msg"] == "answered"][0]
             assert answered["request_id"] == "my-request" and answered["status"] == 200 and answered["generated_tokens"] >= 1
             assert any("Secret words" in line for line in server.stderr) == logged
+
+
+def test_the_dashboard_asks_for_metrics_that_exist(start_server):
+    dashboard = (pathlib.Path(__file__).resolve().parents[2] / "docker/grafana.json").read_text()
+    asked = set(re.findall(r"quorum_[a-z_]+", "".join(target["expr"] for panel in json.loads(dashboard)["panels"] for target in panel["targets"])))
+    assert len(asked) > 20
+    with start_server() as server:
+        body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "ignore_eos": True}).encode()
+        request = urllib.request.Request(server.url + "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=60).read()
+        text = server.get("/metrics")[1]
+        has = set(re.findall(r"^(quorum_[a-z_]+)[{ ]", text, re.MULTILINE))
+        assert asked <= has, asked - has
+        for name in ("quorum_weight_bytes_read_total", "quorum_kv_bytes_read_total", "quorum_busy_seconds_total", "quorum_queue_seconds_count"):
+            assert server.metric(name) > 0, name
+        assert 'quorum_step_rows_sum{kind="decode"} 3' in text

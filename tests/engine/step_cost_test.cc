@@ -1,6 +1,8 @@
 // The costs that `quorum bench` compares with the roof, against sums by hand; and the roof's own loops.
 #include "engine/step_cost.h"
 
+#include <algorithm>
+#include <span>
 #include <vector>
 
 #include "engine/model.h"
@@ -46,6 +48,32 @@ TEST_CASE("A step costs its matrices once, its visited experts once, and each se
   const std::int64_t seen = 65 + (1 + 2);
   CHECK(cost.operations == 2 * (3 * costs.always.weights + costs.output.weights + 4 * costs.experts[0].weights +
                                 seen * shape.layers * shape.heads * 2 * shape.head_dim));
+}
+
+TEST_CASE("What steps have read is counted: matrices once a step, experts where tokens went, and the cache") {
+  testing::TinyShape shape;
+  shape.experts = 4;
+  const auto loaded = testing::LoadTiny(shape, KvType::kBf16);
+  Model* model = loaded.model.get();
+  CHECK(model->bytes_read().weights == 0);
+  const WeightCosts costs = model->weight_costs();
+  const std::vector<tok::TokenId> tokens{1, 2, 3};
+  const std::vector<std::int32_t> pages{0, 1};
+  std::vector<float> logits(static_cast<std::size_t>(shape.vocab));
+  const StepSlice prompt{tokens, 62, pages, 3};
+  REQUIRE(model->Step({&prompt, 1}, {}).ok());
+  const StepSlice decode{std::span(tokens).first(1), 0, pages, 0};
+  REQUIRE(model->Step({&decode, 1}, logits).ok());
+  const ExpertStats experts = model->expert_stats();
+  std::int64_t visited = 0;
+  for (std::size_t e = 0; e < experts.steps.size(); ++e) {
+    CHECK(experts.steps[e] <= std::min<std::uint64_t>(experts.tokens[e], 2));
+    CHECK((experts.steps[e] > 0) == (experts.tokens[e] > 0));
+    visited += static_cast<std::int64_t>(experts.steps[e]) * costs.experts[e].bytes;
+  }
+  CHECK(visited > 0);
+  CHECK(model->bytes_read().weights == 2 * costs.always.bytes + costs.output.bytes + visited);
+  CHECK(model->bytes_read().cache == 3 * KvCache::BytesPerPage(model->kv_shape()));
 }
 
 TEST_CASE("A window bounds what a step reads of the cache") {

@@ -79,6 +79,23 @@ def breaches(root):
     return found
 
 
+def untested(root):
+    """Statements of tests/server/CONFORMANCE.md (1 to 73) without a line, and tests that they name and that do not exist."""
+    conformance = root / "tests/server/CONFORMANCE.md"
+    if not conformance.exists():
+        return []
+    found, numbers = [], set()
+    for row in re.findall(r"^\| (\d+) \|[^|]*\| (.*) \|$", conformance.read_text(encoding="utf-8"), re.MULTILINE):
+        numbers.add(int(row[0]))
+        for file, name in re.findall(r"`([\w/]+\.(?:cc|py))` (.*?)(?=; `[\w/]+\.(?:cc|py)` |$)", row[1]):
+            path = root / "tests" / (file if "/" in file else "server/" + file)
+            source = re.sub(r'"\s*\n\s*"', "", path.read_text(encoding="utf-8")) if path.exists() else ""
+            if name not in source:
+                found.append(f"tests/server/CONFORMANCE.md: statement {row[0]}: {file} has no test '{name}'")
+    found += [f"tests/server/CONFORMANCE.md: statement {number} has no test" for number in range(1, 74) if number not in numbers]
+    return found
+
+
 def self_test():
     """Each rule fails on a file that breaks it."""
     cases = {
@@ -99,13 +116,19 @@ def self_test():
             file.write_text(text, encoding="utf-8")
             found = breaches(pathlib.Path(temp))
             assert len(found) == 1 and expected in found[0], (path, found)
-    print(f"{len(cases)} rules can fail")
+    with tempfile.TemporaryDirectory() as temp:
+        file = pathlib.Path(temp, "tests/server/CONFORMANCE.md")
+        file.parent.mkdir(parents=True)
+        file.write_text("".join(f"| {n} | x | `a_test.cc` A test; `e2e/b.py` test_b |\n" for n in range(1, 73)), encoding="utf-8")
+        assert len(untested(pathlib.Path(temp))) == 2 * 72 + 1
+    print(f"{len(cases) + 1} rules can fail")
 
 
 if __name__ == "__main__":
     if "--self-test" in sys.argv:
         self_test()
     else:
-        result = breaches(pathlib.Path(__file__).resolve().parents[2])
+        root = pathlib.Path(__file__).resolve().parents[2]
+        result = breaches(root) + untested(root)
         print("\n".join(result) or "the house is in order")
         sys.exit(1 if result else 0)

@@ -161,6 +161,26 @@ TEST_CASE("System texts, blocks and billing headers; results of tools; prefill")
   CHECK(json::parse(server.Post(kPath, Body({{"messages", prefill}})).body)["content"][0]["text"] == "world!");
 }
 
+TEST_CASE("A message follows the schema of output_config, also by its older name") {
+  TestService server;
+  const json schema = {{"type", "object"},
+                       {"properties", {{"size", {{"enum", {"small", "large"}}}}}},
+                       {"required", {"size"}},
+                       {"additionalProperties", false}};
+  const json format = {{"type", "json_schema"}, {"schema", schema}};
+  for (const json& asked : {json{{"output_config", {{"format", format}}}}, json{{"output_format", format}}}) {
+    const auto answered = server.Post(kPath, Body(asked));
+    REQUIRE(answered.status == 200);
+    CHECK(answered.Header("x-quorum-ignored").empty());
+    const json made = json::parse(json::parse(answered.body)["content"][0]["text"].get<std::string>());
+    CHECK((made == json{{"size", "small"}} || made == json{{"size", "large"}}));
+  }
+  for (const json& wrong : {json{{"output_config", 5}}, json{{"output_config", {{"format", {{"type", "text"}}}}}},
+                            json{{"output_format", {{"type", "json_schema"}, {"schema", {{"type", "odd"}}}}}}}) {
+    CHECK(server.Post(kPath, Body(wrong)).status == 400);
+  }
+}
+
 TEST_CASE("Errors have Anthropic's shape; a key may come as x-api-key") {
   TestServiceOptions options;
   options.service.keys = *server::ApiKeys::FromText("secret", "keys");

@@ -380,6 +380,26 @@ TEST_CASE("Nulls are absent, and fields that are not honoured are named") {
   CHECK(nulls.status == 200);
   CHECK(nulls.Header("x-quorum-ignored").empty());
 
+  // What OpenAI's clients send and what means nothing here.
+  const json harmless = {{"user", "u"},
+                         {"store", true},
+                         {"metadata", {{"a", "b"}}},
+                         {"service_tier", "auto"},
+                         {"safety_identifier", "s"},
+                         {"prompt_cache_key", "k"},
+                         {"prompt_cache_retention", "24h"},
+                         {"prompt_cache_options", json::object()},
+                         {"prediction", {{"type", "content"}, {"content", "x"}}},
+                         {"verbosity", "low"}};
+  json with_harmless = TestService::ChatBody({{"modalities", {"text"}}, {"moderation", nullptr}});
+  with_harmless.update(harmless);
+  const auto taken = server.Post(kChat, with_harmless);
+  CHECK(taken.status == 200);
+  for (const auto& [name, value] : harmless.items()) {
+    CAPTURE(name);
+    CHECK((", " + taken.Header("x-quorum-ignored") + ", ").find(", " + name + ", ") != std::string::npos);
+  }
+
   const auto named = server.Post(
       kChat, TestService::ChatBody({{"user", "me"},
                                     {"store", false},
@@ -464,7 +484,7 @@ TEST_CASE("Control tokens in messages stay text: a user cannot end the turn") {
   CHECK(text == "<|im_start|>user\n" + attack + "<|im_end|>\n<|im_start|>assistant\n");  // and nothing is lost
 }
 
-TEST_CASE("Tools reach the template; calls cannot be demanded yet") {
+TEST_CASE("Tools reach the template, and none is called that need not be") {
   TestService server;
   const json tools = {
       {{"type", "function"}, {"function", {{"name", "get_time"}, {"parameters", {{"type", "object"}}}}}}};

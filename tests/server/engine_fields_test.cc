@@ -46,6 +46,9 @@ TEST_CASE("Expert options are read, checked against the model and refused by nam
   CHECK(RefusedParam(server, {{"moe", {{"mask", {4}}}}}) == "moe.mask");
   CHECK(RefusedParam(server, {{"moe", {{"mask", {{"0", {1}}}}}}}) == "moe.mask");
   CHECK(RefusedParam(server, {{"moe", {{"mask", {{"x", {1}}}}}}}) == "moe.mask");
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {{"*", {0, 1}}, {"2", {2}}}}}}}).empty());
+  CHECK(RefusedParam(server, {{"moe", {{"mask", {{"*", {0, 1}}, {"2", {2, 3}}}}}}}) == "moe.mask");
+  CHECK(RefusedParam(server, {{"moe", {{"report", "layers"}}}}) == "moe.report");
   CHECK(RefusedParam(server, {{"moe", {{"mask", {"1"}}}}}) == "moe.mask");
   CHECK(RefusedParam(server, {{"moe", {{"mask", {0, 1, 2, 3}}}}}) == "moe.mask");
   const auto unknown = server.Post(kCompletions, {{"prompt", "Hi"}, {"max_tokens", 1}, {"moe", {{"topk", 1}}}});
@@ -89,6 +92,47 @@ TEST_CASE("A report counts what the request's tokens visited, layer by layer, al
   json chat = TestService::ChatBody({{"temperature", 0}, {"moe", {{"report", true}}}});
   CHECK(json::parse(server.Post(kChat, chat).body)["moe"]["layers"].size() == 2);
   CHECK_FALSE(json::parse(server.Post(kChat, TestService::ChatBody()).body).contains("moe"));
+}
+
+TEST_CASE("A report by token names the experts of each generated token, streamed and not") {
+  TestService server(WithExperts());
+  json body = TestService::ChatBody({{"moe", {{"report", "tokens"}}}, {"n", 2}});
+  const json answer = json::parse(server.Post(kChat, body).body);
+  for (const json& choice : answer["choices"]) {
+    const json& tokens = choice["moe"]["tokens"];
+    REQUIRE(tokens.size() == 10);  // "Hello" is one of them, and the end another
+    std::string text;
+    for (const json& token : tokens) {
+      text += token["token"].get<std::string>();
+      REQUIRE(token["layers"].size() == 2);  // the dense layer has none
+      CHECK(token["layers"][0]["layer"] == 1);
+      CHECK(token["layers"][0]["experts"].size() == 2);
+      CHECK(std::abs(Sum(token["layers"][0]["weights"]) - 1) < 1e-6);
+    }
+    CHECK(text == "Hello, world!<|im_end|>");
+    // The second token was drawn from the row of the first, "Hello" (259), which visits 259 and 260 modulo 4.
+    CHECK(tokens[1]["layers"][0]["experts"] == json({0, 3}));
+  }
+  CHECK(answer["moe"]["layers"].size() == 2);
+
+  body["stream"] = true;
+  json streamed = json::array();
+  for (const json& chunk : ParseEvents(server.Post(kChat, body).body).events) {
+    for (const json& choice : chunk["choices"]) {
+      if (choice["index"] != 1 || !choice.contains("moe")) continue;
+      for (const json& token : choice["moe"]["tokens"]) streamed.push_back(token);
+    }
+  }
+  CHECK(streamed == answer["choices"][1]["moe"]["tokens"]);
+
+  const json plain = {
+      {"prompt", {"a", "b"}}, {"max_tokens", 3}, {"temperature", 0}, {"moe", {{"report", "tokens"}, {"top_k", 1}}}};
+  const json completed = json::parse(server.Post(kCompletions, plain).body);
+  REQUIRE(completed["choices"].size() == 2);
+  for (const json& choice : completed["choices"]) {
+    REQUIRE(choice["moe"]["tokens"].size() == 3);
+    CHECK(choice["moe"]["tokens"][0]["layers"][1]["experts"].size() == 1);
+  }
 }
 
 TEST_CASE("The cache says how much was reused and in which message a conversation departs from what it knew") {

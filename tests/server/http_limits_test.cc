@@ -342,6 +342,25 @@ TEST_CASE("A client that leaves is noticed at once, streaming or not, by FIN or 
   }
 }
 
+TEST_CASE("A client that half closes after its request gets its whole answer") {
+  Probe probe;
+  for (const std::string path : {"/echo", "/three", "/gone"}) {
+    CAPTURE(path);
+    RawClient client(probe.port());
+    client.Send(RequestText("POST", path, "{}"));
+    client.HalfClose();
+    if (path == "/gone") {  // answered when it is released: nobody has gone
+      std::this_thread::sleep_for(milliseconds(50));
+      probe.release = true;
+    }
+    const auto answer = client.Read();
+    CHECK(answer.status == 200);
+    CHECK(answer.body == (path == "/three" ? "onetwothree" : path == "/echo" ? "{}" : ""));
+    CHECK(client.ClosedWithin(5000));
+  }
+  CHECK(probe.gone == 0);
+}
+
 TEST_CASE("A client that reads nothing is cut off; its server thread and buffers are free again") {
   HttpServerOptions options;
   options.write_timeout = milliseconds(300);

@@ -147,6 +147,28 @@ TEST_CASE("The store forgets what was not used for longest, by bytes and by numb
   CHECK_FALSE(store.Erase("large"));
 }
 
+TEST_CASE("The input items of a stored response are listed, those of earlier turns too") {
+  TestService server;
+  const json first = json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}}).body);
+  const json second = json::parse(
+      server.Post(kPath, {{"input", "Again"}, {"temperature", 0}, {"previous_response_id", first["id"]}}).body);
+  const auto answered = server.Get(kPath + "/" + second["id"].get<std::string>() + "/input_items");
+  REQUIRE(answered.status == 200);
+  const json list = json::parse(answered.body);
+  REQUIRE(list["data"].size() == 3);
+  CHECK(list["data"][0]["content"][0] == json({{"type", "input_text"}, {"text", "Hi"}}));
+  CHECK(list["data"][1]["role"] == "assistant");
+  CHECK(list["data"][1]["content"][0]["text"] == "Hello, world!");
+  CHECK(list["data"][2]["content"][0]["text"] == "Again");
+  for (const json& item : list["data"]) {
+    CHECK(item["type"] == "message");
+    CHECK(item["id"].is_string());
+  }
+  CHECK(list["last_id"] == list["data"][2]["id"]);
+  CHECK(list["has_more"] == false);
+  CHECK(server.Get(kPath + "/resp_none/input_items").status == 404);
+}
+
 TEST_CASE("What is wrong with a response request is named") {
   TestService server;
   struct Case {

@@ -181,23 +181,29 @@ std::uint64_t FakeModel::StartOf(const engine::StepSlice& slice) const {
 }
 
 /// Token t goes to experts t, t + 1, ... of each layer, as many as it may.
-void FakeModel::Visit(const engine::StepSlice& slice, tok::TokenId token) const {
-  if (slice.tally == nullptr) return;
-  ++slice.tally->rows;
+void FakeModel::Visit(const engine::StepSlice& slice, std::size_t row) const {
+  if (slice.tally != nullptr) ++slice.tally->rows;
+  const tok::TokenId token = slice.tokens[row];
   const std::int32_t k = slice.experts == nullptr ? options_.experts.top_k : slice.experts->top_k;
   for (std::size_t layer = 0; layer < options_.experts.experts.size(); ++layer) {
     const std::int32_t experts = options_.experts.experts[layer];
-    for (std::int32_t i = 0; i < std::min(k, experts); ++i) {
-      slice.tally->Count(static_cast<std::int32_t>(layer), (token + i) % experts, 1.0F / static_cast<float>(k));
+    std::vector<std::int32_t> ids;
+    for (std::int32_t i = 0; i < std::min(k, experts); ++i) ids.push_back((token + i) % experts);
+    std::sort(ids.begin(), ids.end());
+    const std::vector<float> weights(ids.size(), 1.0F / static_cast<float>(k));
+    for (const std::int32_t id : ids) {
+      if (slice.tally != nullptr) slice.tally->Count(static_cast<std::int32_t>(layer), id, weights[0]);
     }
+    if (slice.trace == nullptr) continue;
+    slice.trace->SetChoice(static_cast<std::int32_t>(layer), static_cast<std::int64_t>(row), ids, weights, {}, nullptr);
   }
 }
 
 void FakeModel::Encode(const engine::StepSlice& slice) {
   std::uint64_t hash = StartOf(slice);
-  for (const tok::TokenId token : slice.tokens) {
-    Visit(slice, token);
-    hash = Extend(hash, token);
+  for (std::size_t t = 0; t < slice.tokens.size(); ++t) {
+    Visit(slice, t);
+    hash = Extend(hash, slice.tokens[t]);
   }
   for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
     At(slice.pages, static_cast<std::int32_t>(i)) = {slice.tokens[i], hash + i};
@@ -259,7 +265,7 @@ Status FakeModel::Step(std::span<const engine::StepSlice> slices, std::span<floa
       const tok::TokenId token = slice.tokens[t];
       history.push_back(token);
       hash = Extend(hash, token);
-      Visit(slice, token);
+      Visit(slice, t);
       const std::int32_t pos = slice.pos + static_cast<std::int32_t>(t);
       At(slice.pages, pos) = {token, hash};
       if (Slot* slot = WindowAt(slice.pages, pos)) *slot = {token, hash};

@@ -95,7 +95,7 @@ class FakeModel : public engine::StepModel {
   void CheckSharing(std::span<const engine::StepSlice> slices);
   std::vector<tok::TokenId> ReadSource(const engine::StepSlice& slice);
   std::uint64_t StartOf(const engine::StepSlice& slice) const;
-  void Visit(const engine::StepSlice& slice, tok::TokenId token) const;
+  void Visit(const engine::StepSlice& slice, std::size_t row) const;
   std::vector<tok::TokenId> ReadHistory(const engine::StepSlice& slice);
   void Encode(const engine::StepSlice& slice);
 

@@ -26,12 +26,14 @@ std::string Spell(unsigned char byte) {
 
 class ChatMl final : public tok::ChatTemplate {
  public:
-  explicit ChatMl(const std::string& shows) : source_("{# ChatML with tools #}{# " + shows + " #}") {}
+  ChatMl(const std::string& shows, bool tools, bool system)
+      : source_((tools ? "{# ChatML with tools #}{# " : "{# ChatML #}{# ") + shows + " #}"), system_(system) {}
   Result<std::string> Render(const tok::TemplateInput& input, const tok::TemplateBudget&) const override {
     std::string text;
     if (input.tools != nullptr) text += "<|im_start|>system\nTools: " + input.tools->dump() + "<|im_end|>\n";
     for (const auto& message : *input.messages) {
       const std::string content = message.at("content").get<std::string>();
+      if (message.at("role") == "system" && !system_) return InvalidArgument("line 2: no system messages");
       if (content.starts_with("REFUSE")) return InvalidArgument("line 3: only polite messages" + content.substr(6));
       text += "<|im_start|>" + message.at("role").get<std::string>() + "\n" + content + "<|im_end|>\n";
     }
@@ -42,6 +44,7 @@ class ChatMl final : public tok::ChatTemplate {
 
  private:
   const std::string source_;
+  const bool system_;
 };
 
 }  // namespace
@@ -72,8 +75,8 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer(const std::vector<std::strin
   return controls.empty() ? shared : make(controls);
 }
 
-std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(const std::string& shows) {
-  return std::make_shared<ChatMl>(shows);
+std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(const std::string& shows, bool tools, bool system) {
+  return std::make_shared<ChatMl>(shows, tools, system);
 }
 
 FakeModel::Logits FakeReply(const tok::Tokenizer& tokenizer, const std::string& reply) {
@@ -156,7 +159,10 @@ void TestService::Load() {
   served->fingerprint = "fp_test";
   served->created = 1234567;
   served->tokenizer = tokenizer_;
-  if (options_.chat_template) served->chat_template = ChatMlTemplate(options_.template_shows);
+  if (options_.chat_template) {
+    served->chat_template =
+        ChatMlTemplate(options_.template_shows, options_.template_knows_tools, options_.template_knows_system);
+  }
   served->engine = engine_;
   served->tool_format = options_.tool_format;
   served->IndexTokenizer();

@@ -30,16 +30,19 @@ std::shared_ptr<const tok::Tokenizer> ByteTokenizer(const std::vector<std::strin
 inline constexpr tok::TokenId kBos = 260, kImStart = 261, kImEnd = 262;
 inline constexpr std::int32_t kByteVocab = 263;
 
-/// ChatML without Jinja; knows tools; refuses a message whose content begins with "REFUSE".
-/// `shows`: what its source speaks of besides, e.g. </think>.
-std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(const std::string& shows = {});
+/// ChatML without Jinja; refuses a message whose content begins with "REFUSE". `shows`: what its source speaks of
+/// besides, e.g. </think>. `system`: whether it knows that role, else it refuses it.
+std::shared_ptr<const tok::ChatTemplate> ChatMlTemplate(const std::string& shows = {}, bool tools = true,
+                                                        bool system = true);
 
 struct TestServiceOptions {
   std::string reply = "Hello, world!";  // what the model says, ended by <|im_end|>; see FakeReply
   std::int32_t context = 2048;
   bool chat_template = true;
   bool load_now = true;
-  std::string template_shows = {};         // e.g. "</think>": a model that thinks
+  std::string template_shows = {};  // e.g. "</think>": a model that thinks
+  bool template_knows_tools = true;
+  bool template_knows_system = true;
   std::vector<std::string> controls = {};  // further control tokens of the vocabulary
   FakeModel::Logits logits = {};           // instead of `reply`
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
