@@ -193,6 +193,10 @@ std::string Metrics::Text(const Model* model) const {
       counter("quorum_weight_bytes_read_total", "Bytes of weights that steps read, an expert's where it was used",
               model->bytes_read->weights);
       counter("quorum_kv_bytes_read_total", "Bytes of the KV cache that steps read", model->bytes_read->cache);
+      const double bytes = static_cast<double>(model->bytes_read->weights + model->bytes_read->cache);
+      families.push_back(
+          Single("quorum_read_bytes_per_second", "Weights and KV cache read a second of steps, on average",
+                 prometheus::MetricType::Gauge, stats->busy_seconds > 0 ? bytes / stats->busy_seconds : 0.0));
     }
     families.push_back(Single("quorum_busy_seconds_total", "Time that steps took; bytes read by it are the bandwidth",
                               prometheus::MetricType::Counter, stats->busy_seconds));

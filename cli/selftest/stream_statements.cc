@@ -200,9 +200,14 @@ void StopsEarliest(Probe& probe) {
 
 void StopsNotInPrompt(Probe& probe) {
   const Json messages = {{{"role", "user"}, {"content", "Zxqj. Write a sentence about the sea."}}};
-  probe.Demand(ContentOf(probe, probe.Chat({{"messages", messages}, {"stop", "Zxqj."}})).substr(0, 4) ==
-                   ContentOf(probe, probe.Chat({{"messages", messages}})).substr(0, 4),
-               "a stop string that stands in the prompt ends the reply");
+  const std::string said = ContentOf(probe, probe.Chat({{"messages", messages}}));
+  for (const char* stop : {"Zxqj.", "Write a sentence", "about the sea."}) {
+    if (said.find(stop) != std::string::npos) continue;  // the model repeats it: then it does end the reply
+    probe.Demand(ContentOf(probe, probe.Chat({{"messages", messages}, {"stop", stop}})) == said,
+                 "a stop string that stands in the prompt ends the reply");
+    return;
+  }
+  probe.Skip("the model's greedy answer repeats the whole prompt");
 }
 
 }  // namespace

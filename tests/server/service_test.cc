@@ -72,7 +72,8 @@ TEST_CASE("The page needs nothing from elsewhere") {
   CHECK(page.status == 200);
   CHECK(page.Header("content-type") == "text/html; charset=utf-8");
   CHECK(page.Header("content-security-policy").find("default-src 'none'") == 0);
-  for (const char* path : {"/", "/page/page.css", "/page/chat.js", "/page/experts.js", "/page/tokens.js", "/page/markdown.js"}) {
+  for (const char* path :
+       {"/", "/page/page.css", "/page/chat.js", "/page/experts.js", "/page/tokens.js", "/page/markdown.js"}) {
     const auto file = server.Get(path);
     CAPTURE(path);
     CHECK(file.status == 200);
@@ -443,10 +444,10 @@ TEST_CASE("A layer's spread: entropy in bits, and the busiest expert against the
   const std::string text = server::Metrics().Text(&model);
   for (const char* line :
        {"quorum_expert_steps_total{expert=\"0\",layer=\"0\"} 3", "quorum_weight_bytes_read_total 5000",
-        "quorum_kv_bytes_read_total 700", "quorum_busy_seconds_total 2.5", "quorum_step_rows_count{kind=\"decode\"} 2",
-        "quorum_step_rows_sum{kind=\"decode\"} 3", "quorum_step_rows_bucket{kind=\"decode\",le=\"0\"} 1",
-        "quorum_step_rows_bucket{kind=\"decode\",le=\"2\"} 1", "quorum_step_rows_bucket{kind=\"decode\",le=\"4\"} 2",
-        "quorum_step_rows_bucket{kind=\"prefill\",le=\"1\"} 1",
+        "quorum_kv_bytes_read_total 700", "quorum_read_bytes_per_second 2280", "quorum_busy_seconds_total 2.5",
+        "quorum_step_rows_count{kind=\"decode\"} 2", "quorum_step_rows_sum{kind=\"decode\"} 3",
+        "quorum_step_rows_bucket{kind=\"decode\",le=\"0\"} 1", "quorum_step_rows_bucket{kind=\"decode\",le=\"2\"} 1",
+        "quorum_step_rows_bucket{kind=\"decode\",le=\"4\"} 2", "quorum_step_rows_bucket{kind=\"prefill\",le=\"1\"} 1",
         "quorum_step_rows_bucket{kind=\"prefill\",le=\"2048\"} 1",
         "quorum_step_rows_bucket{kind=\"prefill\",le=\"+Inf\"} 2"}) {
     CAPTURE(line);
