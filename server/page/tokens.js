@@ -1,17 +1,25 @@
 // The tokens of a reply, each with the experts that it was drawn from: by pointer, by keyboard, by touch.
 const tip = document.getElementById("tip");
+let shown = null;  // the token that the tip belongs to
 
-function showTip(token, text) {
-  tip.textContent = text;
-  tip.classList.toggle("long", text.split("\n").length > 20);
-  tip.hidden = false;
-  const box = token.getBoundingClientRect();
+function place() {
+  const box = shown.getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(box.left, innerWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${box.bottom + tip.offsetHeight + 8 < innerHeight ? box.bottom + 6 : Math.max(4, box.top - tip.offsetHeight - 6)}px`;
 }
-export function hideTip() { tip.hidden = true; }
+function showTip(token, text) {
+  shown = token;
+  tip.textContent = text;
+  tip.classList.toggle("long", text.split("\n").length > 20);
+  tip.hidden = false;
+  place();
+}
+export function hideTip() {
+  shown = null;
+  tip.hidden = true;
+}
 addEventListener("keydown", event => { if (event.key === "Escape") hideTip(); });
-addEventListener("scroll", hideTip, {passive: true});
+addEventListener("scroll", () => { if (shown) place(); }, {passive: true});
 
 /** One line a layer: the experts of a token and their weights. */
 function lines(token) {

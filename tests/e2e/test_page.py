@@ -1,6 +1,7 @@
 """The page in a headless Chromium: chat, stop, retry, experts, comparison, keyboard, a phone's width; no errors in the
 console, nothing from elsewhere. QUORUM_SCREENSHOTS names a folder for pictures of what was seen."""
 
+import json
 import os
 import pathlib
 import re
@@ -115,6 +116,7 @@ def test_experts_of_a_token(page):
     assert letters("".join(whole)) == letters(said) != ""
     tip = page.locator("#tip")
     tokens.nth(1).hover()
+    tip.wait_for(state="visible")
     lines = tip.inner_text().splitlines()
     assert lines and all(re.fullmatch(r"layer +\d+: \d+ \(\d\.\d\d\)(, \d+ \(\d\.\d\d\))*", line) for line in lines), lines
     box = tip.bounding_box()
@@ -122,11 +124,15 @@ def test_experts_of_a_token(page):
     if PICTURES:
         page.screenshot(path=str(pathlib.Path(PICTURES, "experts_of_a_token.png")))
     page.mouse.move(0, 0)
-    assert tip.is_hidden()
+    tip.wait_for(state="hidden")
     tokens.nth(0).focus()
+    tip.wait_for(state="visible")
+    first = tip.inner_text()
+    page.keyboard.press("ArrowRight")
+    wait(page, f"document.querySelector('#tip').textContent !== {json.dumps(first)} || document.activeElement.previousElementSibling")
     assert tip.is_visible()
     page.keyboard.press("Escape")
-    assert tip.is_hidden()
+    tip.wait_for(state="hidden")
     page.get_by_role("button", name="Experts by token").click()
     assert reply.inner_text() == said
 
