@@ -36,13 +36,14 @@ struct EvalFlags {
   std::vector<std::string> compare, top_k;
   float min_weight = 0;
   std::int32_t window = 512;
-  bool json = false;
+  bool json = false, like_llama = false;
 };
 
 /// What is to be predicted.
 struct Text {
   std::vector<tok::TokenId> tokens;
   std::int32_t window = 0;
+  std::size_t skip = 0;  // rows of a window that are not scored
 };
 
 struct Scores {
@@ -66,6 +67,22 @@ struct ReferenceLogits {
   }
 };
 
+/// What llama-perplexity scores: the second half of each whole window, whose first token is BOS where the model has
+/// one.
+Result<Text> LikeLlamaPerplexity(const EvalFlags& flags, const tok::Tokenizer& tokenizer, Text text) {
+  QUORUM_ASSIGN(const std::vector<tok::TokenId> trial, tokenizer.Encode("a", {.add_special = true}));
+  const bool bos = tokenizer.bos() && !trial.empty() && trial.front() == *tokenizer.bos();
+  if (bos) text.tokens.insert(text.tokens.begin(), *tokenizer.bos());
+  const auto window = static_cast<std::size_t>(text.window);
+  text.tokens.resize(text.tokens.size() / window * window);
+  if (text.tokens.empty()) {
+    return InvalidArgument(fmt::format("{} has fewer tokens than a window of {}", flags.text, window));
+  }
+  for (std::size_t at = 0; bos && at < text.tokens.size(); at += window) text.tokens[at] = *tokenizer.bos();
+  text.skip = window / 2;
+  return text;
+}
+
 Result<Text> ReadText(const EvalFlags& flags) {
   QUORUM_ASSIGN(const MappedFile text, MappedFile::Open(flags.text));
   QUORUM_ASSIGN(const engine::LoadedTokenizer loaded, LoadModelTokenizer(flags.model.path, 0));
@@ -76,7 +93,7 @@ Result<Text> ReadText(const EvalFlags& flags) {
   if (lost > 0)
     Log(LogLevel::kWarn, "{}: {} bytes have no token in this vocabulary and are left out", flags.text, lost);
   if (out.tokens.size() < 2) return InvalidArgument(flags.text + " has fewer than two tokens");
-  return out;
+  return flags.like_llama ? LikeLlamaPerplexity(flags, *loaded.tokenizer, std::move(out)) : std::move(out);
 }
 
 /// Every token but each window's first is predicted from those before it in the window.
@@ -96,21 +113,23 @@ Result<Scores> Score(Stepper& stepper, const Text& text, ReferenceLogits referen
       QUORUM_TRY(stepper.Step(window, first, rows, false, logits));
       scores.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       if (reference.any()) QUORUM_TRY(reference.Rows(window, first, rows, vocab, other));
+      const std::size_t skipped = first >= text.skip ? 0 : std::min(rows, text.skip - first);
       const std::size_t at = scores.losses.size();
-      scores.losses.resize(at + rows);
+      scores.losses.resize(at + rows - skipped);
       if (reference.any()) {
-        differences.resize(at + rows);
-        reference_losses.resize(at + rows);
+        differences.resize(scores.losses.size());
+        reference_losses.resize(scores.losses.size());
       }
-      stepper.pool().ParallelFor(static_cast<std::int64_t>(rows), [&](std::int64_t task, int) {
-        const auto i = static_cast<std::size_t>(task);
+      stepper.pool().ParallelFor(static_cast<std::int64_t>(rows - skipped), [&](std::int64_t task, int) {
+        const std::size_t to = at + static_cast<std::size_t>(task);
+        const std::size_t i = skipped + static_cast<std::size_t>(task);
         const auto token = static_cast<std::size_t>(window[first + i + 1]);
         const std::span<const float> row = std::span(logits).subspan(i * vocab, vocab);
-        scores.losses[at + i] = engine::LogSumExp(row) - static_cast<double>(row[token]);
+        scores.losses[to] = engine::LogSumExp(row) - static_cast<double>(row[token]);
         if (!reference.any()) return;
         const std::span<const float> wanted = std::span(other).subspan(i * vocab, vocab);
-        differences[at + i] = engine::Compare(wanted, row);
-        reference_losses[at + i] = engine::LogSumExp(wanted) - static_cast<double>(wanted[token]);
+        differences[to] = engine::Compare(wanted, row);
+        reference_losses[to] = engine::LogSumExp(wanted) - static_cast<double>(wanted[token]);
       });
       for (std::size_t i = 0; save != nullptr && i < rows; ++i) {
         QUORUM_TRY(save->Add(std::span(logits).subspan(i * vocab, vocab)));
@@ -388,6 +407,11 @@ void AddEval(CLI::App& app, Action& action) {
   command->add_option("--compare", flags->compare, "Other models, side by side with MODEL: size, quality, speed")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command
+      ->add_flag("--like-llama-perplexity", flags->like_llama,
+                 "Score what llama.cpp's llama-perplexity does: the second half of each whole window, with BOS first "
+                 "where the model has one")
+      ->envname("QUORUM_EVAL_LIKE_LLAMA_PERPLEXITY");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {
     action = [flags] {

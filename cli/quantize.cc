@@ -1,61 +1,39 @@
 // quorum quantize: a model's weights become smaller, in a file that every GGUF program reads.
-#include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cmath>
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/long_work.h"
+#include "cli/quantize_source.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
-#include "engine/model_config.h"
-#include "engine/model_files.h"
 #include "engine/thread_pool.h"
+#include "quant/bit_budget.h"
 #include "quant/equalize.h"
-#include "quant/gguf.h"
 #include "quant/imatrix.h"
 #include "quant/quantize_model.h"
 
 namespace quorum::cli {
 namespace {
 
-constexpr int kCancelledStatus = 130;  // as a shell reports SIGINT
-
-volatile sig_atomic_t g_interrupted = 0;
-
 struct Flags {
-  std::string src, dst, type = "q4x", plan, imatrix;
+  std::string src, dst, type = "q4x", plan, imatrix, target_size;
+  std::vector<std::string> target_types = {"q2_k", "q3_k", "q4x", "q5_k", "q6_k", "q8_0"};
+  double target_bits = 0;
   int threads = 0;
   bool pure = false, replace = false, requantize = false, measure = false, dry_run = false, equalize = false,
-       json = false;
+       json = false, verify = false, by_expert = false;
 };
-
-// A line on the terminal, several times a second at the most; nothing when stderr is a file. False after Ctrl-C.
-bool ShowProgress(std::uint64_t done, std::uint64_t total) {
-  static std::chrono::steady_clock::time_point last;
-  static const auto start = std::chrono::steady_clock::now();
-  if (g_interrupted != 0) return false;
-  if (::isatty(STDERR_FILENO) == 0) return true;
-  const auto now = std::chrono::steady_clock::now();
-  if (done < total && now - last < std::chrono::milliseconds(100)) return true;
-  last = now;
-  const double seconds = std::chrono::duration<double>(now - start).count();
-  const double part = static_cast<double>(done) / static_cast<double>(total);
-  std::fprintf(stderr, "\r%3d %%  %.2f of %.2f GB, %.0f s to go ", static_cast<int>(100.0 * part),
-               static_cast<double>(done) * 1e-9, static_cast<double>(total) * 1e-9,
-               part > 0 ? seconds / part - seconds : 0);
-  if (done == total) std::fprintf(stderr, "\r\x1b[K");
-  return true;
-}
 
 double Bits(std::uint64_t bytes, std::int64_t elements) {
   return elements > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(elements) : 0;
@@ -126,8 +104,9 @@ void Print(const Flags& flags, const quant::QuantizeReport& report, double secon
     if (sum.squares > 0) fmt::print("  relative error {:.5f}", Relative(sum.error, sum.squares));
     fmt::print("\n");
   }
-  fmt::print("  {:.2f} MB, {:.3f} bits a weight, {:.1f} s; verified, sha256 {}\n",
-             static_cast<double>(report.file_bytes) * 1e-6, Bits(bytes, report.elements), seconds, report.sha256);
+  fmt::print("  {:.2f} MB, {:.3f} bits a weight, {:.1f} s; sha256 {}{}\n",
+             static_cast<double>(report.file_bytes) * 1e-6, Bits(bytes, report.elements), seconds, report.sha256,
+             flags.verify ? ", verified" : "");
 }
 
 void Warn(const quant::QuantizeReport& report) {
@@ -180,6 +159,75 @@ Status DryRun(const Flags& flags, const std::vector<quant::SourceTensor>& source
   return {};
 }
 
+/// "900M", "4.5GB", "123456789": bytes, K, M and G being powers of 1000, Ki, Mi and Gi of 1024.
+Result<std::uint64_t> ParseBytes(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  std::string unit(end);
+  if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) unit.pop_back();
+  double factor = 0;
+  for (const auto& [name, size] : {std::pair<const char*, double>{"", 1.0},
+                                   {"K", 1e3},
+                                   {"M", 1e6},
+                                   {"G", 1e9},
+                                   {"T", 1e12},
+                                   {"Ki", 1024.0},
+                                   {"Mi", 1048576.0},
+                                   {"Gi", 1073741824.0},
+                                   {"k", 1e3}}) {
+    if (unit == name) factor = size;
+  }
+  const double bytes = value * factor;
+  if (!(bytes >= 1 && bytes < 1e18))
+    return InvalidArgument("--target-size: '" + text + "' is no size like 900M or 4.5GB");
+  return static_cast<std::uint64_t>(bytes);
+}
+
+/// Rules that meet --target-bpw or --target-size, added to the plan.
+Status SpendBudget(const Flags& flags, const std::vector<quant::SourceTensor>& sources, const quant::GgufWriter& writer,
+                   quant::QuantizeOptions& options) {
+  quant::BudgetOptions budget;
+  for (const std::string& name : flags.target_types) {
+    const auto type = quant::FindEncoding(name);
+    if (!type)
+      return InvalidArgument("--target-types: '" + name + "' is not known; there are " + quant::EncodingNames());
+    budget.types.push_back(*type);
+  }
+  budget.by_expert = flags.by_expert;
+  budget.progress = [](std::int64_t done, std::int64_t total) { return ShowCount("measuring: matrices", done, total); };
+  QUORUM_ASSIGN(const auto units, quant::MeasureUnits(sources, options, budget));
+  std::uint64_t target = 0;  // of the file
+  if (!flags.target_size.empty()) {
+    QUORUM_ASSIGN(target, ParseBytes(flags.target_size));
+  }
+  const std::vector<quant::PlanRule> own = options.plan.rules;
+  // What all else takes is known once there are rules; longer ones make a longer file, so once more where it is too
+  // long.
+  std::uint64_t bytes = 0;
+  for (const quant::BudgetUnit& unit : units) bytes += unit.prices.front().bytes;
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    auto rules = quant::SpendBytes(units, bytes);
+    if (!rules.ok()) {
+      return InvalidArgument(
+          (target > 0 ? "--target-size " + flags.target_size : fmt::format("--target-bpw {}", flags.target_bits)) +
+          " cannot be met: " + rules.error().message);
+    }
+    options.plan.rules = own;
+    options.plan.rules.insert(options.plan.rules.end(), rules->begin(), rules->end());
+    QUORUM_ASSIGN(const quant::PlannedSize size, quant::SizeOf(writer, sources, options));
+    const auto wanted =
+        target > 0 ? static_cast<double>(target) : flags.target_bits * static_cast<double>(size.elements) / 8.0;
+    const auto has = static_cast<double>(target > 0 ? size.file_bytes : size.tensor_bytes);
+    if (attempt > 0 && has <= wanted) return {};
+    // The first attempt has the smallest types: what is left is for better ones.
+    const double left = std::floor(wanted - has) + (attempt > 0 ? static_cast<double>(bytes) : 0.0);
+    std::uint64_t least = 0;
+    for (const quant::BudgetUnit& unit : units) least += unit.prices.front().bytes;
+    bytes = static_cast<std::uint64_t>(std::max(0.0, attempt > 0 ? left : left + static_cast<double>(least)));
+  }
+  return InvalidArgument("no plan meets the target");
+}
+
 Status Quantize(const Flags& flags) {
   quant::QuantizeOptions options;
   const auto base = quant::FindEncoding(flags.type);
@@ -190,55 +238,45 @@ Status Quantize(const Flags& flags) {
   options.replace = flags.replace;
   options.requantize = flags.requantize;
   options.measure = flags.measure;
+  options.verify = flags.verify;
   if (!flags.plan.empty()) {
     QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(flags.plan));
     const auto rules = quant::ParsePlan({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
     if (!rules.ok()) return InvalidArgument(flags.plan + ": " + rules.error().message);
     options.plan.rules = *rules;
   }
+  if (flags.equalize && flags.imatrix.empty()) {
+    return InvalidArgument("--equalize needs --imatrix");
+  }
+  if (flags.dst.empty() && !flags.dry_run) return InvalidArgument("DST is missing");
+  QUORUM_ASSIGN(QuantizeSource source, QuantizeSource::Open(flags.src));
+  std::error_code unused;
+  if (std::filesystem::equivalent(flags.src, flags.dst, unused))
+    return InvalidArgument("SRC and DST are the same file");
   quant::ImportanceMatrix importance;
   if (!flags.imatrix.empty()) {
     QUORUM_ASSIGN(importance, quant::ImportanceMatrix::Open(flags.imatrix));
     options.importance = &importance;
   }
-  if (engine::IsFolder(flags.src)) return Unsupported(flags.src + " is a folder: quantize takes GGUF files");
-  QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.src));
-  std::vector<quant::SourceTensor> sources = quant::SourcesOf(file);
-  std::int64_t equalized = 0;
-  if (flags.equalize) {
-    if (options.importance == nullptr) return InvalidArgument("--equalize needs --calibrate or --imatrix");
-    QUORUM_ASSIGN(const engine::ModelSpec spec, engine::SpecFromGguf(file));
-    const quant::EqualizeShape shape{spec.architecture, spec.attention.heads, spec.attention.kv_heads};
-    QUORUM_ASSIGN(equalized, quant::Equalize(shape, sources, importance));
-  }
-  if (flags.dry_run) return DryRun(flags, sources, options);
-  if (flags.dst.empty()) return InvalidArgument("DST is missing");
-  std::error_code unused;
-  if (std::filesystem::equivalent(flags.src, flags.dst, unused))
-    return InvalidArgument("SRC and DST are the same file");
   quant::GgufWriter writer;
-  quant::CopyMetadata(file, writer);
-  writer.SetString("quorum.quantize.source", std::filesystem::path(flags.src).filename().string());
-  writer.SetUint64("quorum.quantize.source_bytes", file.file_bytes());
-  if (equalized > 0) writer.SetUint32("quorum.quantize.equalized", static_cast<std::uint32_t>(equalized));
+  QUORUM_TRY(source.Describe(writer));
+  std::vector<quant::SourceTensor>& sources = source.tensors();
+  if (flags.equalize) {
+    QUORUM_ASSIGN(const quant::EqualizeShape shape, source.Shape());
+    QUORUM_ASSIGN(const std::int64_t equalized, quant::Equalize(shape, sources, importance));
+    if (equalized > 0) writer.SetUint32("quorum.quantize.equalized", static_cast<std::uint32_t>(equalized));
+  }
+  if (flags.target_bits > 0 || !flags.target_size.empty()) QUORUM_TRY(SpendBudget(flags, sources, writer, options));
+  if (flags.dry_run) return DryRun(flags, sources, options);
   const auto start = std::chrono::steady_clock::now();
-  QUORUM_ASSIGN(const auto report, quant::QuantizeTensors(writer, sources, options, flags.dst, ShowProgress));
-  QUORUM_TRY(file.CheckIntact());
+  QUORUM_ASSIGN(const auto report, quant::QuantizeTensors(writer, sources, options, flags.dst, ShowBytes));
+  if (const Status same = source.Check(flags.dst); !same.ok()) {
+    std::filesystem::remove(flags.dst, unused);
+    return same;
+  }
   Warn(report);
   Print(flags, report, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return {};
-}
-
-int Run(const Flags& flags) {
-  struct sigaction interrupt{};
-  interrupt.sa_handler = [](int) { g_interrupted = 1; };
-  ::sigaction(SIGINT, &interrupt, nullptr);
-  ::sigaction(SIGTERM, &interrupt, nullptr);
-  const Status done = Quantize(flags);
-  if (done.ok()) return 0;
-  if (::isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\x1b[K");
-  const int status = Fail(done.error());
-  return done.error().code == ErrorCode::kCancelled ? kCancelledStatus : status;
 }
 
 }  // namespace
@@ -258,7 +296,7 @@ void AddQuantize(CLI::App& app, Action& action) {
       "q8_0\" gives\n"
       "experts of a layer a type of their own (its experts' tensors are then stored one by one, which llama.cpp may "
       "refuse).");
-  command->add_option("SRC", flags->src, "A GGUF file, of a split model the first part")
+  command->add_option("SRC", flags->src, "A GGUF file, of a split model the first part; or a Hugging Face folder")
       ->required()
       ->envname("QUORUM_MODEL");
   command->add_option("DST", flags->dst, "The GGUF file to write");
@@ -268,9 +306,24 @@ void AddQuantize(CLI::App& app, Action& action) {
   command->add_option("--plan", flags->plan, "A file of rules for tensors and experts")
       ->envname("QUORUM_QUANTIZE_PLAN")
       ->check(CLI::ExistingFile);
-  command->add_option("--imatrix", flags->imatrix, "An importance matrix as llama-imatrix or --calibrate wrote it")
+  command->add_option("--imatrix", flags->imatrix, "An importance matrix as llama-imatrix writes it")
       ->envname("QUORUM_QUANTIZE_IMATRIX")
       ->check(CLI::ExistingFile);
+  CLI::Option* bits = command
+                          ->add_option("--target-bpw", flags->target_bits,
+                                       "Bits a weight in all: types are chosen by measured error (not --type)")
+                          ->envname("QUORUM_QUANTIZE_TARGET_BPW")
+                          ->check(CLI::Range(0.1, 64.0));
+  command
+      ->add_option("--target-size", flags->target_size,
+                   "Size of the file at the most, as 900M or 4.5GB; types as with --target-bpw")
+      ->envname("QUORUM_QUANTIZE_TARGET_SIZE")
+      ->excludes(bits);
+  command->add_option("--target-types", flags->target_types, "Types to choose from")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_flag("--by-expert", flags->by_expert,
+                    "With a target: experts of a layer may get different types (stored one by one)");
   command->add_option("--threads", flags->threads, "Threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")
       ->check(CLI::Range(0, 1024));
@@ -280,14 +333,23 @@ void AddQuantize(CLI::App& app, Action& action) {
                  "llama and qwen kinds")
       ->envname("QUORUM_QUANTIZE_EQUALIZE");
   command->add_flag("--pure", flags->pure, "Give every matrix the same type")->envname("QUORUM_QUANTIZE_PURE");
-  command->add_flag("--requantize", flags->requantize, "Also quantize what the source has quantized already")
+  command
+      ->add_flag("--requantize", flags->requantize,
+                 "Also quantize what the source has quantized already (f32, f16 and bf16 need it not)")
       ->envname("QUORUM_QUANTIZE_REQUANTIZE");
   command->add_flag("--measure", flags->measure, "Report the error of each type, with --json of each tensor")
       ->envname("QUORUM_QUANTIZE_MEASURE");
   command->add_flag("--dry-run", flags->dry_run, "Only list what each tensor would become");
+  command->add_flag("--verify", flags->verify, "Read the file from the disk again and compare its SHA-256")
+      ->envname("QUORUM_QUANTIZE_VERIFY");
   command->add_flag("--force", flags->replace, "Write over an existing file");
   command->add_flag("--json", flags->json, "Print JSON");
-  command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });
+  command->callback([flags, &action] {
+    action = [flags] {
+      CatchInterrupts();
+      return Exit(Quantize(*flags));
+    };
+  });
 }
 
 }  // namespace quorum::cli

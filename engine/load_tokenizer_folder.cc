@@ -10,6 +10,7 @@
 
 #include "engine/base/mapped_file.h"
 #include "engine/load_tokenizer.h"
+#include "engine/tokenizer_files.h"
 #include "tokenizer/hf_config.h"
 
 namespace quorum::engine {
@@ -83,9 +84,14 @@ Result<tok::HfTokenizerConfig> ReadConfig(const std::string& folder) {
 
 }  // namespace
 
-Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::int64_t embeddings) {
+Result<tok::HfTokenizerConfig> ReadTokenizerFiles(const std::string& folder, std::int64_t embeddings) {
   QUORUM_ASSIGN(tok::HfTokenizerConfig config, ReadConfig(folder));
   config.embeddings = embeddings;
+  return config;
+}
+
+Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::int64_t embeddings) {
+  QUORUM_ASSIGN(const tok::HfTokenizerConfig config, ReadTokenizerFiles(folder, embeddings));
   LoadedTokenizer loaded;
   loaded.bos_token = config.bos_token;
   loaded.eos_token = config.eos_token;

@@ -20,6 +20,10 @@ inline float LoadHalf(const std::uint8_t* p) {
   return HalfToFloat(h);
 }
 
+// dtype.cc: many at a time, two bytes each; as FloatToHalf and FloatToBf16.
+void FloatsToHalves(const float* src, std::uint8_t* dst, std::int64_t n);
+void FloatsToBf16(const float* src, std::uint8_t* dst, std::int64_t n);
+
 // block_small.cc: 32 elements, one scale.
 void DequantizeQ4_0(const std::uint8_t* src, float* dst, std::int64_t blocks);
 void DequantizeQ4_1(const std::uint8_t* src, float* dst, std::int64_t blocks);

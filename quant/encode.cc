@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "engine/base/check.h"
@@ -28,40 +29,67 @@ constexpr NamedEncoding kEncodings[] = {
 
 /// The weights of a block's errors. With an importance matrix ggml's choice: how much a column is used, and larger
 /// values more than small ones, as rounding them harms more. Without one the K-quants lean on larger values the same
-/// way.
-QUORUM_INLINE void ErrorWeights(const float* x, const float* importance, bool lean, int n, float* w) {
-  float squares = 0.0F;
-  for (int i = 0; i < n; ++i) squares += x[i] * x[i];
-  const float mean = squares / static_cast<float>(n);
-  const float rms = std::sqrt(mean);
-  for (int i = 0; i < n; ++i) {
+/// way, and what else is searched counts all alike.
+template <int N>
+QUORUM_INLINE void ErrorWeights(const float* x, const float* importance, float* w) {
+  using search::F8, search::Load, search::Splat, search::Store, search::Sum;
+  F8 squares = Splat(0.0F);
+  for (int i = 0; i < N; i += 8) squares += Load(x + i) * Load(x + i);
+  const float mean = Sum(squares) / static_cast<float>(N);
+  const F8 rms = Splat(std::sqrt(mean));
+  F8 sum = Splat(0.0F);
+  for (int i = 0; i < N; i += 8) {
+    const F8 v = Load(x + i);
+    F8 weight = Splat(1.0F);
     if (importance != nullptr) {
-      w[i] = importance[i] * std::sqrt(mean + x[i] * x[i]);
-    } else {
-      w[i] = lean ? rms + std::fabs(x[i]) : 1.0F;
+      const F8 size = Splat(mean) + v * v;
+      for (int l = 0; l < 8; ++l) weight[l] = std::sqrt(size[l]);
+      weight *= Load(importance + i);
+    } else if (N == kSuperBlock) {
+      weight = rms + (v < Splat(0.0F) ? -v : v);
     }
+    Store(weight, w + i);
+    sum += weight;
   }
   // Columns that were never used, a block of zeros: the plain error.
-  float sum = 0.0F;
-  for (int i = 0; i < n; ++i) sum += w[i];
-  if (sum > 0.0F && std::isfinite(sum)) return;
-  for (int i = 0; i < n; ++i) w[i] = 1.0F;
+  const float total = Sum(sum);
+  if (total > 0.0F && std::isfinite(total)) return;
+  for (int i = 0; i < N; i += 8) Store(Splat(1.0F), w + i);
 }
 
-QUORUM_INLINE void EncodeBlock(const Encoding& encoding, const float* x, const float* w, std::uint8_t* dst) {
-  switch (encoding.type) {
-    case DType::kQ8_0: search::MakeQ8_0(x, dst); break;
+/// Blocks of 32. Without importance the four simplest types are ggml's plain rounding, byte for byte: a search that
+/// knows nothing of the columns gains nothing that a model's answers would show.
+QUORUM_INLINE void EncodeSmall(DType type, const float* x, const float* importance, std::uint8_t* dst) {
+  if (importance == nullptr) {
+    switch (type) {
+      case DType::kQ4_0: return search::PlainSigned<4>(x, dst);
+      case DType::kQ5_0: return search::PlainSigned<5>(x, dst);
+      case DType::kQ4_1: return search::PlainAffine<4>(x, dst);
+      case DType::kQ5_1: return search::PlainAffine<5>(x, dst);
+      default: break;
+    }
+  }
+  if (type == DType::kQ8_0) return search::MakeQ8_0(x, dst);
+  alignas(32) float w[kSmallBlock];
+  ErrorWeights<kSmallBlock>(x, importance, w);
+  switch (type) {
     case DType::kQ4_0: search::MakeSigned<4>(x, w, dst); break;
     case DType::kQ5_0: search::MakeSigned<5>(x, w, dst); break;
     case DType::kQ4_1: search::MakeAffine<4>(x, w, dst); break;
     case DType::kQ5_1: search::MakeAffine<5>(x, w, dst); break;
-    case DType::kMXFP4: search::MakeMxfp4(x, w, dst); break;
+    default: search::MakeMxfp4(x, w, dst); break;
+  }
+}
+
+QUORUM_INLINE void EncodeSuper(const Encoding& encoding, const float* x, const float* importance, std::uint8_t* dst) {
+  alignas(32) float w[kSuperBlock];
+  ErrorWeights<kSuperBlock>(x, importance, w);
+  switch (encoding.type) {
     case DType::kQ2_K: search::MakeQ2_K(x, w, dst); break;
     case DType::kQ3_K: search::MakeQ3_K(x, w, dst); break;
     case DType::kQ4_K: encoding.int8_exact ? search::MakeQ4X(x, w, dst) : search::MakeQ4_K(x, w, dst); break;
     case DType::kQ5_K: search::MakeQ5_K(x, w, dst); break;
-    case DType::kQ6_K: search::MakeQ6_K(x, w, dst); break;
-    default: break;
+    default: search::MakeQ6_K(x, w, dst); break;
   }
 }
 
@@ -69,12 +97,13 @@ QUORUM_INLINE void EncodeBlocks(const Encoding& encoding, const float* src, cons
                                 std::int64_t blocks) {
   const DTypeInfo& info = Info(encoding.type);
   const auto size = static_cast<int>(info.block);
-  const bool lean = size == kSuperBlock;
-  alignas(32) float w[kSuperBlock];
   for (std::int64_t b = 0; b < blocks; ++b, src += size, dst += info.bytes) {
-    if (encoding.type != DType::kQ8_0) ErrorWeights(src, importance, lean, size, w);
+    if (size == kSuperBlock) {
+      EncodeSuper(encoding, src, importance, dst);
+    } else {
+      EncodeSmall(encoding.type, src, importance, dst);
+    }
     if (importance != nullptr) importance += size;
-    EncodeBlock(encoding, src, w, dst);
   }
 }
 
@@ -136,6 +165,22 @@ bool Encode(const Encoding& encoding, const float* src, const float* importance,
   static const EncodeFn encode = Choose();
   encode(encoding, src, importance, static_cast<std::uint8_t*>(dst), n / info.block);
   return true;
+}
+
+bool AllFinite(const float* values, std::int64_t n) {
+  using search::I8;
+  constexpr std::int32_t kExponent = 0x7f800000;  // all its bits are set in what is not finite
+  I8 found = {};
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    I8 bits;
+    std::memcpy(&bits, values + i, sizeof bits);
+    found |= (bits & kExponent) == kExponent;
+  }
+  std::int32_t any = 0;
+  for (int l = 0; l < 8; ++l) any |= found[l];
+  for (; i < n; ++i) any |= std::isfinite(values[i]) ? 0 : 1;
+  return any == 0;
 }
 
 Encoding FitToRow(const Encoding& encoding, std::int64_t n) {

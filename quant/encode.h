@@ -31,8 +31,11 @@ std::string EncodingNames();
 /// the columns' errors: mean squares of what they are multiplied with (an importance matrix); null: all alike. The
 /// result depends on the arguments alone, not on the machine. Values that are not finite give some valid block. Returns
 /// false for types that it cannot make. Errors are least in the weighted square for each block's d and integers as far
-/// as the search finds them; Q4_0, Q4_1, Q5_0 and Q5_1 without importance never lose more than ggml's plain rounding.
+/// as the search finds them. Q8_0, and without importance Q4_0, Q4_1, Q5_0 and Q5_1, are ggml's plain rounding.
 bool Encode(const Encoding& encoding, const float* src, const float* importance, void* dst, std::int64_t n);
+
+/// Whether all of them are numbers.
+bool AllFinite(const float* values, std::int64_t n);
 
 /// The closest type that rows of `n` values fit in: the encoding itself, or where `n` is no multiple of its block the
 /// one of 32 that llama.cpp takes (Q4_K -> Q5_0, Q5_K -> Q5_1, Q6_K -> Q8_0, Q2_K, Q3_K -> Q4_0), or F16.

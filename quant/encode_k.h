@@ -7,17 +7,12 @@
 #include <cstring>
 
 #include "quant/encode_small.h"
+#include "quant/lane_search.h"
 #include "quant/scale_search.h"
 
 namespace quorum::quant::search {
 
 constexpr int kSuper = 256;
-
-QUORUM_INLINE int CutInt(float v, int low, int high) {
-  if (!(v > static_cast<float>(low))) return low;
-  if (v >= static_cast<float>(high)) return high;
-  return static_cast<int>(std::nearbyintf(v));
-}
 
 /// What a block of groups with scales and minima becomes: x ~ d scale q - dmin min.
 template <int kGroups>
@@ -27,37 +22,38 @@ struct AffineBlock {
   alignas(32) std::int8_t codes[kSuper];
 };
 
-/// The best d and dmin for integers that are fixed: weighted least squares in two unknowns.
-template <int kGroups>
-QUORUM_INLINE void SolveAffine(const float* x, const float* w, const AffineBlock<kGroups>& block, float& d,
-                               float& dmin) {
-  constexpr int kGroup = kSuper / kGroups;
-  double aa = 0, ab = 0, bb = 0, xa = 0, xb = 0;
-  for (int g = 0; g < kGroups; ++g) {
-    F8 wqq = Splat(0.0F), wq = wqq, ww = wqq, wxq = wqq, wx = wqq;
-    for (int i = g * kGroup; i < (g + 1) * kGroup; i += 8) {
-      I8 codes;
-      for (int l = 0; l < 8; ++l) codes[l] = block.codes[i + l];
-      const F8 q = __builtin_convertvector(codes, F8);
-      const F8 v = Load(x + i);
-      const F8 weight = Load(w + i);
-      ww += weight;
-      wx += weight * v;
-      wq += weight * q;
-      wqq += weight * q * q;
-      wxq += weight * q * v;
+/// The best d and dmin for scales, minima and codes that stay as they are with `d` and `dmin`: weighted least squares
+/// in two unknowns. x, w: kGroups / 8 times N lanes.
+template <int N, int kHalves>
+QUORUM_INLINE void SolveAffine(const F8* const* x, const F8* const* w, const F8* scales, const F8* mins,
+                               const F8* w_sum, const F8* wx_sum, float high, float& d, float& dmin) {
+  const F8 zero = Splat(0.0F);
+  F8 aa8 = zero, ab8 = zero, bb8 = zero, xa8 = zero, xb8 = zero;
+  for (int h = 0; h < kHalves; ++h) {
+    const F8 inverse = Inverse(Splat(d) * scales[h]);
+    const F8 offset = Splat(-dmin) * mins[h];
+    F8 wqq = zero, wq = zero, wxq = zero;
+    for (int i = 0; i < N; ++i) {
+      const F8 q = Code((x[h][i] - offset) * inverse, zero, Splat(high));
+      const F8 weighted = w[h][i] * q;
+      wq += weighted;
+      wqq += weighted * q;
+      wxq += weighted * x[h][i];
     }
-    const double s = block.scales[g];
-    const double m = block.mins[g];
-    aa += s * s * static_cast<double>(Sum(wqq));
-    ab += s * m * static_cast<double>(Sum(wq));
-    bb += m * m * static_cast<double>(Sum(ww));
-    xa += s * static_cast<double>(Sum(wxq));
-    xb += m * static_cast<double>(Sum(wx));
+    aa8 += scales[h] * scales[h] * wqq;
+    ab8 += scales[h] * mins[h] * wq;
+    bb8 += mins[h] * mins[h] * w_sum[h];
+    xa8 += scales[h] * wxq;
+    xb8 += mins[h] * wx_sum[h];
   }
+  const double aa = static_cast<double>(Sum(aa8));
+  const double ab = static_cast<double>(Sum(ab8));
+  const double bb = static_cast<double>(Sum(bb8));
+  const double xa = static_cast<double>(Sum(xa8));
+  const double xb = static_cast<double>(Sum(xb8));
   // x ~ d a - dmin b
   const double determinant = aa * bb - ab * ab;
-  if (determinant > 1e-9 * aa * bb && aa > 0) {
+  if (determinant > 1e-6 * aa * bb && aa > 0) {
     const double new_d = (xa * bb - xb * ab) / determinant;
     const double new_dmin = (xa * ab - xb * aa) / determinant;
     if (new_d > 0 && new_dmin >= 0) {
@@ -69,88 +65,83 @@ QUORUM_INLINE void SolveAffine(const float* x, const float* w, const AffineBlock
   }
 }
 
-template <int kGroups>
-QUORUM_INLINE float AffineLoss(const float* x, const float* w, const AffineBlock<kGroups>& block, float d, float dmin,
-                               float high) {
-  constexpr int kGroup = kSuper / kGroups;
-  float loss = 0.0F;
-  for (int g = 0; g < kGroups; ++g) {
-    loss += Loss<kGroup>(x + g * kGroup, w + g * kGroup, d * static_cast<float>(block.scales[g]),
-                         -dmin * static_cast<float>(block.mins[g]), 0.0F, high);
-  }
-  return loss;
-}
-
-template <int kGroups>
-QUORUM_INLINE void AffineCodes(const float* x, float d, float dmin, float high, AffineBlock<kGroups>& block) {
-  constexpr int kGroup = kSuper / kGroups;
-  for (int g = 0; g < kGroups; ++g) {
-    Codes<kGroup>(x + g * kGroup, d * static_cast<float>(block.scales[g]), -dmin * static_cast<float>(block.mins[g]),
-                  0.0F, high, block.codes + g * kGroup);
-  }
-}
-
 /// Q2_K, Q4_K, Q5_K: `high` is the largest code, `levels` the largest scale and minimum.
 template <int kGroups>
 QUORUM_INLINE void MakeAffineBlock(const float* x, const float* w, float high, int levels,
                                    AffineBlock<kGroups>& block) {
   constexpr int kGroup = kSuper / kGroups;
-  ScaleOffset found[16];
+  constexpr int kHalves = kGroups / 8;
+  const F8 zero = Splat(0.0F);
+  const F8 highest = Splat(high);
+  const F8 top = Splat(static_cast<float>(levels));
+  F8 x_room[kSuper / 8], w_room[kSuper / 8];  // kGroup vectors a half
+  F8 *xs[2], *ws[2];
+  F8 w_sum[2], wx_sum[2], scales[2], mins[2];
+  LaneScales found[2];
   float most_scale = 0.0F;
   float most_min = 0.0F;
-  for (int g = 0; g < kGroups; ++g) {
-    found[g] = AffineScale<kGroup>(x + g * kGroup, w + g * kGroup, high, kAffineSteps, false);
-    most_scale = found[g].scale > most_scale ? found[g].scale : most_scale;
-    most_min = -found[g].offset > most_min ? -found[g].offset : most_min;
+  for (int h = 0; h < kHalves; ++h) {
+    xs[h] = x_room + h * kGroup;
+    ws[h] = w_room + h * kGroup;
+    ToLanes<kGroup>(x + h * 8 * kGroup, xs[h]);
+    ToLanes<kGroup>(w + h * 8 * kGroup, ws[h]);
+    found[h] = AffineLanes<kGroup>(xs[h], ws[h], high, kAffineSteps, w_sum[h], wx_sum[h]);
+    const float scale = Largest(found[h].scale);
+    const float min = Largest(-found[h].offset);
+    most_scale = scale > most_scale ? scale : most_scale;
+    most_min = min > most_min ? min : most_min;
   }
-  const float top = static_cast<float>(levels);
-  float d = PutHalf(most_scale / top, block.d);
-  float dmin = PutHalf(most_min / top, block.dmin);
-  for (int g = 0; g < kGroups; ++g) {
-    block.scales[g] = CutInt(d > 0.0F ? found[g].scale / d : 0.0F, 0, levels);
-    block.mins[g] = CutInt(dmin > 0.0F ? -found[g].offset / dmin : 0.0F, 0, levels);
-  }
-  // Each group's integers again, together: the minimum that suits a rounded scale is not the rounded minimum.
-  for (int g = 0; g < kGroups; ++g) {
-    const float* xs = x + g * kGroup;
-    const float* ws = w + g * kGroup;
-    const float middle = found[g].offset + 0.5F * high * found[g].scale;
-    int best_scale = block.scales[g];
-    int best_min = block.mins[g];
-    float best =
-        Loss<kGroup>(xs, ws, d * static_cast<float>(best_scale), -dmin * static_cast<float>(best_min), 0.0F, high);
-    for (int scale = block.scales[g] - 1; scale <= block.scales[g] + 1; ++scale) {
-      if (scale < 1 || scale > levels || !(dmin > 0.0F)) continue;
-      const float step = d * static_cast<float>(scale);
-      const int min = CutInt((0.5F * high * step - middle) / dmin, 0, levels);
-      const float loss = Loss<kGroup>(xs, ws, step, -dmin * static_cast<float>(min), 0.0F, high);
-      if (loss < best) {
-        best = loss;
-        best_scale = scale;
-        best_min = min;
-      }
+  float d = PutHalf(most_scale / static_cast<float>(levels), block.d);
+  float dmin = PutHalf(most_min / static_cast<float>(levels), block.dmin);
+  float loss = 0.0F;
+  const auto loss_of = [&](float step, float shift) __attribute__((always_inline)) {
+    F8 sum = zero;
+    for (int h = 0; h < kHalves; ++h) {
+      sum += LossLanes<kGroup>(xs[h], ws[h], Splat(step) * scales[h], Splat(-shift) * mins[h], zero, highest);
     }
-    block.scales[g] = best_scale;
-    block.mins[g] = best_min;
+    return Sum(sum);
+  };
+  // Each group's integers again, together: the minimum that suits a rounded scale is not the rounded minimum.
+  for (int h = 0; h < kHalves; ++h) {
+    const F8 base = d > 0.0F ? Code(found[h].scale / Splat(d), zero, top) : zero;
+    scales[h] = base;
+    mins[h] = dmin > 0.0F ? Code(-found[h].offset / Splat(dmin), zero, top) : zero;
+    F8 best = LossLanes<kGroup>(xs[h], ws[h], Splat(d) * scales[h], Splat(-dmin) * mins[h], zero, highest);
+    const F8 middle = found[h].offset + Splat(0.5F * high) * found[h].scale;
+    for (int move = -1; move <= 1 && dmin > 0.0F; ++move) {
+      const F8 scale = base + Splat(static_cast<float>(move));
+      const F8 step = Splat(d) * scale;
+      const F8 min = Code((Splat(0.5F * high) * step - middle) / Splat(dmin), zero, top);
+      const F8 candidate = LossLanes<kGroup>(xs[h], ws[h], step, Splat(-dmin) * min, zero, highest);
+      const I8 better = (scale > zero) & (scale <= top) & (candidate < best);
+      best = better ? candidate : best;
+      scales[h] = better ? scale : scales[h];
+      mins[h] = better ? min : mins[h];
+    }
+    loss += Sum(best);
   }
-  AffineCodes(x, d, dmin, high, block);
   // d and dmin for these integers, kept if they are better as halves too.
-  float loss = AffineLoss(x, w, block, d, dmin, high);
   for (int round = 0; round < 2; ++round) {
     float new_d = d;
     float new_dmin = dmin;
-    SolveAffine(x, w, block, new_d, new_dmin);
+    SolveAffine<kGroup, kHalves>(xs, ws, scales, mins, w_sum, wx_sum, high, new_d, new_dmin);
     std::uint8_t half_d[2], half_dmin[2];
     new_d = PutHalf(new_d, half_d);
     new_dmin = PutHalf(new_dmin, half_dmin);
-    const float new_loss = AffineLoss(x, w, block, new_d, new_dmin, high);
+    const float new_loss = loss_of(new_d, new_dmin);
     if (!(new_loss < loss)) break;
     loss = new_loss;
     d = new_d;
     dmin = new_dmin;
     std::memcpy(block.d, half_d, 2);
     std::memcpy(block.dmin, half_dmin, 2);
-    AffineCodes(x, d, dmin, high, block);
+  }
+  for (int g = 0; g < kGroups; ++g) {
+    const float scale = scales[g / 8][g % 8];
+    const float min = mins[g / 8][g % 8];
+    block.scales[g] = static_cast<int>(scale);
+    block.mins[g] = static_cast<int>(min);
+    Codes<kGroup>(x + g * kGroup, d * scale, -dmin * min, 0.0F, high, block.codes + g * kGroup);
   }
 }
 
@@ -230,46 +221,57 @@ struct SignedBlock {
 };
 
 QUORUM_INLINE void MakeSignedBlock(const float* x, const float* w, float low, int levels, SignedBlock& block) {
-  const float high = -low - 1.0F;
+  const F8 zero = Splat(0.0F);
+  const F8 lowest = Splat(low);
+  const F8 highest = Splat(-low - 1.0F);
+  F8 xs[2][16], ws[2][16], scales[2];
   alignas(32) float found[16];
-  for (int g = 0; g < 16; ++g) found[g] = SignedScale<16>(x + g * 16, w + g * 16, low, high, kSignedSteps);
-  float d = PutHalf(Extreme<16>(found) / -static_cast<float>(levels), block.d);
-  for (int g = 0; g < 16; ++g) block.scales[g] = CutInt(d != 0.0F ? found[g] / d : 0.0F, -levels, levels - 1);
-  const auto loss_of = [&](float step) __attribute__((always_inline)) {
-    float loss = 0.0F;
-    for (int g = 0; g < 16; ++g) {
-      loss += Loss<16>(x + g * 16, w + g * 16, step * static_cast<float>(block.scales[g]), 0.0F, low, high);
-    }
-    return loss;
-  };
-  const auto code_with = [&](float step) __attribute__((always_inline)) {
-    for (int g = 0; g < 16; ++g) {
-      Codes<16>(x + g * 16, step * static_cast<float>(block.scales[g]), 0.0F, low, high, block.codes + g * 16);
-    }
-  };
-  code_with(d);
-  // The best d for these integers.
-  double xa = 0;
-  double aa = 0;
-  for (int g = 0; g < 16; ++g) {
-    F8 wxq = Splat(0.0F);
-    F8 wqq = wxq;
-    for (int i = g * 16; i < g * 16 + 16; i += 8) {
-      I8 codes;
-      for (int l = 0; l < 8; ++l) codes[l] = block.codes[i + l];
-      const F8 q = __builtin_convertvector(codes, F8);
-      wxq += Load(w + i) * q * Load(x + i);
-      wqq += Load(w + i) * q * q;
-    }
-    xa += block.scales[g] * static_cast<double>(Sum(wxq));
-    aa += static_cast<double>(block.scales[g]) * block.scales[g] * static_cast<double>(Sum(wqq));
+  for (int h = 0; h < 2; ++h) {
+    ToLanes<16>(x + h * 128, xs[h]);
+    ToLanes<16>(w + h * 128, ws[h]);
+    Store(SignedLanes<16>(xs[h], ws[h], low, -low - 1.0F, kSignedSteps), found + h * 8);
   }
-  if (!(aa > 0)) return;
-  std::uint8_t half[2];
-  const float better = PutHalf(static_cast<float>(xa / aa), half);
-  if (!(loss_of(better) < loss_of(d))) return;
-  std::memcpy(block.d, half, 2);
-  code_with(better);
+  float d = PutHalf(Extreme<16>(found) / -static_cast<float>(levels), block.d);
+  F8 loss = zero;
+  F8 wxq = zero;
+  F8 wqq = zero;
+  for (int h = 0; h < 2; ++h) {
+    scales[h] = d != 0.0F ? Code(Load(found + h * 8) / Splat(d), Splat(-static_cast<float>(levels)),
+                                 Splat(static_cast<float>(levels - 1)))
+                          : zero;
+    // The loss, and what the best d for these integers needs.
+    const F8 step = Splat(d) * scales[h];
+    const F8 inverse = Inverse(step);
+    F8 xq = zero;
+    F8 qq = zero;
+    for (int i = 0; i < 16; ++i) {
+      const F8 v = xs[h][i];
+      const F8 q = Code(v * inverse, lowest, highest);
+      const F8 weighted = ws[h][i] * q;
+      const F8 left = v - step * q;
+      xq += weighted * v;
+      qq += weighted * q;
+      loss += ws[h][i] * left * left;
+    }
+    wxq += scales[h] * xq;
+    wqq += scales[h] * scales[h] * qq;
+  }
+  const float aa = Sum(wqq);
+  if (aa > 0.0F) {
+    std::uint8_t half[2];
+    const float better = PutHalf(Sum(wxq) / aa, half);
+    const F8 new_loss = LossLanes<16>(xs[0], ws[0], Splat(better) * scales[0], zero, lowest, highest) +
+                        LossLanes<16>(xs[1], ws[1], Splat(better) * scales[1], zero, lowest, highest);
+    if (Sum(new_loss) < Sum(loss)) {
+      d = better;
+      std::memcpy(block.d, half, 2);
+    }
+  }
+  for (int g = 0; g < 16; ++g) {
+    const float scale = scales[g / 8][g % 8];
+    block.scales[g] = static_cast<int>(scale);
+    Codes<16>(x + g * 16, d * scale, 0.0F, low, -low - 1.0F, block.codes + g * 16);
+  }
 }
 
 QUORUM_INLINE void MakeQ6_K(const float* x, const float* w, std::uint8_t* dst) {
@@ -313,31 +315,43 @@ QUORUM_INLINE void MakeQ3_K(const float* x, const float* w, std::uint8_t* dst) {
 
 // ---------------------------------------------------------------- int8-exact Q4_K
 
-struct ExactGroup {
-  int scale;
-  int min;
-  float loss;
+struct ExactLanes {
+  F8 scale;
+  F8 min;
+  F8 loss;
 };
 
-/// Largest code of a group that keeps scale q - 2 min at most 127.
-QUORUM_INLINE float HighestExact(int scale, int min) {
-  const int fits = scale > 0 ? (127 + 2 * min) / scale : 15;
-  return static_cast<float>(fits < 15 ? fits : 15);
+/// Largest code of a group that keeps scale q - 2 min at most 127. Scales are at least 1.
+QUORUM_INLINE F8 HighestExact(const F8& scale, const F8& min) {
+  const F8 fits = Floor((Splat(127.0F) + min + min) / scale);
+  const F8 most = Splat(15.0F);
+  return fits < most ? fits : most;
 }
 
-/// The best of the integers about `wanted` for one group and a given d.
-QUORUM_INLINE ExactGroup ChooseExact(const float* x, const float* w, float d, const ScaleOffset& wanted) {
-  ExactGroup best{0, 0, 0.0F};
-  bool first = true;
-  const float middle = wanted.offset + 7.5F * wanted.scale;
-  const int base = CutInt(std::floor(wanted.scale / d), 0, 62);
-  for (int scale = base > 0 ? base : 1; scale <= base + 1; ++scale) {
-    const float step = d * static_cast<float>(scale);
-    const int low_min = CutInt(std::floor((7.5F * step - middle) / (2.0F * d)), 0, 63);
-    for (int min = low_min; min <= low_min + 1 && min <= 63; ++min) {
-      const float loss = Loss<32>(x, w, step, -2.0F * d * static_cast<float>(min), 0.0F, HighestExact(scale, min));
-      if (first || loss < best.loss) best = {scale, min, loss};
-      first = false;
+QUORUM_INLINE F8 ExactLoss(const F8* x, const F8* w, float d, const F8& scale, const F8& min) {
+  return LossLanes<32>(x, w, Splat(d) * scale, Splat(-2.0F * d) * min, Splat(0.0F), HighestExact(scale, min));
+}
+
+/// The best of the integers about `wanted` for each group and a given d.
+QUORUM_INLINE ExactLanes ChooseExact(const F8* x, const F8* w, float d, const LaneScales& wanted) {
+  const F8 zero = Splat(0.0F);
+  const F8 one = Splat(1.0F);
+  const F8 most = Splat(63.0F);
+  const F8 middle = wanted.offset + Splat(7.5F) * wanted.scale;
+  const F8 base = Floor(Clamp(wanted.scale / Splat(d), zero, Splat(62.0F)));
+  ExactLanes best{one, zero, zero};
+  for (int up = 0; up <= 1; ++up) {
+    const F8 raised = base + Splat(static_cast<float>(up));
+    const F8 scale = raised > one ? raised : one;
+    const F8 low = Floor(Clamp((Splat(7.5F * d) * scale - middle) / Splat(2.0F * d), zero, most));
+    for (int more = 0; more <= 1; ++more) {
+      const F8 next = low + Splat(static_cast<float>(more));
+      const F8 min = next < most ? next : most;
+      const F8 loss = ExactLoss(x, w, d, scale, min);
+      const I8 better = (loss < best.loss) | (Splat(static_cast<float>(up + more)) == zero);
+      best.scale = better ? scale : best.scale;
+      best.min = better ? min : best.min;
+      best.loss = better ? loss : best.loss;
     }
   }
   return best;
@@ -345,88 +359,63 @@ QUORUM_INLINE ExactGroup ChooseExact(const float* x, const float* w, float d, co
 
 QUORUM_INLINE void MakeQ4X(const float* x, const float* w, std::uint8_t* dst) {
   AffineBlock<8> block;
-  ScaleOffset wanted[8];
-  float top = 0.0F;  // the largest value that must be reached, in either direction
-  for (int g = 0; g < 8; ++g) {
-    wanted[g] = AffineScale<32>(x + g * 32, w + g * 32, 15.0F, kAffineSteps, false);
-    const float up = 15.0F * wanted[g].scale + wanted[g].offset;
-    top = up > top ? up : top;
-    top = -wanted[g].offset > top ? -wanted[g].offset : top;
-  }
+  F8 xs[32], ws[32], w_sum, wx_sum;
+  ToLanes<32>(x, xs);
+  ToLanes<32>(w, ws);
+  const LaneScales wanted = AffineLanes<32>(xs, ws, 15.0F, kAffineSteps, w_sum, wx_sum);
+  // The largest value that must be reached, in either direction.
+  const float up = Largest(Splat(15.0F) * wanted.scale + wanted.offset);
+  const float down = Largest(-wanted.offset);
+  const float top = up > down ? up : down;
   // A scale below the smallest normal half would lose its own precision; there and at zero one step serves.
   std::uint8_t half[2];
   float best_d = PutHalf(top / 127.0F, half);
-  int scales[8] = {}, mins[8] = {};
+  ExactLanes best{Splat(1.0F), Splat(0.0F), Splat(0.0F)};
+  float best_loss = -1.0F;
   if (best_d > 0.0F && top == top) {
-    float best_loss = -1.0F;
     constexpr float kFactors[] = {1.0F, 0.93F, 0.965F, 1.03F, 1.065F, 1.1F, 1.14F, 1.18F, 1.23F};
     for (const float factor : kFactors) {
       const float d = PutHalf(top / 127.0F * factor, half);
       if (!(d > 0.0F)) continue;
-      ExactGroup groups[8];
-      float loss = 0.0F;
-      for (int g = 0; g < 8; ++g) {
-        groups[g] = ChooseExact(x + g * 32, w + g * 32, d, wanted[g]);
-        loss += groups[g].loss;
-        if (best_loss >= 0.0F && loss >= best_loss) break;
-      }
+      const ExactLanes groups = ChooseExact(xs, ws, d, wanted);
+      const float loss = Sum(groups.loss);
       if (best_loss >= 0.0F && !(loss < best_loss)) continue;
       best_loss = loss;
       best_d = d;
-      for (int g = 0; g < 8; ++g) {
-        scales[g] = groups[g].scale;
-        mins[g] = groups[g].min;
-      }
+      best = groups;
     }
   }
-  const auto code_with = [&](float d, std::int8_t* codes) __attribute__((always_inline)) {
-    for (int g = 0; g < 8; ++g) {
-      Codes<32>(x + g * 32, d * static_cast<float>(scales[g]), -2.0F * d * static_cast<float>(mins[g]), 0.0F,
-                HighestExact(scales[g], mins[g]), codes + g * 32);
-    }
-  };
-  const auto loss_of = [&](float d) __attribute__((always_inline)) {
-    float loss = 0.0F;
-    for (int g = 0; g < 8; ++g) {
-      loss += Loss<32>(x + g * 32, w + g * 32, d * static_cast<float>(scales[g]),
-                       -2.0F * d * static_cast<float>(mins[g]), 0.0F, HighestExact(scales[g], mins[g]));
-    }
-    return loss;
-  };
-  code_with(best_d, block.codes);
   // The best d for these integers.
-  double xa = 0;
-  double aa = 0;
-  for (int g = 0; g < 8; ++g) {
-    F8 wxa = Splat(0.0F);
-    F8 waa = wxa;
-    const F8 scale = Splat(static_cast<float>(scales[g]));
-    const F8 shift = Splat(static_cast<float>(2 * mins[g]));
-    for (int i = g * 32; i < g * 32 + 32; i += 8) {
-      I8 codes;
-      for (int l = 0; l < 8; ++l) codes[l] = block.codes[i + l];
-      const F8 a = scale * __builtin_convertvector(codes, F8) - shift;
-      const F8 wa = Load(w + i) * a;
-      wxa += wa * Load(x + i);
-      waa += wa * a;
-    }
-    xa += static_cast<double>(Sum(wxa));
-    aa += static_cast<double>(Sum(waa));
+  const F8 step = Splat(best_d) * best.scale;
+  const F8 inverse = Inverse(step);
+  const F8 offset = Splat(-2.0F * best_d) * best.min;
+  const F8 highest = HighestExact(best.scale, best.min);
+  F8 xa = Splat(0.0F);
+  F8 aa = Splat(0.0F);
+  for (int i = 0; i < 32; ++i) {
+    const F8 q = Code((xs[i] - offset) * inverse, Splat(0.0F), highest);
+    const F8 a = best.scale * q - (best.min + best.min);
+    const F8 wa = ws[i] * a;
+    xa += wa * xs[i];
+    aa += wa * a;
   }
-  if (aa > 0 && xa > 0) {
-    const float better = PutHalf(static_cast<float>(xa / aa), half);
+  if (Sum(aa) > 0.0F && Sum(xa) > 0.0F) {
+    const float better = PutHalf(Sum(xa) / Sum(aa), half);
     // 2 d must be a finite half as well.
-    if (better > 0.0F && better < 32000.0F && loss_of(better) < loss_of(best_d)) {
+    if (better > 0.0F && better < 32000.0F && best_loss >= 0.0F &&
+        Sum(ExactLoss(xs, ws, better, best.scale, best.min)) < best_loss) {
       best_d = better;
-      code_with(best_d, block.codes);
     }
   }
   constexpr float kMost = 32752.0F;  // its double is the largest half
   best_d = best_d < kMost ? best_d : kMost;
   PutHalf(best_d, block.d);
   PutHalf(2.0F * best_d, block.dmin);
-  std::memcpy(block.scales, scales, sizeof scales);
-  std::memcpy(block.mins, mins, sizeof mins);
+  for (int g = 0; g < 8; ++g) {
+    block.scales[g] = static_cast<int>(best.scale[g]);
+    block.mins[g] = static_cast<int>(best.min[g]);
+    Codes<32>(x + g * 32, best_d * best.scale[g], -2.0F * best_d * best.min[g], 0.0F, highest[g], block.codes + g * 32);
+  }
   PutQ4_K(block, dst);
 }
 

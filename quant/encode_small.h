@@ -23,16 +23,23 @@ QUORUM_INLINE float PutHalf(float f, std::uint8_t* p) {
   return HalfToFloat(h);
 }
 
+using B16 = std::uint8_t __attribute__((vector_size(16)));
+
 QUORUM_INLINE void PutNibbles(const std::int8_t* codes, std::uint8_t* p) {
-  for (int j = 0; j < 16; ++j) {
-    p[j] = static_cast<std::uint8_t>((codes[j] & 15) | ((codes[j + 16] & 15) << 4));
-  }
+  B16 low, high;
+  std::memcpy(&low, codes, sizeof low);
+  std::memcpy(&high, codes + 16, sizeof high);
+  const B16 both = (low & 15) | (high << 4);
+  std::memcpy(p, &both, sizeof both);
 }
 
 QUORUM_INLINE void PutFifthBits(const std::int8_t* codes, std::uint8_t* p) {
-  std::uint32_t bits = 0;
-  for (int j = 0; j < kSmall; ++j) bits |= static_cast<std::uint32_t>((codes[j] >> 4) & 1) << j;
-  std::memcpy(p, &bits, sizeof bits);
+  for (int i = 0; i < kSmall; i += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, codes + i, sizeof eight);
+    // One bit of each byte; the product gathers them in the top byte, the lowest byte's bit lowest.
+    *p++ = static_cast<std::uint8_t>((((eight >> 4) & 0x0101010101010101U) * 0x0102040810204080U) >> 56);
+  }
 }
 
 QUORUM_INLINE void MakeQ8_0(const float* x, std::uint8_t* dst) {
@@ -46,8 +53,51 @@ QUORUM_INLINE void MakeQ8_0(const float* x, std::uint8_t* dst) {
     I8 q = __builtin_convertvector(size, I8);
     const F8 rest = size - __builtin_convertvector(q, F8);
     q -= rest >= Splat(0.5F);
-    for (int l = 0; l < 8; ++l) dst[2 + i + l] = static_cast<std::uint8_t>(v[l] < 0.0F ? -q[l] : q[l]);
+    StoreBytes(v < Splat(0.0F) ? -q : q, dst + 2 + i);
   }
+}
+
+/// Codes of (x - offset) / d, rounded half up as ggml does it: cut off behind adding a half.
+QUORUM_INLINE void PlainCodes(const float* x, float d, float offset, float half, float high, std::int8_t* codes) {
+  const F8 inverse = Splat(d != 0.0F ? 1.0F / d : 0.0F);
+  for (int i = 0; i < kSmall; i += 8) {
+    const F8 v = (Load(x + i) - Splat(offset)) * inverse + Splat(half);
+    StoreBytes(__builtin_convertvector(Clamp(v, Splat(0.0F), Splat(high)), I8), codes + i);
+  }
+}
+
+/// Q4_0 and Q5_0 as ggml rounds them: the largest value becomes the lowest code.
+template <int kBits>
+QUORUM_INLINE void PlainSigned(const float* x, std::uint8_t* dst) {
+  constexpr float kLevels = static_cast<float>(1 << (kBits - 1));
+  const MinMax range = Range<kSmall>(x);
+  float extreme = -range.least > range.most ? range.least : range.most;
+  for (int i = 0; i < kSmall && range.least == -range.most; ++i) {  // of two alike the first
+    if (x[i] == range.least || x[i] == range.most) {
+      extreme = x[i];
+      break;
+    }
+  }
+  const float d = extreme / -kLevels;
+  PutHalf(d, dst);
+  alignas(32) std::int8_t codes[kSmall];
+  PlainCodes(x, d, 0.0F, kLevels + 0.5F, 2.0F * kLevels - 1.0F, codes);
+  if constexpr (kBits == 5) PutFifthBits(codes, dst + 2);
+  PutNibbles(codes, dst + (kBits == 5 ? 6 : 2));
+}
+
+/// Q4_1 and Q5_1 as ggml rounds them.
+template <int kBits>
+QUORUM_INLINE void PlainAffine(const float* x, std::uint8_t* dst) {
+  constexpr float kHigh = static_cast<float>((1 << kBits) - 1);
+  const MinMax range = Range<kSmall>(x);
+  const float d = (range.most - range.least) / kHigh;
+  PutHalf(d, dst);
+  PutHalf(range.least, dst + 2);
+  alignas(32) std::int8_t codes[kSmall];
+  PlainCodes(x, d, range.least, 0.5F, kHigh, codes);
+  if constexpr (kBits == 5) PutFifthBits(codes, dst + 4);
+  PutNibbles(codes, dst + (kBits == 5 ? 8 : 4));
 }
 
 // The plain rounding and the searched one, whichever loses less after its scale has become a half.
@@ -70,14 +120,9 @@ QUORUM_INLINE void MakeSigned(const float* x, const float* w, std::uint8_t* dst)
 template <int kBits>
 QUORUM_INLINE void MakeAffine(const float* x, const float* w, std::uint8_t* dst) {
   constexpr float kHigh = static_cast<float>((1 << kBits) - 1);
-  float least = x[0];
-  float most = x[0];
-  for (int i = 1; i < kSmall; ++i) {
-    least = x[i] < least ? x[i] : least;
-    most = x[i] > most ? x[i] : most;
-  }
+  const MinMax range = Range<kSmall>(x);
   std::uint8_t unused[2];
-  const ScaleOffset plain{PutHalf((most - least) / kHigh, unused), PutHalf(least, unused)};
+  const ScaleOffset plain{PutHalf((range.most - range.least) / kHigh, unused), PutHalf(range.least, unused)};
   const ScaleOffset found = AffineScale<kSmall>(x, w, kHigh, kAffineSteps, true);
   ScaleOffset best{PutHalf(found.scale, unused), PutHalf(found.offset, unused)};
   if (Loss<kSmall>(x, w, plain.scale, plain.offset, 0.0F, kHigh) <

@@ -57,9 +57,9 @@ class GgufWriter {
 
   /// Writes a file that takes long: under `path`.partial, which stays when the work is interrupted or fails and where a
   /// later call with the same metadata and tensors goes on behind the last whole tensor. Beforehand the string of
-  /// `checksum_key` is set to 64 zeros; in the end it holds the SHA-256 of all bytes behind the metadata, after these
-  /// were read from the file once more and found equal to what was written. Errors as Write's, kUnavailable (another
-  /// program writes the same file) and kDataLoss (the file does not hold what was written). Returns the checksum.
+  /// `checksum_key` is set to 64 zeros; in the end it holds the SHA-256 of all bytes behind the metadata, taken while
+  /// they were made (VerifyWritten of resumable_file.h compares it with what the disk has). Errors as Write's and
+  /// kUnavailable (another program writes the same file). Returns the checksum.
   Result<std::string> WriteResumable(const std::string& path, bool replace, std::string_view checksum_key,
                                      const Progress& progress = {});
 

@@ -84,18 +84,23 @@ bool Quantize(DType type, const float* src, void* dst, std::int64_t n) {
   const DTypeInfo& info = Info(type);
   QUORUM_CHECK(n >= 0 && n % info.block == 0);
   auto* out = static_cast<std::uint8_t*>(dst);
+  if (type == DType::kF16) {
+    FloatsToHalves(src, out, n);
+    return true;
+  }
+  if (type == DType::kBF16) {
+    FloatsToBf16(src, out, n);
+    return true;
+  }
+  if (type == DType::kF32) {
+    if (n > 0) std::memcpy(out, src, static_cast<std::size_t>(n) * sizeof(float));
+    return true;
+  }
   for (std::int64_t i = 0; i < n; i += info.block, src += info.block, out += info.bytes) {
     switch (type) {
       case DType::kQ8_0: QuantizeQ8_0(src, out); break;
       case DType::kQ4_0: QuantizeQ4_0(src, out); break;
-      case DType::kQ4_1: QuantizeQ4_1(src, out); break;
-      case DType::kF16: StoreHalf(*src, out); break;
-      case DType::kBF16: {
-        const std::uint16_t b = FloatToBf16(*src);
-        std::memcpy(out, &b, sizeof b);
-        break;
-      }
-      default: std::memcpy(out, src, sizeof(float)); break;  // F32
+      default: QuantizeQ4_1(src, out); break;
     }
   }
   return true;

@@ -14,8 +14,11 @@
 namespace quorum::quant {
 namespace {
 
+constexpr std::uint64_t kAlignment = 32;  // GGUF's, where a file names no other
+constexpr std::string_view kChecksumKey = "quorum.quantize.sha256";
 constexpr std::int64_t kChunkElements = 1 << 18;  // what a thread takes at a time
 constexpr std::int64_t kChunksPerThread = 4;      // of a batch, which is written when all of it is done
+constexpr std::int64_t kReadElements = 1 << 15;   // that are read at a time
 constexpr std::size_t kCopyBytes = std::size_t{8} << 20;
 
 bool IsPlain(DType type) {
@@ -69,22 +72,32 @@ class TensorEncoder {
     const std::int64_t chunk = std::max<std::int64_t>(1, kChunkElements / cols_);
     const std::int64_t batch = chunk * kChunksPerThread * options_.threads;
     const auto row_bytes = static_cast<std::size_t>(BytesOf(choice_.encoding.type, cols_));
-    std::vector<std::byte> out(static_cast<std::size_t>(std::min(batch, choice_.rows)) * row_bytes);
+    // While a batch is made, the one before it is written: by one of the same threads, first thing.
+    const std::size_t room = static_cast<std::size_t>(std::min(batch, choice_.rows)) * row_bytes;
+    std::vector<std::byte> out(room), made(room);
+    std::span<const std::byte> waiting;
+    Status written;
     for (std::int64_t row = 0; row < choice_.rows; row += batch) {
       const std::int64_t count = std::min(batch, choice_.rows - row);
-      ForEach(options_.threads, (count + chunk - 1) / chunk, [&](std::int64_t i) {
-        const std::int64_t first = i * chunk;
+      ForEach(options_.threads, 1 + (count + chunk - 1) / chunk, [&](std::int64_t i) {
+        if (i == 0) {
+          if (!waiting.empty()) written = sink(waiting);
+          return;
+        }
+        const std::int64_t first = (i - 1) * chunk;
         EncodeRows(row + first, std::min(chunk, count - first),
                    out.data() + static_cast<std::size_t>(first) * row_bytes);
       });
+      QUORUM_TRY(std::move(written));
       if (bad_row_ >= 0) {
         return InvalidArgument("tensor " + Quoted(choice_.name) + " has a value in row " +
                                std::to_string(bad_row_.load()) + " that is not finite");
       }
       if (choice_.source->release) choice_.source->release(choice_.first_row + row, count);
-      QUORUM_TRY(sink(std::span(out).first(static_cast<std::size_t>(count) * row_bytes)));
+      out.swap(made);
+      waiting = std::span(made).first(static_cast<std::size_t>(count) * row_bytes);
     }
-    return {};
+    return waiting.empty() ? Status() : sink(waiting);
   }
 
  private:
@@ -114,16 +127,18 @@ class TensorEncoder {
 
   void EncodeRows(std::int64_t first, std::int64_t count, std::byte* out) {
     const auto cols = static_cast<std::size_t>(cols_);
-    std::vector<float> values(cols * static_cast<std::size_t>(count));
-    choice_.source->read(choice_.first_row + first, count, values.data());
+    // Some rows at a time, for sources that read across the file's lines.
+    const std::int64_t at_once = std::clamp<std::int64_t>(kReadElements / cols_, 1, count);
+    std::vector<float> rows(cols * static_cast<std::size_t>(at_once));
     const std::int64_t row_bytes = BytesOf(choice_.encoding.type, cols_);
     TensorReport sums;
     std::vector<float> again(options_.measure ? cols : 0);
     for (std::int64_t i = 0; i < count; ++i, out += row_bytes) {
-      const float* row = values.data() + static_cast<std::size_t>(i) * cols;
-      float probe = 0.0F;  // not a number once a value is not finite
-      for (std::size_t c = 0; c < cols; ++c) probe += row[c] * 0.0F;
-      if (!(probe == 0.0F)) {
+      if (i % at_once == 0) {
+        choice_.source->read(choice_.first_row + first + i, std::min(at_once, count - i), rows.data());
+      }
+      const float* row = rows.data() + static_cast<std::size_t>(i % at_once) * cols;
+      if (!AllFinite(row, cols_)) {
         bad_row_ = first + i;
         return;
       }
@@ -262,7 +277,9 @@ Result<std::vector<TensorChoice>> ChooseTypes(const std::vector<SourceTensor>& s
           return Unsupported("tensor " + Quoted(source.name) + " of type " + std::string(Info(source.type).name) +
                              " holds no weights to quantize");
         }
-        if (!IsPlain(source.type) && !options.requantize) {
+        // Floats of what is quantized lose nothing that matters, nor does MXFP4 that is made of MXFP4.
+        const bool harmless = IsPlain(fitting.type) || (fitting.type == source.type && fitting.type == DType::kMXFP4);
+        if (!IsPlain(source.type) && !harmless && !options.requantize) {
           return Unsupported("tensor " + Quoted(source.name) + " is quantized already, as " +
                              std::string(Info(source.type).name) + ": quantizing it once more as " + NameOf(fitting) +
                              " loses more than from the original weights; " + "--requantize does it nevertheless");
@@ -293,11 +310,11 @@ Result<std::vector<TensorChoice>> ChooseTypes(const std::vector<SourceTensor>& s
   return choices;
 }
 
-Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<SourceTensor>& sources,
-                                       const QuantizeOptions& options, const std::string& dst,
-                                       const GgufWriter::Progress& progress) {
-  QUORUM_ASSIGN(const std::vector<TensorChoice> choices, ChooseTypes(sources, options));
-  QuantizeReport report;
+namespace {
+
+/// Everything of the file but the tensors' data.
+void Describe(GgufWriter& writer, const std::vector<TensorChoice>& choices, const QuantizeOptions& options,
+              QuantizeReport& report) {
   report.tensors.resize(choices.size());
   report.no_importance = WithoutImportance(choices, options.importance);
   for (std::size_t i = 0; i < choices.size(); ++i) {
@@ -308,7 +325,7 @@ Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<Sou
     made.elements = choice.rows * choice.source->dims[0];
     made.bytes = static_cast<std::uint64_t>(BytesOf(choice.encoding.type, made.elements));
     made.copied = choice.copy;
-    made.requantized = !choice.copy && !IsPlain(choice.source->type);
+    made.requantized = !choice.copy && !IsPlain(choice.source->type) && !IsPlain(choice.encoding.type);
     report.elements += made.elements;
     writer.AddTensor(choice.name, choice.encoding.type, choice.dims,
                      [&choice, &options, &made](const GgufWriter::Sink& sink) {
@@ -319,20 +336,46 @@ Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<Sou
   writer.SetUint32("general.file_type", FileType(options.plan.base));
   writer.SetString("quorum.quantize.type", NameOf(options.plan.base));
   if (!options.plan.rules.empty()) writer.SetString("quorum.quantize.plan", PlanText(options.plan.rules));
-  if (options.importance != nullptr) {
-    // Also so that an interrupted run is not gone on with by another matrix.
-    Sha256 hash;
-    const std::string content = options.importance->ToDat();
-    hash.Add(std::as_bytes(std::span(content)));
-    writer.SetString("quorum.quantize.imatrix_sha256", hash.Finish());
-    writer.SetUint32("quantize.imatrix.entries_count", static_cast<std::uint32_t>(options.importance->entries.size()));
-    writer.SetUint32("quantize.imatrix.chunks_count", static_cast<std::uint32_t>(options.importance->chunks));
-    if (!options.importance->datasets.empty()) {
-      writer.SetString("quantize.imatrix.dataset", options.importance->datasets.front());
-    }
+  if (options.importance == nullptr) return;
+  // Also so that an interrupted run is not gone on with by another matrix.
+  Sha256 hash;
+  const std::string content = options.importance->ToDat();
+  hash.Add(std::as_bytes(std::span(content)));
+  writer.SetString("quorum.quantize.imatrix_sha256", hash.Finish());
+  writer.SetUint32("quantize.imatrix.entries_count", static_cast<std::uint32_t>(options.importance->entries.size()));
+  writer.SetUint32("quantize.imatrix.chunks_count", static_cast<std::uint32_t>(options.importance->chunks));
+  if (!options.importance->datasets.empty()) {
+    writer.SetString("quantize.imatrix.dataset", options.importance->datasets.front());
   }
-  QUORUM_ASSIGN(report.sha256, writer.WriteResumable(dst, options.replace, "quorum.quantize.sha256", progress));
+}
+
+}  // namespace
+
+Result<PlannedSize> SizeOf(GgufWriter writer, const std::vector<SourceTensor>& sources,
+                           const QuantizeOptions& options) {
+  QUORUM_ASSIGN(const std::vector<TensorChoice> choices, ChooseTypes(sources, options));
+  QuantizeReport report;
+  Describe(writer, choices, options, report);
+  writer.SetString(kChecksumKey, std::string(64, '0'));
+  PlannedSize size{0, report.elements, writer.FileBytes()};
+  for (const TensorReport& tensor : report.tensors) size.tensor_bytes += tensor.bytes;
+  return size;
+}
+
+Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<SourceTensor>& sources,
+                                       const QuantizeOptions& options, const std::string& dst,
+                                       const GgufWriter::Progress& progress) {
+  QUORUM_ASSIGN(const std::vector<TensorChoice> choices, ChooseTypes(sources, options));
+  QuantizeReport report;
+  Describe(writer, choices, options, report);
+  QUORUM_ASSIGN(report.sha256, writer.WriteResumable(dst, options.replace, kChecksumKey, progress));
   report.file_bytes = writer.FileBytes();
+  if (options.verify) {
+    std::uint64_t bytes = 0;
+    for (const TensorReport& tensor : report.tensors)
+      bytes += (tensor.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    QUORUM_TRY(VerifyWritten(dst, bytes, report.sha256));
+  }
   return report;
 }
 

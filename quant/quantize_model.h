@@ -46,6 +46,7 @@ struct QuantizeOptions {
   int threads = 1;
   bool replace = false;
   bool requantize = false;  // also tensors that the source has quantized
+  bool verify = false;      // read the file again when it is on the disk
   bool measure = false;     // the error of each tensor, which takes some more time
 };
 
@@ -88,10 +89,18 @@ struct TensorChoice {
 };
 Result<std::vector<TensorChoice>> ChooseTypes(const std::vector<SourceTensor>& sources, const QuantizeOptions& options);
 
+/// What QuantizeTensors with the same arguments would write.
+struct PlannedSize {
+  std::uint64_t tensor_bytes = 0;
+  std::int64_t elements = 0;
+  std::uint64_t file_bytes = 0;
+};
+Result<PlannedSize> SizeOf(GgufWriter writer, const std::vector<SourceTensor>& sources, const QuantizeOptions& options);
+
 /// Writes `dst` with the metadata that `writer` has and the tensors of `sources`. Adds `quorum.quantize.*` keys, the
-/// checksum of the tensors among them, and reads the file again to verify it. An interrupted run leaves `dst`.partial,
-/// and a run with the same arguments goes on behind the last tensor in it. Errors: those of ChooseTypes and
-/// GgufWriter::WriteResumable; kInvalidArgument for a weight that is not finite.
+/// checksum of the tensors among them. An interrupted run leaves `dst`.partial, and a run with the same arguments goes
+/// on behind the last tensor in it. Errors: those of ChooseTypes and GgufWriter::WriteResumable; kInvalidArgument for a
+/// weight that is not finite.
 Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<SourceTensor>& sources,
                                        const QuantizeOptions& options, const std::string& dst,
                                        const GgufWriter::Progress& progress = {});

@@ -61,4 +61,8 @@ class ResumableFile {
   std::uint64_t size_;
 };
 
+/// Reads the last `bytes` bytes of a file again, from the disk as far as the system follows. Error kDataLoss when their
+/// SHA-256 is another.
+Status VerifyWritten(const std::string& path, std::uint64_t bytes, const std::string& checksum);
+
 }  // namespace quorum::quant

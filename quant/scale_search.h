@@ -13,6 +13,7 @@ namespace quorum::quant::search {
 
 using F8 = float __attribute__((vector_size(32)));
 using I8 = std::int32_t __attribute__((vector_size(32)));
+using B8 = std::int8_t __attribute__((vector_size(8)));
 
 QUORUM_INLINE F8 Splat(float v) { return F8{v, v, v, v, v, v, v, v}; }
 
@@ -23,6 +24,11 @@ QUORUM_INLINE F8 Load(const float* p) {
 }
 
 QUORUM_INLINE void Store(const F8& v, float* p) { std::memcpy(p, &v, sizeof v); }
+
+QUORUM_INLINE void StoreBytes(const I8& v, void* p) {
+  const B8 bytes = __builtin_convertvector(v, B8);
+  std::memcpy(p, &bytes, sizeof bytes);
+}
 
 QUORUM_INLINE float Sum(const F8& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
@@ -41,9 +47,13 @@ QUORUM_INLINE F8 Clamp(const F8& v, const F8& low, const F8& high) {
 /// Clamped first, so that Round's limit holds whatever comes.
 QUORUM_INLINE F8 Code(const F8& v, const F8& low, const F8& high) { return Round(Clamp(v, low, high)); }
 
-/// The value of the largest magnitude, with its sign.
+struct MinMax {
+  float least;
+  float most;
+};
+
 template <int N>
-QUORUM_INLINE float Extreme(const float* x) {
+QUORUM_INLINE MinMax Range(const float* x) {
   F8 low = Load(x);
   F8 high = low;
   for (int i = 8; i < N; i += 8) {
@@ -51,13 +61,24 @@ QUORUM_INLINE float Extreme(const float* x) {
     low = v < low ? v : low;
     high = v > high ? v : high;
   }
-  float least = low[0];
-  float most = high[0];
-  for (int l = 1; l < 8; ++l) {
-    least = low[l] < least ? low[l] : least;
-    most = high[l] > most ? high[l] : most;
-  }
-  return -least > most ? least : most;
+  const auto fold = [&](const F8& other_low, const F8& other_high) __attribute__((always_inline)) {
+    low = other_low < low ? other_low : low;
+    high = other_high > high ? other_high : high;
+  };
+  fold(__builtin_shufflevector(low, low, 4, 5, 6, 7, 0, 1, 2, 3),
+       __builtin_shufflevector(high, high, 4, 5, 6, 7, 0, 1, 2, 3));
+  fold(__builtin_shufflevector(low, low, 2, 3, 0, 1, 6, 7, 4, 5),
+       __builtin_shufflevector(high, high, 2, 3, 0, 1, 6, 7, 4, 5));
+  fold(__builtin_shufflevector(low, low, 1, 0, 3, 2, 5, 4, 7, 6),
+       __builtin_shufflevector(high, high, 1, 0, 3, 2, 5, 4, 7, 6));
+  return {low[0], high[0]};
+}
+
+/// The value of the largest magnitude, with its sign; the positive one of two.
+template <int N>
+QUORUM_INLINE float Extreme(const float* x) {
+  const MinMax range = Range<N>(x);
+  return -range.least > range.most ? range.least : range.most;
 }
 
 /// The scale s for which x ~ s q with whole q in [low, high], low < 0 < high, has the least sum of w (x - s q)^2; 0
@@ -175,8 +196,7 @@ QUORUM_INLINE void Codes(const float* x, float scale, float offset, float low, f
   const F8 lowest = Splat(low);
   const F8 highest = Splat(high);
   for (int i = 0; i < N; i += 8) {
-    const I8 q = __builtin_convertvector(Code((Load(x + i) - start) * inverse, lowest, highest), I8);
-    for (int l = 0; l < 8; ++l) codes[i + l] = static_cast<std::int8_t>(q[l]);
+    StoreBytes(__builtin_convertvector(Code((Load(x + i) - start) * inverse, lowest, highest), I8), codes + i);
   }
 }
 

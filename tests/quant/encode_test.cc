@@ -91,26 +91,62 @@ TEST_CASE("Every type holds normal weights within its precision") {
   }
 }
 
-TEST_CASE("A search never loses more than ggml's plain rounding") {
-  for (const DType type : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0}) {
+TEST_CASE("With importance that tells nothing a search never loses more than ggml's plain rounding") {
+  for (const DType type : {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
     for (const Shape shape : kShapes) {
       const std::vector<float> x = Values(shape, 32 * 64, 7);
-      std::vector<std::uint8_t> plain(static_cast<std::size_t>(BytesOf(type, std::ssize(x))));
-      REQUIRE(Quantize(type, x.data(), plain.data(), std::ssize(x)));
       const Encoding encoding{type, false};
+      const std::vector<std::uint8_t> plain = Encoded(encoding, x);
+      // The reciprocal of what the search multiplies importance with: all errors count alike.
+      std::vector<float> alike(x.size());
+      for (std::size_t b = 0; b < x.size(); b += 32) {
+        float squares = 0;
+        for (std::size_t i = b; i < b + 32; ++i) squares += x[i] * x[i];
+        for (std::size_t i = b; i < b + 32; ++i) alike[i] = 1.0F / std::sqrt(squares / 32 + x[i] * x[i]);
+      }
       CAPTURE(NameOf(encoding), static_cast<int>(shape));
-      CHECK(Error(x, encoding, Encoded(encoding, x)) <= Error(x, encoding, plain) * 1.000001);
+      CHECK(Error(x, encoding, Encoded(encoding, x, alike.data())) <= Error(x, encoding, plain) * 1.000001);
     }
   }
 }
 
-TEST_CASE("Q8_0 is ggml's, byte for byte") {
-  for (const Shape shape : {Shape::kNormal, Shape::kHeavy, Shape::kPositive, Shape::kGroups}) {
-    const std::vector<float> x = Values(shape, 32 * 64, 9);
-    std::vector<std::uint8_t> plain(static_cast<std::size_t>(BytesOf(DType::kQ8_0, std::ssize(x))));
-    REQUIRE(Quantize(DType::kQ8_0, x.data(), plain.data(), std::ssize(x)));
-    CHECK(Encoded({DType::kQ8_0, false}, x) == plain);
+TEST_CASE("Q8_0, Q4_0 and Q4_1 are ggml's, byte for byte") {
+  for (const DType type : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+    for (const Shape shape : {Shape::kNormal, Shape::kHeavy, Shape::kPositive, Shape::kGroups, Shape::kHuge}) {
+      std::vector<float> x = Values(shape, 32 * 64, 9);
+      for (std::size_t i = 0; i < x.size(); i += 64) {  // the largest twice, with either sign first
+        x[i + 5] = i % 128 == 0 ? 9000.0F : -9000.0F;
+        x[i + 9] = -x[i + 5];
+      }
+      std::vector<std::uint8_t> plain(static_cast<std::size_t>(BytesOf(type, std::ssize(x))));
+      REQUIRE(Quantize(type, x.data(), plain.data(), std::ssize(x)));
+      CHECK(Encoded({type, false}, x) == plain);
+    }
   }
+}
+
+TEST_CASE("Halves and bfloats of many are those of one") {
+  std::vector<float> x;
+  for (std::uint32_t h = 0; h < 65536; ++h) x.push_back(HalfToFloat(static_cast<std::uint16_t>(h)));
+  std::mt19937 random(4);
+  for (int i = 0; i < 100'003; ++i) {
+    const auto bits = static_cast<std::uint32_t>(random());
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    x.push_back(value);
+  }
+  std::vector<std::uint16_t> halves(x.size()), bfloats(x.size());
+  REQUIRE(Quantize(DType::kF16, x.data(), halves.data(), std::ssize(x)));
+  REQUIRE(Quantize(DType::kBF16, x.data(), bfloats.data(), std::ssize(x)));
+  std::vector<float> back(x.size());
+  REQUIRE(Dequantize(DType::kF16, halves.data(), back.data(), std::ssize(x)));
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const float one = HalfToFloat(halves[i]);
+    wrong += halves[i] == FloatToHalf(x[i]) && bfloats[i] == FloatToBf16(x[i]) ? 0U : 1U;
+    wrong += std::memcmp(&one, &back[i], sizeof one) == 0 ? 0U : 1U;
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("q4x blocks are exact in eight bits and hardly worse than Q4_K") {
