@@ -10,12 +10,13 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
 
-// DeepSeek-R1, Qwen3, GLM, MiniMax ...; Magistral; Seed-OSS; Command A Reasoning.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kMarks = {
+// DeepSeek-R1, Qwen3, Granite 3.3, GLM, MiniMax ...; Magistral; Seed-OSS; Command A Reasoning; Granite 3.2.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kMarks = {
     {{"<think>", "</think>"},
      {"[THINK]", "[/THINK]"},
      {"<seed:think>", "</seed:think>"},
-     {"<|START_THINKING|>", "<|END_THINKING|>"}}};
+     {"<|START_THINKING|>", "<|END_THINKING|>"},
+     {"Here is my thought process:", "Here is my response:"}}};
 
 /// Characters at the end of `text` that may be the beginning of `mark`.
 std::size_t Overlap(std::string_view text, std::string_view mark) {

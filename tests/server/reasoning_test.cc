@@ -57,6 +57,8 @@ TEST_CASE("Markers are known by the template or the vocabulary; an opened though
   CHECK_FALSE(FindReasoningMarks("{{ messages }}", *tokenizer).known());
   CHECK(FindReasoningMarks("... content.split('</think>')[-1]", *tokenizer).open == "<think>");
   CHECK(FindReasoningMarks("[THINK]a[/THINK]", *tokenizer).close == "[/THINK]");
+  CHECK(FindReasoningMarks("write your response after 'Here is my response:'", *tokenizer).open ==
+        "Here is my thought process:");
   const auto ends = [&](const char* text) {
     const auto ids = tokenizer->Encode(text, {});
     REQUIRE(ids.ok());
