@@ -11,6 +11,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # False alarms of GCC 12 about std::string's operator+ (GCC bug 105651).
   target_compile_options(quorum_flags INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  target_compile_options(quorum_flags INTERFACE -Wno-deprecated-declarations)  # in libstdc++ 12's own std::stable_sort
+endif()
 if(QUORUM_WERROR)
   target_compile_options(quorum_flags INTERFACE -Werror)
 endif()

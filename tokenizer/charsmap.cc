@@ -54,6 +54,7 @@ Result<CharsMap> CharsMap::Parse(std::string_view bytes) {
     return bad("has replacements that are not UTF-8");
   map.units_.reserve(trie_bytes / 4);
   for (std::size_t at = 4; at < 4 + trie_bytes; at += 4) map.units_.push_back(ReadU32(bytes, at));
+  if ((map.units_[0] & kIsValue) != 0) return bad("has a root that is a value");
   for (std::uint32_t i = 0; i < map.units_.size(); ++i) {
     const std::uint32_t unit = map.units_[i];
     if ((unit & kIsValue) != 0) {
@@ -64,6 +65,9 @@ Result<CharsMap> CharsMap::Parse(std::string_view bytes) {
       }
     } else if (((i ^ Offset(unit)) | 0xFFU) >= map.units_.size()) {
       return bad(fmt::format("has at unit {} an offset outside its {} units", i, map.units_.size()));
+    } else if (HasValue(unit) && (map.units_[i ^ Offset(unit)] & kIsValue) == 0) {
+      // SentencePiece would take whatever is there for a value.
+      return bad(fmt::format("has at unit {} a rule without a value", i));
     }
   }
   return map;

@@ -188,6 +188,24 @@ TEST_CASE("tokenizer.model: a broken file is refused with the place") {
   CHECK(refused(std::string("\x0A\x7F", 2)).find("goes over the end") != std::string::npos);
   // The character map: every single damage is either harmless or found.
   const ModelProto proto = *ParseModelProto(model);
+  const auto with_unit = [&](std::size_t index, std::uint32_t mask) {
+    ModelProto damaged = proto;
+    for (std::size_t i = 0; i < 4; ++i) damaged.chars_map[4 + 4 * index + i] ^= static_cast<char>(mask >> (8 * i));
+    return SerializeModelProto(damaged);
+  };
+  CHECK(refused(with_unit(0, 0x80000000U)).find("root that is a value") != std::string::npos);
+  std::uint32_t trie_bytes = 0;
+  std::memcpy(&trie_bytes, proto.chars_map.data(), sizeof trie_bytes);
+  std::size_t rules = 0;
+  for (std::uint32_t i = 0; i < trie_bytes / 4 && rules < 3; ++i) {
+    std::uint32_t unit = 0;
+    std::memcpy(&unit, proto.chars_map.data() + 4 + 4 * std::size_t{i}, sizeof unit);
+    if ((unit & 0x80000100U) != 0x100U) continue;  // no value hangs below it
+    const std::uint32_t value = i ^ ((unit >> 10) << ((unit & 0x200U) >> 6));
+    CHECK(refused(with_unit(value, 0x80000000U)).find("rule without a value") != std::string::npos);
+    ++rules;
+  }
+  CHECK(rules == 3);
   std::mt19937 random(3);
   int found = 0;
   for (int i = 0; i < 200; ++i) {
