@@ -144,7 +144,8 @@ TEST_CASE("HEAD has the head of GET and no body") {
 TEST_CASE("Every answer has an x-request-id: the client's own if it is harmless") {
   Probe probe;
   CHECK(Fetch(probe.port(), "GET", "/", "", "X-Request-Id: my-id_7\r\n").Header("x-request-id") == "my-id_7");
-  for (const std::string bad : {"spaced out", "semi;colon", "%0d%0aSet-Cookie", std::string(129, 'a').c_str()}) {
+  const std::vector<std::string> harmful = {"spaced out", "semi;colon", "%0d%0aSet-Cookie", std::string(129, 'a')};
+  for (const std::string& bad : harmful) {
     const auto id = Fetch(probe.port(), "GET", "/", "", "X-Request-Id: " + bad + "\r\n").Header("x-request-id");
     CHECK(id.substr(0, 4) == "req_");
     CHECK(id.size() == 28);
