@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -79,7 +80,7 @@ class TreeBuilder {
     if (auto* array = std::get_if<JsonValue::Array>(&level.value.value)) {
       array->push_back(std::move(value));
     } else if (auto* object = std::get_if<JsonValue::Object>(&level.value.value)) {
-      object->emplace_back(std::move(level.key), std::move(value));
+      object->push_back({std::move(level.key), std::move(value)});
     }
     return true;
   }

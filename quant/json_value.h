@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -14,10 +13,12 @@
 
 namespace quorum::quant {
 
+struct JsonMember;
+
 /// One value. Integers that fit are int64, other numbers are doubles. Objects keep the text's order; keys are unique.
 struct JsonValue {
   using Array = std::vector<JsonValue>;
-  using Object = std::vector<std::pair<std::string, JsonValue>>;
+  using Object = std::vector<JsonMember>;
 
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value;
 
@@ -30,6 +31,12 @@ struct JsonValue {
   const JsonValue* Find(std::string_view key) const;
   /// For messages: `"text"`, `3`, `an object`; cut when long, on one line.
   std::string Describe() const;
+};
+
+/// A member of an object.
+struct JsonMember {
+  std::string key;
+  JsonValue value;
 };
 
 /// Parses `text`. Python's json module writes NaN, Infinity and -Infinity, which JSON does not have: they become the
