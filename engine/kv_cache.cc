@@ -82,7 +82,7 @@ void WriteInt8Keys(std::byte* block, std::int64_t slot, const float* k, std::int
   for (std::int64_t begin = 0; begin < count; begin += kChunk) {
     const std::int64_t n = std::min(kChunk, count - begin);
     ToInt8(k + begin, n, factor, bytes);
-    if (n % 4 != 0) std::memset(bytes + n, 0, static_cast<std::size_t>(4 - n % 4));
+    for (std::int64_t d = n; d % 4 != 0; ++d) bytes[d] = 0;
     for (std::int64_t d = 0; d < n; d += 4) {
       std::uint32_t quad = 0;
       std::memcpy(&quad, bytes + d, sizeof quad);
