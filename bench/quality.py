@@ -65,9 +65,7 @@ def main():
         paths = {}
         for name, type_name in (("llama.cpp Q4_0", "Q4_0"), ("llama.cpp Q4_K", "Q4_K_S"), ("llama.cpp Q8_0", "Q8_0")):
             paths[name] = folder / (name.replace(" ", "_") + ".gguf")
-            run([flags.llama_quantize, "--output-tensor-type", "q6_k", "--token-embedding-type", "q6_k", flags.source,
-                 str(paths[name]), type_name] if type_name != "Q8_0"
-                else [flags.llama_quantize, flags.source, str(paths[name]), type_name], env)
+            run([flags.llama_quantize, flags.source, str(paths[name]), type_name], env)
         for name, options in made.items():
             paths[name] = folder / (name.replace(" ", "_") + ".gguf")
             run([flags.quorum, "quantize", flags.source, str(paths[name]), *options, "--force"])

@@ -168,19 +168,14 @@ bool Encode(const Encoding& encoding, const float* src, const float* importance,
 }
 
 bool AllFinite(const float* values, std::int64_t n) {
-  using search::I8;
-  constexpr std::int32_t kExponent = 0x7f800000;  // all its bits are set in what is not finite
-  I8 found = {};
-  std::int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    I8 bits;
+  constexpr std::uint32_t kExponent = 0x7f800000;  // all its bits are set in what is not finite
+  std::uint32_t found = 0;
+  for (std::int64_t i = 0; i < n; ++i) {  // the compiler makes vectors of this, also without AVX
+    std::uint32_t bits;
     std::memcpy(&bits, values + i, sizeof bits);
-    found |= (bits & kExponent) == kExponent;
+    found |= (bits & kExponent) == kExponent ? 1U : 0U;
   }
-  std::int32_t any = 0;
-  for (int l = 0; l < 8; ++l) any |= found[l];
-  for (; i < n; ++i) any |= std::isfinite(values[i]) ? 0 : 1;
-  return any == 0;
+  return found == 0;
 }
 
 Encoding FitToRow(const Encoding& encoding, std::int64_t n) {

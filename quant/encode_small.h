@@ -14,14 +14,17 @@ constexpr int kSmall = 32;
 constexpr int kSignedSteps = 9;
 constexpr int kAffineSteps = 20;
 
-/// `f` as a half, at most the largest finite one; the value it then has.
-QUORUM_INLINE float PutHalf(float f, std::uint8_t* p) {
+/// `f` as a half, at most the largest finite one.
+QUORUM_INLINE std::uint16_t StoreHalf(float f, std::uint8_t* p) {
   constexpr float kLargest = 65504.0F;
   const float cut = f > kLargest ? kLargest : (f < -kLargest ? -kLargest : f);
   const std::uint16_t h = FloatToHalf(cut);
   std::memcpy(p, &h, sizeof h);
-  return HalfToFloat(h);
+  return h;
 }
+
+/// The same; the value it then has.
+QUORUM_INLINE float PutHalf(float f, std::uint8_t* p) { return HalfToFloat(StoreHalf(f, p)); }
 
 using B16 = std::uint8_t __attribute__((vector_size(16)));
 
@@ -44,7 +47,7 @@ QUORUM_INLINE void PutFifthBits(const std::int8_t* codes, std::uint8_t* p) {
 
 QUORUM_INLINE void MakeQ8_0(const float* x, std::uint8_t* dst) {
   const float d = std::fabs(Extreme<kSmall>(x)) / 127.0F;
-  PutHalf(d, dst);
+  StoreHalf(d, dst);
   const F8 inverse = Splat(d > 0.0F ? 1.0F / d : 0.0F);  // of the float, as ggml does it
   for (int i = 0; i < kSmall; i += 8) {
     // Half away from zero, as ggml rounds: cut off behind adding a half is exact for these sizes.
@@ -79,7 +82,7 @@ QUORUM_INLINE void PlainSigned(const float* x, std::uint8_t* dst) {
     }
   }
   const float d = extreme / -kLevels;
-  PutHalf(d, dst);
+  StoreHalf(d, dst);
   alignas(32) std::int8_t codes[kSmall];
   PlainCodes(x, d, 0.0F, kLevels + 0.5F, 2.0F * kLevels - 1.0F, codes);
   if constexpr (kBits == 5) PutFifthBits(codes, dst + 2);
@@ -92,8 +95,8 @@ QUORUM_INLINE void PlainAffine(const float* x, std::uint8_t* dst) {
   constexpr float kHigh = static_cast<float>((1 << kBits) - 1);
   const MinMax range = Range<kSmall>(x);
   const float d = (range.most - range.least) / kHigh;
-  PutHalf(d, dst);
-  PutHalf(range.least, dst + 2);
+  StoreHalf(d, dst);
+  StoreHalf(range.least, dst + 2);
   alignas(32) std::int8_t codes[kSmall];
   PlainCodes(x, d, range.least, 0.5F, kHigh, codes);
   if constexpr (kBits == 5) PutFifthBits(codes, dst + 4);
