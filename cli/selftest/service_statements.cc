@@ -185,7 +185,7 @@ void Anthropic(Probe& probe) {
   probe.Demand(stream.fault.empty(), stream.fault);
   std::string order;
   for (std::size_t i = 0; i < stream.events.size(); ++i) {
-    probe.Demand(stream.names[i] == Opt(stream.events[i], "type"), "an event's name is not its type");
+    probe.Demand(Json(stream.names[i]) == Opt(stream.events[i], "type"), "an event's name is not its type");
     if (stream.names[i] == "ping") continue;
     if (!order.ends_with(stream.names[i] + " ")) order += stream.names[i] + " ";
   }
