@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Quorum's quantized files beside llama.cpp's, made of the same source: size, error of the weights, KL divergence, perplexity.
 
-    bench/quality.py SOURCE.gguf TEXT --llama-quantize PATH [--llama-perplexity PATH] [--calibrate TEXT]
+    bench/quality.py SOURCE.gguf TEXT --llama-quantize PATH [--llama-perplexity PATH] [--imatrix FILE]
 
 All files are run by Quorum (`eval --reference SOURCE`); with --llama-perplexity the q4x file by llama.cpp too, on the same
 positions. RMSE is of the matrices of the layers, relative to their values.
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--quorum", default="build/release/quorum")
     parser.add_argument("--llama-quantize", required=True)
     parser.add_argument("--llama-perplexity")
-    parser.add_argument("--calibrate", help="adds q4x weighed by, and equalized with, what this text shows")
+    parser.add_argument("--imatrix", help="adds q4x weighed by, and equalized with, this importance matrix")
     parser.add_argument("--extra", action="append", default=[], help='more of Quorum, as "name: --target-bpw 4.5"')
     parser.add_argument("--eval", default="", help="more flags of quorum eval")
     parser.add_argument("--out", help="folder for the files (else a temporary one)")
@@ -56,9 +56,9 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(flags.out or temporary)
         made = {"Q8_0": ["--type", "q8_0"], "Q4_0": ["--type", "q4_0"], "Q4_K": ["--type", "q4_k"], "q4x": ["--type", "q4x"]}
-        if flags.calibrate:
-            calibrated = ["--type", "q4x", "--calibrate", flags.calibrate]
-            made |= {"q4x calibrated": calibrated, "q4x equalized": [*calibrated, "--equalize"]}
+        if flags.imatrix:
+            weighed = ["--type", "q4x", "--imatrix", flags.imatrix]
+            made |= {"q4x weighed": weighed, "q4x equalized": [*weighed, "--equalize"]}
         for extra in flags.extra:
             name, _, options = extra.partition(":")
             made[name] = options.split()

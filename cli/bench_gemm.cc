@@ -96,13 +96,13 @@ Result<GemmTable> MeasureGemm(const engine::Model& model, const std::vector<std:
   table.k = first.k;
   table.experts = std::ssize(matrices);
   const std::int64_t panels = (first.n + engine::kPanelRows - 1) / engine::kPanelRows;
+  const std::int64_t copies = std::min(kMostCopies, table.experts);
   const engine::KernelTable& kernels = model.kernels();
   for (const std::int64_t m : rows) {
     const Rows act(kernels, m, first.k, block);
     QUORUM_ASSIGN(AlignedBuffer out,
                   AlignedBuffer::Allocate(static_cast<std::size_t>(m * panels * engine::kPanelRows) * sizeof(float)));
-    QUORUM_ASSIGN(auto yardstick,
-                  engine::DnnlInt8Product::Create(m, first.n, first.k, std::min(kMostCopies, table.experts)));
+    QUORUM_ASSIGN(auto yardstick, engine::DnnlInt8Product::Create(m, first.n, first.k, copies));
     table.implementation = engine::OneDnnVersion() + " " + yardstick.implementation();
     const double operations = 2.0 * static_cast<double>(m * first.n * first.k);
     GemmRow row{.rows = m};
@@ -113,9 +113,8 @@ Result<GemmTable> MeasureGemm(const engine::Model& model, const std::vector<std:
                                      panels * engine::kPanelRows);
                       return {};
                     }));
-      QUORUM_ASSIGN(const double other, CallsPerSecond([&](std::int64_t call) {
-                      return yardstick.Run(call % std::min(kMostCopies, table.experts));
-                    }));
+      QUORUM_ASSIGN(const double other,
+                    CallsPerSecond([&](std::int64_t call) { return yardstick.Run(call % copies); }));
       row.own = std::max(row.own, own * operations / 1e9);
       row.yardstick = std::max(row.yardstick, other * operations / 1e9);
     }

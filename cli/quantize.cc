@@ -220,10 +220,7 @@ Status SpendBudget(const Flags& flags, const std::vector<quant::SourceTensor>& s
     const auto has = static_cast<double>(target > 0 ? size.file_bytes : size.tensor_bytes);
     if (attempt > 0 && has <= wanted) return {};
     // The first attempt has the smallest types: what is left is for better ones.
-    const double left = std::floor(wanted - has) + (attempt > 0 ? static_cast<double>(bytes) : 0.0);
-    std::uint64_t least = 0;
-    for (const quant::BudgetUnit& unit : units) least += unit.prices.front().bytes;
-    bytes = static_cast<std::uint64_t>(std::max(0.0, attempt > 0 ? left : left + static_cast<double>(least)));
+    bytes = static_cast<std::uint64_t>(std::max(0.0, std::floor(wanted - has) + static_cast<double>(bytes)));
   }
   return InvalidArgument("no plan meets the target");
 }

@@ -374,10 +374,10 @@ class Step {
       JoinInto(args, sum);
       kernels_.attend_page(args);
     }
+    const std::int64_t out_dim = cache_.shape().head_dim_v;
     for (std::int64_t r = 0; r < args.rows; ++r) {
       const float factor = 1.0F / sum.l[r];
       const float* src = sum.o + r * padded_;
-      const std::int64_t out_dim = cache_.shape().head_dim_v;
       float* dst =
           out_ + ((block.row + r / block.q_heads) * params_.heads + block.q_head + r % block.q_heads) * out_dim;
       for (std::int64_t d = 0; d < out_dim; ++d) dst[d] = src[d] * factor;

@@ -14,7 +14,7 @@ namespace {
 
 /// Rows of several matrices, one behind the other, each in an order of its own.
 struct Part {
-  const TensorRef* matrix = nullptr;
+  TensorRef matrix;
   std::int64_t head = 0;  // rows of a head whose halves become pairs; 0: as they are
 };
 
@@ -49,27 +49,27 @@ class Exporter {
   void Add(std::string name, std::vector<std::int64_t> dims, std::vector<Part> parts) {
     quant::SourceTensor source;
     source.name = std::move(name);
-    source.type = parts.front().matrix->type;
+    source.type = parts.front().matrix.type;
     source.dims = std::move(dims);
     const auto shared = std::make_shared<const std::vector<Part>>(std::move(parts));
     // A range of rows through all parts.
     const auto each = [shared](std::int64_t first, std::int64_t count, auto&& use) {
       for (const Part& part : *shared) {
         if (count == 0) return;
-        const std::int64_t here = std::min(count, part.matrix->rows - first);
+        const std::int64_t here = std::min(count, part.matrix.rows - first);
         if (here > 0) {
           use(part, first, here);
           count -= here;
           first = 0;
         } else {
-          first -= part.matrix->rows;
+          first -= part.matrix.rows;
         }
       }
     };
     source.read = [each](std::int64_t first, std::int64_t count, float* dst) {
       std::vector<std::byte> room;
       each(first, count, [&](const Part& part, std::int64_t row, std::int64_t rows) {
-        const TensorRef& matrix = *part.matrix;
+        const TensorRef& matrix = part.matrix;
         if (part.head == 0) {
           quant::Dequantize(matrix.type, matrix.Rows(row, rows, room), dst, rows * matrix.cols);
           dst += rows * matrix.cols;
@@ -81,31 +81,30 @@ class Exporter {
     source.release = [each, release = release_](std::int64_t first, std::int64_t count) {
       if (*release == nullptr) return;
       each(first, count, [&](const Part& part, std::int64_t row, std::int64_t rows) {
-        for (const std::span<const std::byte> bytes : part.matrix->FileParts(row, rows)) (*release)(bytes);
+        for (const std::span<const std::byte> bytes : part.matrix.FileParts(row, rows)) (*release)(bytes);
       });
     };
     out_.push_back(std::move(source));
   }
 
   void Matrix(std::string name, const TensorRef& matrix, std::int64_t head = 0) {
-    Add(std::move(name), {matrix.cols, matrix.rows}, {{&matrix, head}});
+    Add(std::move(name), {matrix.cols, matrix.rows}, {{matrix, head}});
   }
-  void Fused(std::string name, std::vector<const TensorRef*> matrices) {
+  void Fused(std::string name, const std::vector<TensorRef>& matrices) {
     std::vector<Part> parts;
     std::int64_t rows = 0;
-    for (const TensorRef* matrix : matrices) {
+    for (const TensorRef& matrix : matrices) {
       parts.push_back({matrix, 0});
-      rows += matrix->rows;
+      rows += matrix.rows;
     }
-    Add(std::move(name), {matrices.front()->cols, rows}, std::move(parts));
+    Add(std::move(name), {matrices.front().cols, rows}, std::move(parts));
   }
-  void Stack(std::string name, std::vector<const TensorRef*> matrices) {
+  void Stack(std::string name, const std::vector<TensorRef>& matrices) {
     std::vector<Part> parts;
-    for (const TensorRef* matrix : matrices) parts.push_back({matrix, 0});
-    const auto count = std::ssize(matrices);
-    Add(std::move(name), {matrices.front()->cols, matrices.front()->rows, count}, std::move(parts));
+    for (const TensorRef& matrix : matrices) parts.push_back({matrix, 0});
+    Add(std::move(name), {matrices.front().cols, matrices.front().rows, std::ssize(matrices)}, std::move(parts));
   }
-  void Vector(std::string name, const TensorRef& vector) { Add(std::move(name), {vector.cols}, {{&vector, 0}}); }
+  void Vector(std::string name, const TensorRef& vector) { Add(std::move(name), {vector.cols}, {{vector, 0}}); }
   void Vector(const std::string& name, const std::optional<TensorRef>& vector) {
     if (vector) Vector(name, *vector);
   }
@@ -141,7 +140,7 @@ class Exporter {
     if (two) add("rope_factors_long.weight", rope.long_factors);
   }
 
-  Status Latent(const std::string& prefix, const LayerTensors& layer) {
+  void Latent(const std::string& prefix, const LayerTensors& layer) {
     const LatentTensors& latent = *layer.latent;
     if (latent.q_down) {
       Matrix(prefix + "attn_q_a.weight", *latent.q_down);
@@ -152,38 +151,28 @@ class Exporter {
     }
     Matrix(prefix + "attn_kv_a_mqa.weight", latent.kv_down);
     Vector(prefix + "attn_kv_a_norm.weight", latent.kv_norm);
-    std::vector<const TensorRef*> up;
-    for (const TensorRef& head : latent.k_up) {
-      if (!latent.k_up_transposed) {
-        up.push_back(&head);
-        continue;
-      }
-      if (!IsUnquantized(head.type)) {  // its transpose has no blocks
-        views_.push_back(std::make_unique<const TensorRef>(
-            Transposed(*views_.emplace_back(std::make_unique<const TensorRef>(InFloats(head))))));
-      } else {
-        views_.push_back(std::make_unique<const TensorRef>(Transposed(head)));
-      }
-      up.push_back(views_.back().get());
+    std::vector<TensorRef> up = latent.k_up;
+    for (TensorRef& head : up) {
+      if (!latent.k_up_transposed) break;
+      // The transpose of what is quantized has no blocks.
+      head = Transposed(IsUnquantized(head.type) ? head : ConvertedTo(head, quant::DType::kF32));
     }
-    Stack(prefix + "attn_k_b.weight", std::move(up));
-    std::vector<const TensorRef*> values;
-    for (const TensorRef& head : latent.v_up) values.push_back(&head);
-    Stack(prefix + "attn_v_b.weight", std::move(values));
-    return {};
+    Stack(prefix + "attn_k_b.weight", up);
+    Stack(prefix + "attn_v_b.weight", latent.v_up);
   }
 
-  static TensorRef InFloats(const TensorRef& matrix) { return ConvertedTo(matrix, quant::DType::kF32); }
-
   Status Attention(const std::string& prefix, const LayerTensors& layer) {
-    if (layer.latent) return Latent(prefix, layer);
+    if (layer.latent) {
+      Latent(prefix, layer);
+      return {};
+    }
     const std::int64_t head = family_.Permutes(spec_) && spec_.rope.dims > 0 ? spec_.attention.head_dim : 0;
     if (head > 0 && spec_.rope.dims != spec_.attention.head_dim) {
       return Unsupported("heads that are rotated in part cannot be written as GGUF's '" +
                          std::string(family_.architecture) + "'");
     }
     if (family_.architecture == "phi3") {
-      Fused(prefix + "attn_qkv.weight", {&layer.q, &layer.k, &layer.v});
+      Fused(prefix + "attn_qkv.weight", {layer.q, layer.k, layer.v});
     } else {
       Matrix(prefix + "attn_q.weight", layer.q, head);
       Matrix(prefix + "attn_k.weight", layer.k, head);
@@ -200,7 +189,7 @@ class Exporter {
 
   void Network(const std::string& prefix, const std::string& suffix, const NetworkTensors& network) {
     if (family_.architecture == "phi3") {
-      Fused(prefix + "ffn_up.weight", {&network.gate, &network.up});
+      Fused(prefix + "ffn_up.weight", {network.gate, network.up});
     } else {
       Matrix(prefix + "ffn_gate" + suffix + ".weight", network.gate);
       Matrix(prefix + "ffn_up" + suffix + ".weight", network.up);
@@ -213,14 +202,14 @@ class Exporter {
 
   void Experts(const std::string& prefix, const std::vector<NetworkTensors>& networks) {
     const auto all = [&](const char* role, auto member, auto bias) {
-      std::vector<const TensorRef*> matrices;
-      std::vector<const TensorRef*> biases;
+      std::vector<TensorRef> matrices;
+      std::vector<TensorRef> biases;
       for (const NetworkTensors& network : networks) {
-        matrices.push_back(&(network.*member));
-        if (network.*bias) biases.push_back(&*(network.*bias));
+        matrices.push_back(network.*member);
+        if (network.*bias) biases.push_back(*(network.*bias));
       }
-      Stack(prefix + "ffn_" + role + "_exps.weight", std::move(matrices));
-      if (!biases.empty()) Fused(prefix + "ffn_" + role + "_exps.bias", std::move(biases));
+      Stack(prefix + "ffn_" + role + "_exps.weight", matrices);
+      if (!biases.empty()) Fused(prefix + "ffn_" + role + "_exps.bias", biases);
     };
     all("gate", &NetworkTensors::gate, &NetworkTensors::gate_bias);
     all("up", &NetworkTensors::up, &NetworkTensors::up_bias);
@@ -255,11 +244,7 @@ class Exporter {
   const ModelTensors& tensors_;
   const GgufFamily& family_;
   std::shared_ptr<const ReleaseFn> release_;
-  std::vector<std::unique_ptr<const TensorRef>> views_;
   std::vector<quant::SourceTensor> out_;
-
- public:
-  std::vector<std::unique_ptr<const TensorRef>> TakeViews() { return std::move(views_); }
 };
 
 }  // namespace
@@ -267,18 +252,7 @@ class Exporter {
 Result<std::vector<quant::SourceTensor>> GgufTensorsOf(const ModelSpec& spec, const ModelTensors& tensors,
                                                        ReleaseFn release) {
   QUORUM_ASSIGN(const GgufFamily* family, GgufFamilyOf(spec));
-  Exporter exporter(spec, tensors, *family, std::move(release));
-  QUORUM_ASSIGN(std::vector<quant::SourceTensor> sources, exporter.Run());
-  // What was made on the way lives as long as the readers.
-  const auto views = std::make_shared<const std::vector<std::unique_ptr<const TensorRef>>>(exporter.TakeViews());
-  if (!views->empty()) {
-    for (quant::SourceTensor& source : sources) {
-      source.read = [read = std::move(source.read), views](std::int64_t first, std::int64_t count, float* dst) {
-        read(first, count, dst);
-      };
-    }
-  }
-  return sources;
+  return Exporter(spec, tensors, *family, std::move(release)).Run();
 }
 
 }  // namespace quorum::engine

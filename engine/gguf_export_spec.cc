@@ -1,6 +1,7 @@
 // The metadata side of gguf_export.h.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -35,6 +36,12 @@ constexpr GgufFamily kFamilies[] = {
     {"kimi_k2", "deepseek2", true},
     {"grok-1", "grok"},
 };
+
+/// Null where there is none.
+const GgufFamily* Find(std::string_view model_type) {
+  const auto* found = std::ranges::find(kFamilies, model_type, &GgufFamily::model_type);
+  return found == std::end(kFamilies) ? nullptr : found;
+}
 
 /// `<architecture>.*` keys.
 class Keys {
@@ -156,17 +163,13 @@ void WriteFfn(const ModelSpec& spec, Keys& keys) {
 }  // namespace
 
 Result<const GgufFamily*> GgufFamilyOf(const ModelSpec& spec) {
-  for (const GgufFamily& family : kFamilies) {
-    if (family.model_type == spec.architecture) return &family;
-  }
+  if (const GgufFamily* family = Find(spec.architecture)) return family;
   return Unsupported("models of type '" + spec.architecture + "' cannot be written as GGUF");
 }
 
 std::string GgufArchitectureOf(const std::string& model_type) {
-  for (const GgufFamily& family : kFamilies) {
-    if (family.model_type == model_type) return std::string(family.architecture);
-  }
-  return {};
+  const GgufFamily* family = Find(model_type);
+  return family == nullptr ? std::string() : std::string(family->architecture);
 }
 
 Status WriteGgufSpec(const ModelSpec& spec, quant::GgufWriter& writer) {

@@ -101,8 +101,8 @@ class Model final : public StepModel {
   ExpertStats expert_stats() const { return counters_.Read(); }
   /// What steps have read since loading. Thread-safe.
   BytesRead bytes_read() const { return bytes_read_.Read(counters_.Read()); }
-  /// What its matrices cost (step_cost.h), and the shape of its cache.
   const Weights& weights() const { return weights_; }
+  /// What its matrices cost (step_cost.h), and the shape of its cache.
   WeightCosts weight_costs() const { return {spec_, weights_}; }
   const KvShape& kv_shape() const { return cache_->shape(); }
 

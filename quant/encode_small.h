@@ -126,7 +126,7 @@ QUORUM_INLINE void MakeAffine(const float* x, const float* w, std::uint8_t* dst)
   const MinMax range = Range<kSmall>(x);
   std::uint8_t unused[2];
   const ScaleOffset plain{PutHalf((range.most - range.least) / kHigh, unused), PutHalf(range.least, unused)};
-  const ScaleOffset found = AffineScale<kSmall>(x, w, kHigh, kAffineSteps, true);
+  const ScaleOffset found = AffineScale<kSmall>(x, w, kHigh, kAffineSteps);
   ScaleOffset best{PutHalf(found.scale, unused), PutHalf(found.offset, unused)};
   if (Loss<kSmall>(x, w, plain.scale, plain.offset, 0.0F, kHigh) <
       Loss<kSmall>(x, w, best.scale, best.offset, 0.0F, kHigh)) {

@@ -239,11 +239,13 @@ std::string GgufWriter::Header() const {
   return out;
 }
 
-std::uint64_t GgufWriter::FileBytes() const {
-  std::uint64_t bytes = Header().size();
+std::uint64_t GgufWriter::DataBytes() const {
+  std::uint64_t bytes = 0;
   for (const Tensor& tensor : tensors_) bytes += PadTo(tensor.bytes, Alignment());
   return bytes;
 }
+
+std::uint64_t GgufWriter::FileBytes() const { return Header().size() + DataBytes(); }
 
 Status GgufWriter::CheckNames() const {
   std::set<std::string_view> names;

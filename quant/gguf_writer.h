@@ -47,6 +47,8 @@ class GgufWriter {
 
   /// Bytes of the whole file.
   std::uint64_t FileBytes() const;
+  /// Of it the tensors with their padding, all behind the metadata.
+  std::uint64_t DataBytes() const;
 
   /// Writes the file under a temporary name beside `path`, then gives it its name in one step, so `path` never holds
   /// half a model. Whatever fails (disk full, a source, cancelling) is an error and leaves no file behind.

@@ -49,7 +49,7 @@ struct LaneScales {
   F8 offset;
 };
 
-/// AffineScale of eight groups, offsets at most 0. `w_sum`, `wx_sum`: sums of w and of w x.
+/// AffineScale of eight groups, but with offsets of at most 0. `w_sum`, `wx_sum`: sums of w and of w x.
 template <int N>
 QUORUM_INLINE LaneScales AffineLanes(const F8* x, const F8* w, float high, int steps, F8& w_sum, F8& wx_sum) {
   const F8 zero = Splat(0.0F);

@@ -14,7 +14,6 @@
 namespace quorum::quant {
 namespace {
 
-constexpr std::uint64_t kAlignment = 32;  // GGUF's, where a file names no other
 constexpr std::string_view kChecksumKey = "quorum.quantize.sha256";
 constexpr std::int64_t kChunkElements = 1 << 18;  // what a thread takes at a time
 constexpr std::int64_t kChunksPerThread = 4;      // of a batch, which is written when all of it is done
@@ -370,12 +369,7 @@ Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<Sou
   Describe(writer, choices, options, report);
   QUORUM_ASSIGN(report.sha256, writer.WriteResumable(dst, options.replace, kChecksumKey, progress));
   report.file_bytes = writer.FileBytes();
-  if (options.verify) {
-    std::uint64_t bytes = 0;
-    for (const TensorReport& tensor : report.tensors)
-      bytes += (tensor.bytes + kAlignment - 1) / kAlignment * kAlignment;
-    QUORUM_TRY(VerifyWritten(dst, bytes, report.sha256));
-  }
+  if (options.verify) QUORUM_TRY(VerifyWritten(dst, writer.DataBytes(), report.sha256));
   return report;
 }
 

@@ -120,30 +120,20 @@ struct ScaleOffset {
   float offset;
 };
 
-/// Scale and offset for which x ~ scale q + offset with whole q in [0, high] has the least weighted error. Unless
-/// `any_sign` the offset is at most 0. The scale is never negative.
+/// Scale and offset for which x ~ scale q + offset with whole q in [0, high] has the least weighted error. The scale is
+/// never negative.
 template <int N>
-QUORUM_INLINE ScaleOffset AffineScale(const float* x, const float* w, float high, int steps, bool any_sign) {
-  F8 low8 = Load(x);
-  F8 high8 = low8;
+QUORUM_INLINE ScaleOffset AffineScale(const float* x, const float* w, float high, int steps) {
   F8 w_sum = Splat(0.0F);
   F8 x_sum = Splat(0.0F);
   for (int i = 0; i < N; i += 8) {
     const F8 v = Load(x + i);
     const F8 weight = Load(w + i);
-    low8 = v < low8 ? v : low8;
-    high8 = v > high8 ? v : high8;
     w_sum += weight;
     x_sum += weight * v;
   }
-  float least = low8[0];
-  float most = high8[0];
-  for (int l = 1; l < 8; ++l) {
-    least = low8[l] < least ? low8[l] : least;
-    most = high8[l] > most ? high8[l] : most;
-  }
-  if (!any_sign && least > 0.0F) least = 0.0F;
-  if (!(most > least)) return {0.0F, least < 0.0F || any_sign ? least : 0.0F};
+  const auto [least, most] = Range<N>(x);
+  if (!(most > least)) return {0.0F, least};
   const double sw = static_cast<double>(Sum(w_sum));
   const double sx = static_cast<double>(Sum(x_sum));
   ScaleOffset best{(most - least) / high, least};
@@ -171,12 +161,8 @@ QUORUM_INLINE ScaleOffset AffineScale(const float* x, const float* w, float high
     const double sxq = static_cast<double>(Sum(xq_sum));
     const double determinant = sw * sqq - sq * sq;
     if (!(determinant > 0.0)) continue;
-    double scale = (sw * sxq - sx * sq) / determinant;
-    double offset = (sqq * sx - sq * sxq) / determinant;
-    if (!any_sign && offset > 0.0) {
-      offset = 0.0;
-      scale = sxq / sqq;
-    }
+    const double scale = (sw * sxq - sx * sq) / determinant;
+    const double offset = (sqq * sx - sq * sxq) / determinant;
     if (!(scale > 0.0)) continue;
     // The error without its constant part, sum of w x^2.
     const double loss = scale * (scale * sqq - 2.0 * sxq + 2.0 * offset * sq) + offset * (offset * sw - 2.0 * sx);

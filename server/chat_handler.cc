@@ -6,6 +6,7 @@
 #include "server/chat_run.h"
 #include "server/error_body.h"
 #include "server/random_id.h"
+#include "server/request_reports.h"
 #include "server/sse.h"
 
 namespace quorum::server {
@@ -48,7 +49,7 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
                     {"message", MessageOf(wholes[i])},
                     {"logprobs", Logprobs(chat, wholes[i].scores)},
                     {"finish_reason", chat.FinishReason(i)}});
-    if (!wholes[i].tokens.empty()) list.back()["moe"] = {{"tokens", std::move(wholes[i].tokens)}};
+    PutTokenReports(std::move(wholes[i].tokens), list.back());
     if (chat.TimedOut(i)) list.back()["stop_reason"] = "timeout";
   }
   Json answer = FrameOf(chat, "chat.completion").With(std::move(list));
@@ -118,7 +119,7 @@ class ChunkStream {
                    {"delta", std::move(delta)},
                    {"logprobs", std::move(logprobs)},
                    {"finish_reason", finish_reason == nullptr ? Json() : Json(finish_reason)}};
-    if (!tokens.empty()) choice["moe"] = {{"tokens", std::move(tokens)}};
+    PutTokenReports(std::move(tokens), choice);
     if (finish_reason != nullptr && chat_.TimedOut(index)) choice["stop_reason"] = "timeout";
     Json chunk = frame_.With(Json::array({std::move(choice)}));
     if (chat_.request().generation.include_usage) chunk["usage"] = nullptr;

@@ -168,7 +168,7 @@ HttpResponse Collect(Completion& run, const std::function<bool()>& client_gone) 
       list.push_back(run.Choice(list.size(), run.echoes[p].text + texts[p][c].text,
                                 run.Logprobs(p, run.request.echo, texts[p][c].scores),
                                 run.choices[p][c].finish_reason()));
-      if (!texts[p][c].tokens.empty()) list.back()["moe"] = {{"tokens", std::move(texts[p][c].tokens)}};
+      PutTokenReports(std::move(texts[p][c].tokens), list.back());
       if (run.choices[p][c].timed_out()) list.back()["stop_reason"] = "timeout";
     }
   }
@@ -217,7 +217,7 @@ void Stream(Completion& run, StreamWriter& out) {
     Json logprobs = delta->scores.empty() ? Json() : run.Logprobs(p, false, delta->scores);
     Json choice = run.Choice(run.IndexOf(p, c), std::move(delta->text), std::move(logprobs),
                              delta->finished ? run.choices[p][c].finish_reason() : nullptr);
-    if (!delta->tokens.empty()) choice["moe"] = {{"tokens", std::move(delta->tokens)}};
+    PutTokenReports(std::move(delta->tokens), choice);
     if (delta->finished && run.choices[p][c].timed_out()) choice["stop_reason"] = "timeout";
     if (!SendChunk(run, std::move(choice), events)) return;
   }

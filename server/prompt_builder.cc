@@ -289,16 +289,17 @@ Result<Rendered> Render(const ServedModel& model, const ChatRequest& request, st
 
   const bool has_calls = AnyHas(messages, "tool_calls") || AnyHas(messages, "tool_call_id");
   if (model.tools_in_words && (!request.tools.empty() || has_calls)) {
+    const auto in_words = [&](ToolPlace place, std::vector<std::string>& noted) {
+      return RenderMessages(model, chat_template, request, WithToolsInWords(messages, request.tools, place),
+                            Json::array(), now_unix, noted);
+    };
     std::vector<std::string> noted = ignored;
-    auto rendered =
-        RenderMessages(model, chat_template, request, WithToolsInWords(messages, request.tools, ToolPlace::kSystem),
-                       Json::array(), now_unix, noted);
+    auto rendered = in_words(ToolPlace::kSystem, noted);
     if (rendered.ok() && (request.tools.empty() || rendered->text.find("<tools>") != std::string::npos)) {
       ignored = std::move(noted);
       return rendered;
     }
-    messages = WithToolsInWords(messages, request.tools, ToolPlace::kFirstUser);
-    return RenderMessages(model, chat_template, request, std::move(messages), Json::array(), now_unix, ignored);
+    return in_words(ToolPlace::kFirstUser, ignored);
   }
   if (!request.tools.empty() && source.find("tools") == std::string::npos) ignored.push_back("tools");
   return RenderMessages(model, chat_template, request, std::move(messages), request.tools, now_unix, ignored);

@@ -63,6 +63,10 @@ Json TokenReport(std::string spelled, const engine::ExpertTrace& trace) {
   return {{"token", std::move(spelled)}, {"layers", std::move(layers)}};
 }
 
+void PutTokenReports(Json tokens, Json& choice) {
+  if (!tokens.empty()) choice["moe"] = {{"tokens", std::move(tokens)}};
+}
+
 Json CacheReport(const tok::Tokenizer& tokenizer, std::span<const tok::TokenId> prompt, const Json* messages,
                  std::int32_t known, std::int32_t cached) {
   Json report = {{"prompt_tokens", prompt.size()}, {"cached_tokens", cached}, {"first_difference", nullptr}};

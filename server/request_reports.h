@@ -20,6 +20,9 @@ Json ExpertReport(const engine::ExpertTally& tally);
 /// dense layers left out: the experts that the trace's last row visited, whose logits the token was drawn from.
 Json TokenReport(std::string spelled, const engine::ExpertTrace& trace);
 
+/// Puts such reports (null or empty: none) into a choice.
+void PutTokenReports(Json tokens, Json& choice);
+
 /// The response's "cache": {"prompt_tokens", "cached_tokens", "first_difference"}. The difference is the first token
 /// that the cache did not know behind all those before it: {"token": position, "message": index or null, "before",
 /// "after": text of this request around it}; null where the whole prompt was known. `messages` may be null: a plain

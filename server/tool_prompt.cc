@@ -15,8 +15,7 @@ std::string Described(const Json& tools) {
   return fmt::format(
       "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function "
       "signatures within <tools></tools> XML tags:\n<tools>\n{}</tools>\n\nFor each function call, return a json "
-      "object "
-      "with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{{\"name\": "
+      "object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{{\"name\": "
       "<function-name>, \"arguments\": <args-json-object>}}\n</tool_call>",
       list);
 }
@@ -33,9 +32,8 @@ std::string Called(const Json& message) {
   return text;
 }
 
-void Prefix(Json& message, const std::string& text) {
-  const std::string content = message["content"].get<std::string>();
-  message["content"] = content.empty() ? text : text + "\n\n" + content;
+std::string Joined(const std::string& first, const std::string& second) {
+  return first + (first.empty() || second.empty() ? "" : "\n\n") + second;
 }
 
 }  // namespace
@@ -67,12 +65,9 @@ Json WithToolsInWords(const Json& messages, const Json& tools, ToolPlace place) 
   const char* role = place == ToolPlace::kSystem ? "system" : "user";
   const auto first = std::find_if(out.begin(), out.end(), [&](const Json& message) { return message["role"] == role; });
   if (first != out.end()) {
-    if (place == ToolPlace::kFirstUser) {
-      Prefix(*first, Described(tools));
-    } else {
-      const std::string content = (*first)["content"].get<std::string>();
-      (*first)["content"] = content.empty() ? Described(tools) : content + "\n\n" + Described(tools);
-    }
+    const std::string content = (*first)["content"].get<std::string>();
+    (*first)["content"] =
+        place == ToolPlace::kSystem ? Joined(content, Described(tools)) : Joined(Described(tools), content);
   } else {
     out.insert(out.begin(), Json{{"role", role}, {"content", Described(tools)}});
   }

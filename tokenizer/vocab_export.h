@@ -9,7 +9,7 @@
 
 namespace quorum::tok {
 
-/// The vocabulary of a `tokenizer.json`: byte-level BPE becomes "gpt2" (without its `pre`, see NamePreTokenizer), BPE
+/// The vocabulary of a `tokenizer.json`: byte-level BPE becomes "gpt2" (without its `pre`, see CompleteLike), BPE
 /// over characters "llama" with scores that make SentencePiece merge in the same order, Unigram "t5". Ids without an
 /// entry get llama.cpp's "[PAD7]". Errors: those of MakeTokenizerFromJson; kUnsupported for other models.
 Result<VocabData> VocabFromTokenizerJson(std::string_view tokenizer_json, const HfTokenizerConfig& config);
