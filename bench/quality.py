@@ -48,6 +48,7 @@ def main():
     parser.add_argument("--llama-perplexity")
     parser.add_argument("--imatrix", help="adds q4x weighed by, and equalized with, this importance matrix")
     parser.add_argument("--extra", action="append", default=[], help='more of Quorum, as "name: --target-bpw 4.5"')
+    parser.add_argument("--ctx", default="512", help="tokens of a window; llama-perplexity needs two of them")
     parser.add_argument("--eval", default="", help="more flags of quorum eval")
     parser.add_argument("--out", help="folder for the files (else a temporary one)")
     flags = parser.parse_args()
@@ -72,7 +73,7 @@ def main():
         print(f"{'file':16} {'MB':>9} {'RMSE':>8} {'KL':>10} {'top-1 %':>8} {'perplexity':>11}")
         for name, path in paths.items():
             out, _ = run([flags.quorum, "eval", str(path), "--text", flags.text, "--reference", flags.source, "--json",
-                          *flags.eval.split()])
+                          "--ctx", flags.ctx, *flags.eval.split()])
             result = json.loads(out)
             difference = result["difference"]
             print(f"{name:16} {path.stat().st_size / 1e6:9.2f} {relative_error(source, matrices(path)):8.4f} "
@@ -80,9 +81,12 @@ def main():
         if flags.llama_perplexity:
             for name in ("q4x", "llama.cpp Q4_K"):
                 own, _ = run([flags.quorum, "eval", str(paths[name]), "--text", flags.text, "--like-llama-perplexity", "--json",
-                              *flags.eval.split()])
-                out, err = run([flags.llama_perplexity, "-m", str(paths[name]), "-f", flags.text, "-c", "512", "-t", "2"], env)
-                theirs = float(re.search(r"Final estimate: PPL = ([0-9.]+)", out + err).group(1))
+                              "--ctx", flags.ctx, *flags.eval.split()])
+                out, err = run([flags.llama_perplexity, "-m", str(paths[name]), "-f", flags.text, "-c", flags.ctx, "-t", "2"], env)
+                found = re.search(r"Final estimate: PPL = ([0-9.]+)", out + err)
+                if found is None:
+                    raise SystemExit(f"llama-perplexity gives no estimate:\n{err[-1000:]}")
+                theirs = float(found.group(1))
                 ours = json.loads(own)["perplexity"]
                 print(f"{name}: perplexity {ours:.4f}, in llama.cpp {theirs:.4f} ({100 * (ours / theirs - 1):+.3f} %)")
 
