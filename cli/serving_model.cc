@@ -42,6 +42,8 @@ Result<std::vector<std::string>> FilesOf(const std::string& path) {
   return files;
 }
 
+constexpr int kArithmetic = 2;  // counts the changes of results between two versions of this program
+
 /// FNV-1a over what changes the numbers: this program's version, the files' sizes and blocks spread over them, and how
 /// weights, keys, values and activations are kept.
 Result<std::string> Fingerprint(const ServingFlags& flags) {
@@ -51,8 +53,8 @@ Result<std::string> Fingerprint(const ServingFlags& flags) {
       hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
     }
   };
-  const std::string how = fmt::format("{} {} {} {} {}", QUORUM_VERSION, flags.model.weights, flags.model.float_gemm,
-                                      flags.model.kv, flags.model.activations);
+  const std::string how = fmt::format("{} {} {} {} {} {}", QUORUM_VERSION, kArithmetic, flags.model.weights,
+                                      flags.model.float_gemm, flags.model.kv, flags.model.activations);
   add(how.data(), how.size());
   QUORUM_ASSIGN(const std::vector<std::string> files, FilesOf(flags.model.path));
   for (const std::string& path : files) {

@@ -79,6 +79,16 @@ void GqaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, co
       kernels.rope(k + head * attention.head_dim, cos, sin, spec_.rope.dims, neox);
     }
   }
+  if (cache.shape().type == KvType::kInt8) {
+    // Queries and keys have a few large dimensions; mixed with the others they leave int8 more of its range.
+    const float factor = 1.0F / static_cast<float>(HadamardWidth(attention.head_dim));
+    for (std::int64_t head = 0; head < attention.heads; ++head) {
+      kernels.hadamard(q + head * attention.head_dim, attention.head_dim, factor);
+    }
+    for (std::int64_t head = 0; head < attention.kv_heads; ++head) {
+      kernels.hadamard(k + head * attention.head_dim, attention.head_dim, 1.0F);
+    }
+  }
   const StepRow& at = step.rows[static_cast<std::size_t>(row)];
   cache.Write(index, at.page, at.slot, k, v);
 }

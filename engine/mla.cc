@@ -96,6 +96,8 @@ void MlaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, co
   float* kv = kv_ + row * key_dim_;
   kernels.rms_norm(kv, layer.latent.kv_norm, latent_.norm_eps, latent_.kv_rank, kv);
   kernels.rope(kv + latent_.kv_rank, cos, sin, spec_.rope.dims, neox);
+  const bool mixes = cache.shape().type == KvType::kInt8;  // as in GqaAttention
+  if (mixes) kernels.hadamard(kv + latent_.kv_rank, latent_.rope_dim, 1.0F);
   const StepRow& at = step.rows[static_cast<std::size_t>(row)];
   cache.Write(index, at.page, at.slot, kv, nullptr);
 
@@ -104,6 +106,7 @@ void MlaAttention::RotateAndStore(const KernelTable& kernels, KvCache& cache, co
     float* rotated = absorbed_ + head * key_dim_ + latent_.kv_rank;
     std::copy_n(q + latent_.nope_dim, latent_.rope_dim, rotated);
     kernels.rope(rotated, cos, sin, spec_.rope.dims, neox);
+    if (mixes) kernels.hadamard(rotated, latent_.rope_dim, 1.0F / static_cast<float>(HadamardWidth(latent_.rope_dim)));
     if (nope_forms_.floats) std::copy_n(q, latent_.nope_dim, nope_.Floats(head));
     nope_.Quantize(kernels, nope_forms_, head, 0, q, latent_.nope_dim);
   }

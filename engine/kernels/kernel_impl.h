@@ -8,7 +8,7 @@
 #include "engine/kernels/kernel_table.h"
 #include "engine/kernels/kv_layout.h"
 
-// gemm_*.cc, act_quant_*.cc: QuantizeRow, MatMul. vmath_*.cc: RmsNorm ... Rope. attention_*.cc: AttendPage.
+// gemm_*.cc, act_quant_*.cc: QuantizeRow, MatMul. vmath_*.cc: RmsNorm ... Hadamard. attention_*.cc: AttendPage.
 // table_*.cc: kTable, which names them.
 #define QUORUM_DECLARE_KERNELS(isa)                                                                                    \
   namespace isa {                                                                                                      \
@@ -26,6 +26,7 @@
   float Softmax(float* x, int64_t n);                                                                                  \
   float LogSumExp(const float* x, int64_t n);                                                                          \
   void Rope(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);                                \
+  void Hadamard(float* x, int64_t n, float factor);                                                                    \
   void AttendPage(const AttendPageArgs& args);                                                                         \
   int64_t PeakLoop(int64_t iterations);                                                                                \
   extern const KernelTable kTable;                                                                                     \

@@ -55,6 +55,9 @@ struct ActView {
   int64_t ld_b, ld_s;
 };
 
+/// The largest power of two that divides n: what KernelTable::hadamard mixes with each other.
+static constexpr int64_t HadamardWidth(int64_t n) { return n & -n; }
+
 struct KernelTable {
   const char* name;  // "scalar", "avx2", "avx512", "amx"
 
@@ -105,6 +108,10 @@ struct KernelTable {
   /// Rotates one head in place by the angles' cosines and sines (n_rot / 2 each). `neox`: pairs (i, i + n_rot/2); else
   /// pairs (2i, 2i + 1). Dimensions from n_rot on stay.
   void (*rope)(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);
+
+  /// In place: each run of HadamardWidth(n) numbers becomes factor times its Walsh-Hadamard transform, the butterflies
+  /// in the order 1, 2, 4, ... H H = width, so x.y = (H x / width).(H y). `factor` is a power of two.
+  void (*hadamard)(float* x, int64_t n, float factor);
 
   // -------------------------------------------------------------- attention (attention_*.cc; layouts: kv_layout.h)
   /// Attends one or more pages for some query rows, and joins states; see kv_layout.h for the struct and the layouts.

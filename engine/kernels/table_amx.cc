@@ -18,6 +18,7 @@ const KernelTable kTable = {
     .softmax = avx512::Softmax,
     .log_sum_exp = avx512::LogSumExp,
     .rope = avx512::Rope,
+    .hadamard = avx512::Hadamard,
     .attend_page = avx512::AttendPage,
     .peak_loop = PeakLoop,
 };

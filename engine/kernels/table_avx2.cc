@@ -18,6 +18,7 @@ const KernelTable kTable = {
     .softmax = Softmax,
     .log_sum_exp = LogSumExp,
     .rope = Rope,
+    .hadamard = Hadamard,
     .attend_page = AttendPage,
     .peak_loop = PeakLoop,
 };

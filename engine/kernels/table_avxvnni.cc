@@ -18,6 +18,7 @@ const KernelTable kTable = {
     .softmax = avx2::Softmax,
     .log_sum_exp = avx2::LogSumExp,
     .rope = avx2::Rope,
+    .hadamard = avx2::Hadamard,
     .attend_page = avx2::AttendPage,
     .peak_loop = PeakLoop,
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -251,12 +252,15 @@ Floats RunAll(const KernelTable& kernels, const Floats& a, const Floats& b, cons
     kernels.rope(y.data(), a.data(), b.data(), n / 2 * 2, neox);
     keep(y);
   }
+  y = a;
+  kernels.hadamard(y.data(), n, 0.25F);
+  keep(y);
   return all;
 }
 
 TEST_CASE("Row functions have the bits of the scalar ones for every length") {
   std::mt19937 random(11);
-  for (std::int64_t n = 1; n <= 100; ++n) {
+  for (std::int64_t n = 1; n <= 130; ++n) {
     for (int kind = 0; kind < 3; ++kind) {
       const auto make = [&] { return kind == 0 ? Random(random, n, 3.0F) : Awkward(random, n, kind == 2); };
       const Floats a = make();
@@ -302,6 +306,7 @@ TEST_CASE("Row functions write nothing beyond their row and may work in place") 
       kernels.axpy(2.0F, x.data(), n, in_place.data());
       kernels.rope(in_place.data(), x.data(), w.data(), n / 2 * 2, false);
       kernels.rope(in_place.data(), x.data(), w.data(), n / 2 * 2, true);
+      kernels.hadamard(in_place.data(), n, 2.0F);
       CHECK(std::count(in_place.begin() + n, in_place.end(), 77.0F) == 16);
     }
   }
@@ -487,6 +492,38 @@ TEST_CASE("swiglu, add, axpy and rope are their formulas") {
       for (std::size_t i = rot; i < head.size(); ++i) CHECK(head[i] == a[i]);
     }
   }
+}
+
+TEST_CASE("hadamard is Sylvester's matrix, keeps dot products and spreads one large dimension") {
+  std::mt19937 random(16);
+  const KernelTable& kernels = ScalarKernels();
+  for (const std::int64_t n : {1, 6, 8, 20, 80, 96, 128}) {
+    CAPTURE(n);
+    const std::int64_t width = HadamardWidth(n);
+    const Floats x = Random(random, n, 3.0F);
+    Floats y = x;
+    kernels.hadamard(y.data(), n, 1.0F);
+    for (std::int64_t i = 0; i < n; ++i) {
+      double want = 0;
+      for (std::int64_t j = 0; j < width; ++j) {
+        const bool minus = std::popcount(static_cast<std::uint64_t>(i % width & j)) % 2 == 1;
+        const auto value = static_cast<double>(x[static_cast<std::size_t>(i / width * width + j)]);
+        want += minus ? -value : value;
+      }
+      CHECK(std::abs(static_cast<double>(y[static_cast<std::size_t>(i)]) - want) < 1e-4);
+    }
+    const Floats key = Random(random, n, 3.0F);
+    Floats mixed = key;
+    kernels.hadamard(mixed.data(), n, 1.0F / static_cast<float>(width));
+    const auto dot = [](const Floats& a, const Floats& b) {
+      return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+    };
+    CHECK(std::abs(dot(x, key) - dot(y, mixed)) < 1e-3);
+  }
+  Floats one(64, 0.0F);
+  one[37] = 8.0F;
+  kernels.hadamard(one.data(), 64, 0.125F);
+  for (const float v : one) CHECK(std::abs(v) == 1.0F);
 }
 
 }  // namespace
