@@ -7,10 +7,16 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include <fmt/ranges.h>
 
 #include "cli/demo_model.h"
 #include "cli/pulled_model.h"
+#include "engine/base/log.h"
+#include "engine/cpu_limits.h"
 #include "engine/model_files.h"
+#include "engine/numa.h"
 
 namespace quorum::cli {
 namespace {
@@ -26,6 +32,9 @@ const std::map<std::string, engine::WeightChoice> kWeights = {{"auto", engine::W
 
 const std::map<std::string, engine::ActPrecision> kActivations = {{"int8", engine::ActPrecision::kInt8},
                                                                   {"int16", engine::ActPrecision::kInt16}};
+
+const std::map<std::string, engine::NumaMode> kNumaModes = {
+    {"one", engine::NumaMode::kOne}, {"all", engine::NumaMode::kAll}, {"experts", engine::NumaMode::kExperts}};
 
 template <typename T>
 std::string NameOf(const std::map<std::string, T>& names, T value) {
@@ -53,9 +62,9 @@ void ShowProgress(std::int64_t done, std::int64_t total) {
 
 void AddModelFlags(CLI::App& command, ModelFlags& flags) {
   CLI::Option* model = command.add_option("MODEL", flags.path, kModelHelp)
-      ->required()
-      ->transform(PulledModel())
-      ->envname("QUORUM_MODEL");
+                           ->required()
+                           ->transform(PulledModel())
+                           ->envname("QUORUM_MODEL");
   command.add_flag_callback(
       "--demo",
       [&flags, model] {
@@ -70,36 +79,68 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
   command.add_option("--threads", flags.threads, "Compute threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")
       ->check(CLI::Range(0, 1024));
+  command
+      .add_option(
+          "--numa", flags.numa,
+          "With several memory nodes: one: threads and memory on one of them, if it has CPUs enough; all: threads "
+          "on all, memory spread over them; experts: each expert lies on one and is computed by its threads")
+      ->envname("QUORUM_NUMA")
+      ->check(CLI::IsMember({"one", "all", "experts"}))
+      ->capture_default_str();
   command.add_option("--ctx", flags.context, "Longest context of one sequence in tokens; 0: the model's own")
       ->envname("QUORUM_CTX")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--weights", flags.weights,
-                     "How matrices are kept: auto: as in the file (F8 as q8); f32 or bf16: all in floats; q8 or q4: unquantized "
-                     "ones are quantized while loading")
+  command
+      .add_option(
+          "--weights", flags.weights,
+          "How matrices are kept: auto: as in the file (F8 as q8); f32 or bf16: all in floats; q8 or q4: unquantized "
+          "ones are quantized while loading")
       ->envname("QUORUM_WEIGHTS")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "q8", "q4"}))
       ->capture_default_str();
-  command.add_option("--float-gemm", flags.float_gemm,
-                     "What multiplies with float matrices: own kernels, or onednn, whose bits may depend on the batch and the "
-                     "machine")
+  command
+      .add_option(
+          "--float-gemm", flags.float_gemm,
+          "What multiplies with float matrices: own kernels, or onednn, whose bits may depend on the batch and the "
+          "machine")
       ->envname("QUORUM_FLOAT_GEMM")
       ->check(CLI::IsMember({"own", "onednn"}))
       ->capture_default_str();
-  command.add_option("--kv", flags.kv, "How keys and values are stored: int8, bf16 or f32; auto: f32 for small models, else int8")
+  command
+      .add_option("--kv", flags.kv,
+                  "How keys and values are stored: int8, bf16 or f32; auto: f32 for small models, else int8")
       ->envname("QUORUM_KV")
       ->check(CLI::IsMember({"auto", "int8", "bf16", "f32"}))
       ->capture_default_str();
-  command.add_option("--act", flags.activations,
-                     "How finely activations are quantized: int16 (two planes of int8, follows a float32 run) or int8 "
-                     "(half the arithmetic, as llama.cpp does); auto: int16 for small models, else int8")
+  command
+      .add_option("--act", flags.activations,
+                  "How finely activations are quantized: int16 (two planes of int8, follows a float32 run) or int8 "
+                  "(half the arithmetic, as llama.cpp does); auto: int16 for small models, else int8")
       ->envname("QUORUM_ACT")
       ->check(CLI::IsMember({"auto", "int8", "int16"}))
       ->capture_default_str();
 }
 
+/// The threads, and on machines with several nodes the calling thread and its memory, where --numa wants them.
+std::unique_ptr<engine::ThreadPool> MakePool(const ModelFlags& flags) {
+  const std::vector<int> cpus = engine::AllowedCpus();
+  const std::vector<engine::NumaNode> nodes = engine::NumaNodes(cpus);
+  const engine::Placement placement =
+      engine::PlaceThreads(kNumaModes.at(flags.numa), flags.threads, engine::UsableCpus(), cpus, nodes);
+  if (nodes.size() > 1) {
+    const std::vector<int>& used =
+        placement.preferred_nodes.empty() ? placement.group_nodes : placement.preferred_nodes;
+    Log(LogLevel::kInfo, "memory nodes: {} of {} (--numa {})", fmt::join(used, ", "), nodes.size(), flags.numa);
+  }
+  if (!engine::BindThread(placement)) {
+    Log(LogLevel::kWarn, "the kernel refuses to bind threads or memory to nodes: speed may vary");
+  }
+  return std::make_unique<engine::ThreadPool>(placement);
+}
+
 Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions options) {
   LoadedModel loaded;
-  loaded.pool = std::make_unique<engine::ThreadPool>(flags.threads > 0 ? flags.threads : engine::UsableCpus());
+  loaded.pool = MakePool(flags);
   options.pool = loaded.pool.get();
   options.weights = kWeights.at(flags.weights);
   options.one_dnn = flags.float_gemm == "onednn";

@@ -16,8 +16,9 @@ namespace quorum::cli {
 
 struct ModelFlags {
   std::string path;
-  bool demo = false;         // `path` is the program's own model
-  int threads = 0;           // 0: as many as this process may use
+  bool demo = false;  // `path` is the program's own model
+  int threads = 0;    // 0: as many as this process may use
+  std::string numa = "one";
   std::int32_t context = 0;  // 0: the model's own
   std::string weights = "auto";
   std::string float_gemm = "own";
@@ -25,7 +26,7 @@ struct ModelFlags {
   std::string activations = "auto";
 };
 
-/// Adds MODEL, --demo, --threads, --ctx, --weights, --float-gemm, --kv and --act.
+/// Adds MODEL, --demo, --threads, --numa, --ctx, --weights, --float-gemm, --kv and --act.
 void AddModelFlags(CLI::App& command, ModelFlags& flags);
 
 /// A model and the threads that it runs on.

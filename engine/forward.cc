@@ -16,32 +16,32 @@ void Scale(float factor, std::int64_t n, float* x) {
 }  // namespace
 
 Forward::Buffers::Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
-                          int threads)
+                          const ThreadPool& pool)
     : x(memory.Take<float>(limits.rows * spec.d_model)),
       block(memory.Take<float>(limits.rows * spec.d_model)),
       cos(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
       sin(memory.Take<float>(limits.rows * spec.rope.dims / 2)),
       model(memory, limits.rows, spec.d_model, WithFloats(forms.model), limits.activations),
       attention(MakeAttention(memory, spec, forms, limits)),
-      ffn(memory, spec, forms, limits.rows, limits.activations),
+      ffn(memory, spec, forms, limits.rows, limits.activations, std::ssize(pool.group_nodes())),
       scratch_floats((FeedForward::ScratchFloats() + kPlaneScratch + 15) / 16 * 16) {
-  scratch = memory.Take<float>(scratch_floats * threads);
+  scratch = memory.Take<float>(scratch_floats * pool.size());
   if (spec.encoder.empty()) return;
   source = std::make_unique<SourceAttention>(memory, spec, forms, limits);
   source_x = memory.Take<float>(limits.source * spec.d_model);
 }
 
 std::int64_t Forward::WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
-                                     int threads) {
+                                     const ThreadPool& pool) {
   Bump counting;
-  const Buffers without_memory(counting, spec, forms, limits, threads);
+  const Buffers without_memory(counting, spec, forms, limits, pool);
   return counting.size();
 }
 
 Result<std::unique_ptr<Forward>> Forward::Create(const ModelSpec& spec, const Weights& weights,
                                                  const KernelTable& kernels, ThreadPool& pool, KvCache& cache,
                                                  const StepOptions& limits) {
-  const std::int64_t bytes = WorkspaceBytes(spec, weights.forms(), limits, pool.size());
+  const std::int64_t bytes = WorkspaceBytes(spec, weights.forms(), limits, pool);
   QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(bytes)));
   const Bump bump(memory.data());
   return std::unique_ptr<Forward>(new Forward(spec, weights, kernels, pool, cache, std::move(memory), bump, limits));
@@ -53,7 +53,7 @@ Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTabl
       weights_(weights),
       cache_(cache),
       memory_(std::move(memory)),
-      buffers_(bump, spec, weights.forms(), limits, pool.size()),
+      buffers_(bump, spec, weights.forms(), limits, pool),
       team_{kernels, pool, buffers_.scratch, buffers_.scratch_floats},
       residual_{spec, kernels, buffers_.x, buffers_.block, &buffers_.model},
       rope_(MakeRopeTable(spec.rope)) {

@@ -30,7 +30,7 @@ class Forward {
  public:
   /// Bytes that Create allocates.
   static std::int64_t WorkspaceBytes(const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
-                                     int threads);
+                                     const ThreadPool& pool);
 
   /// All references must outlive the object. Errors: kInternal (no address space).
   static Result<std::unique_ptr<Forward>> Create(const ModelSpec& spec, const Weights& weights,
@@ -44,7 +44,8 @@ class Forward {
  private:
   /// Arrays of (rows, ...) in the workspace.
   struct Buffers {
-    Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits, int threads);
+    Buffers(Bump& memory, const ModelSpec& spec, const WeightForms& forms, const StepOptions& limits,
+            const ThreadPool& pool);
     float* x;         // (rows, d_model) the residual stream
     float* block;     // (rows, d_model) what attention or the networks add to it
     float* cos;       // (rows, rope.dims / 2)

@@ -121,7 +121,7 @@ Result<Sizes> Settle(const ModelSpec& spec, const WeightPlan& weights, const Loa
   sizes.kv_type = options.kv_type.value_or(fine ? KvType::kF32 : KvType::kInt8);
   sizes.limits.activations = options.activations.value_or(fine ? ActPrecision::kInt16 : ActPrecision::kInt8);
   sizes.plan.weights = weights.bytes;
-  sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, options.pool->size());
+  sizes.plan.workspace = Forward::WorkspaceBytes(spec, weights.forms, sizes.limits, *options.pool);
 
   const KvShape shape = ShapeOf(spec, sizes.kv_type);
   const std::int64_t page_bytes = KvCache::BytesPerPage(shape);

@@ -43,7 +43,7 @@ void GatherExperts(std::span<const StepSlice> slices, std::vector<RowExperts>& r
 }
 
 FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows,
-                         ActPrecision precision)
+                         ActPrecision precision, std::int64_t nodes)
     : router_(spec.router),
       activation_(spec.activation),
       swiglu_alpha_(spec.swiglu_alpha),
@@ -61,6 +61,8 @@ FeedForward::FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms&
   slot_rows_ = memory.Take<std::int32_t>(slots);
   slot_weights_ = memory.Take<float>(slots);
   hidden_ = ActBuffer(memory, capacity_, spec.max_ff(), forms.hidden, precision);
+  if (nodes > 1 && experts > 0) parts_ = memory.Take<float>(capacity_ * d_model_);
+  node_ends_.reserve(static_cast<std::size_t>(nodes));
   fill_.reserve(static_cast<std::size_t>(experts) + 1);
   groups_.reserve(static_cast<std::size_t>(experts) + 1);
   const std::int64_t row_blocks = CeilDiv(capacity_, kRowBlock) + experts + 1;
@@ -77,20 +79,16 @@ void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spe
                       ExpertCounters* counters) {
   StartTrace(layer, rows, in, requests);
   Route(team, layer, spec, weights, in, rows, requests);
-  GroupByExpert(layer, spec, weights, rows, requests, counters);
-  const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
-  const std::int64_t step = team.PanelsPerTask(panels);
+  GroupByExpert(layer, spec, weights, rows, std::ssize(team.pool.group_nodes()), requests, counters);
   // Passes go by ascending expert, and so does the sum of a row in each: their number changes no bit.
   pass_ = {};
-  if (trace_norms_) squares_.resize(static_cast<std::size_t>(capacity_ * panels));
+  if (trace_norms_) squares_.resize(static_cast<std::size_t>(capacity_ * CeilDiv(d_model_, kPanelRows)));
   for (NextPass(); !pass_.empty(); NextPass()) {
     SplitHidden(team);
-    team.pool.ParallelFor(std::ssize(hidden_tasks_), [&](std::int64_t task, int worker) {
+    team.pool.ParallelForGroups(node_ends_, [&](std::int64_t task, int worker) {
       Hidden(team, layer, weights, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
     });
-    team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int worker) {
-      Down(team, task * step, std::min(panels, (task + 1) * step), out, worker);
-    });
+    RunDown(team, out);
     if (trace_norms_) TraceNorms(layer, weights);
   }
 }
@@ -169,8 +167,9 @@ void FeedForward::Route(const Team& team, std::int32_t layer, const LayerSpec& s
         const ExpertOptions& options = *request.options;
         limits = {options.top_k, options.min_weight, options.MaskOf(layer)};
       }
-      expert_count_[row] = RouteToken(team.kernels, router_, weights.choice_bias, {logits, static_cast<std::size_t>(spec.experts)},
-                                      expert_ids_ + row * stride_, expert_weights_ + row * stride_, limits);
+      expert_count_[row] =
+          RouteToken(team.kernels, router_, weights.choice_bias, {logits, static_cast<std::size_t>(spec.experts)},
+                     expert_ids_ + row * stride_, expert_weights_ + row * stride_, limits);
       if (request.trace != nullptr) {
         const auto visits = static_cast<std::size_t>(expert_count_[row]);
         request.trace->SetChoice(layer, request.trace_row, {expert_ids_ + row * stride_, visits},
@@ -183,7 +182,8 @@ void FeedForward::Route(const Team& team, std::int32_t layer, const LayerSpec& s
 }
 
 void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
-                                std::int64_t rows, std::span<const RowExperts> requests, ExpertCounters* counters) {
+                                std::int64_t rows, std::int64_t nodes, std::span<const RowExperts> requests,
+                                ExpertCounters* counters) {
   groups_.clear();
   const auto add_all = [&](const NetworkWeights& network, const float* weight_of_row) {
     const std::int64_t begin = groups_.empty() ? 0 : groups_.back().end;
@@ -191,7 +191,7 @@ void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const
       slot_rows_[begin + row] = static_cast<std::int32_t>(row);
       slot_weights_[begin + row] = weight_of_row == nullptr ? 1.0F : weight_of_row[row];
     }
-    groups_.push_back({&network, begin, begin + rows});
+    groups_.push_back({&network, begin, begin + rows, groups_.empty() ? 0 : groups_.back().node});
   };
   if (spec.experts == 0) {
     add_all(weights.networks.front(), nullptr);
@@ -204,7 +204,10 @@ void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const
   }
   for (std::int64_t e = 0; e < spec.experts; ++e) {
     const auto at = static_cast<std::size_t>(e);
-    if (fill_[at + 1] > 0) groups_.push_back({&weights.networks[at], fill_[at], fill_[at] + fill_[at + 1]});
+    if (fill_[at + 1] > 0) {
+      groups_.push_back(
+          {&weights.networks[at], fill_[at], fill_[at] + fill_[at + 1], NodeOfExpert(e, spec.experts, nodes)});
+    }
     fill_[at + 1] += fill_[at];
   }
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -229,6 +232,7 @@ void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const
 
 void FeedForward::SplitHidden(const Team& team) {
   hidden_tasks_.clear();
+  node_ends_.assign(team.pool.group_nodes().size(), 0);
   for (const Group& group : pass_) {
     const NetworkWeights& network = *group.network;
     const std::int64_t block = ActBlock(network.down.format);
@@ -242,6 +246,8 @@ void FeedForward::SplitHidden(const Team& team) {
             {&network, slot, std::min(kRowBlock, group.end - slot), col, std::min(width, network.ff - col)});
       }
     }
+    // Groups ascend by node: what later ones add is behind.
+    std::fill(node_ends_.begin() + group.node, node_ends_.end(), std::ssize(hidden_tasks_));
   }
 }
 
@@ -312,38 +318,6 @@ void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeight
       std::memcpy(hidden_.Floats(slot + i) + task.col, row, static_cast<std::size_t>(task.cols) * sizeof(float));
     } else {
       hidden_.Quantize(kernels, forms, slot + i, task.col, row, task.cols);
-    }
-  }
-}
-
-void FeedForward::Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker) {
-  float* scratch = team.Scratch(worker);
-  const std::int64_t col = begin * kPanelRows;
-  const std::int64_t width = (end - begin) * kPanelRows;
-  const std::int64_t cols = std::min(width, d_model_ - col);
-  for (const Group& group : pass_) {
-    const PackedView& down = group.network->down;
-    for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
-      const std::int64_t m = std::min(kRowBlock, group.end - slot);
-      Matmul(team.kernels, down, hidden_.View(down.format, slot - pass_.front().begin), nullptr, m, begin, end, scratch,
-             width, team.PlaneScratch(worker));
-      for (std::int64_t i = 0; i < m; ++i) {
-        float* dst = out + std::int64_t{slot_rows_[slot + i]} * d_model_ + col;
-        float* row = scratch + i * width;
-        if (group.network->down_bias != nullptr) team.kernels.add(group.network->down_bias + col, cols, row);
-        team.kernels.axpy(slot_weights_[slot + i], row, cols, dst);
-        if (trace_norms_) {
-          const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
-          double* squares = squares_.data() + (slot - pass_.front().begin + i) * panels;
-          for (std::int64_t panel = begin; panel < end; ++panel) {
-            double sum = 0;
-            for (std::int64_t c = (panel - begin) * kPanelRows; c < std::min(cols, (panel - begin + 1) * kPanelRows); ++c) {
-              sum += static_cast<double>(row[c]) * static_cast<double>(row[c]);
-            }
-            squares[panel] = sum;
-          }
-        }
-      }
     }
   }
 }

@@ -32,9 +32,9 @@ void GatherExperts(std::span<const StepSlice> slices, std::vector<RowExperts>& r
 /// Working memory of the feed-forward layers of one model; one step at a time.
 class FeedForward {
  public:
-  /// Takes its memory from `memory`, for steps of up to `max_rows` rows.
+  /// Takes its memory from `memory`, for steps of up to `max_rows` rows on a pool with `nodes` groups of workers.
   FeedForward(Bump& memory, const ModelSpec& spec, const WeightForms& forms, std::int64_t max_rows,
-              ActPrecision precision);
+              ActPrecision precision, std::int64_t nodes);
 
   /// Floats of scratch that a worker needs.
   static std::int64_t ScratchFloats();
@@ -50,17 +50,23 @@ class FeedForward {
   struct Group {
     const NetworkWeights* network;
     std::int64_t begin, end;
+    std::int64_t node;  // group of workers
   };
   /// Hidden columns [col, col + cols) of slots [slot, slot + m).
   struct HiddenTask {
     const NetworkWeights* network;
     std::int64_t slot, m, col, cols;
   };
+  /// Panels of the down matrices of some groups of rows.
+  struct DownTask {
+    std::span<const Group> groups;
+    std::int64_t begin, end;
+  };
 
   void Route(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in,
              std::int64_t rows, std::span<const RowExperts> requests);
   void GroupByExpert(std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, std::int64_t rows,
-                     std::span<const RowExperts> requests, ExpertCounters* counters);
+                     std::int64_t nodes, std::span<const RowExperts> requests, ExpertCounters* counters);
   void NextPass();
   void StartTrace(std::int32_t layer, std::int64_t rows, ActBuffer& in, std::span<const RowExperts> requests);
   void TraceNorms(std::int32_t layer, const LayerWeights& weights);
@@ -68,9 +74,12 @@ class FeedForward {
   const RowExperts* TraceOf(std::int64_t slot) const;
   void SplitHidden(const Team& team);
   void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
-  void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task, const ActBuffer& in,
-              int worker);
-  void Down(const Team& team, std::int64_t begin, std::int64_t end, float* out, int worker);
+  void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task,
+              const ActBuffer& in, int worker);
+  void RunDown(const Team& team, float* out);
+  /// Each part goes to `out`, times its weight, or unweighted to `parts_` if there are.
+  void Down(const Team& team, const DownTask& task, float* out, int worker);
+  void TraceSquares(std::int64_t slot, std::int64_t begin, std::int64_t end, const float* row);
 
   RouterSpec router_;
   Activation activation_;
@@ -90,6 +99,9 @@ class FeedForward {
   std::vector<Group> groups_;             // of this step, ascending by expert
   std::span<const Group> pass_;           // those that are computed at once: more experts a row than usual take several
   std::vector<HiddenTask> hidden_tasks_;
+  std::vector<std::int64_t> node_ends_;  // of tasks, for each group of workers
+  std::vector<DownTask> down_tasks_;
+  float* parts_ = nullptr;  // (capacity, d_model) with several groups of workers; else null
   // Of a step that is traced:
   std::span<const RowExperts> traced_;  // of each row; empty: no row is traced
   bool trace_norms_ = false, trace_hidden_ = false;

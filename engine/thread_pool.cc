@@ -86,20 +86,21 @@ void PinThisThread(int cpu) {
 
 }  // namespace
 
-/// One run is one countdown: `remaining_` starts at the number of tasks and each fetch_sub that returns r > 0 is the
-/// right to task (tasks - r). A worker that comes late only pushes it below zero, and needs not be waited for: the
-/// run is over when all tasks are finished, and the job's fields stay put until then.
+/// One run is a countdown for each group: `remaining` starts at the number of its tasks and each fetch_sub that returns
+/// r > 0 is the right to task (end - r). A worker that comes late only pushes it below zero, and needs not be waited
+/// for: the run is over when all tasks are finished, and the job's fields stay put until then.
 class ThreadPool::Impl {
  public:
-  explicit Impl(int threads) {
-    QUORUM_CHECK(threads >= 1);
-    const std::vector<int> cpus = AllowedCpus();
-    const bool pin = threads > 1 && cpus.size() >= static_cast<std::size_t>(threads);
-    workers_.reserve(static_cast<std::size_t>(threads - 1));
+  explicit Impl(const Placement& placement) : nodes_(placement.group_nodes), lanes_(nodes_.size()) {
+    QUORUM_CHECK(!placement.workers.empty() && !nodes_.empty());
+    home_ = placement.workers[0].group;
+    const auto threads = static_cast<int>(placement.workers.size());
+    workers_.reserve(placement.workers.size() - 1);
     for (int worker = 1; worker < threads; ++worker) {
       // The caller, worker 0, is not ours to pin: threads that it starts later would inherit the mask.
-      const int cpu = pin ? cpus[static_cast<std::size_t>(worker)] : -1;
-      workers_.emplace_back([this, worker, cpu] { WorkerLoop(worker, cpu); });
+      const Placement::Worker at = placement.workers[static_cast<std::size_t>(worker)];
+      QUORUM_CHECK(at.group >= 0 && at.group < std::ssize(nodes_));
+      workers_.emplace_back([this, worker, at] { WorkerLoop(worker, at); });
     }
   }
 
@@ -113,9 +114,13 @@ class ThreadPool::Impl {
   Impl& operator=(const Impl&) = delete;
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
+  const std::vector<int>& nodes() const { return nodes_; }
 
-  void Run(std::int64_t tasks, TaskFn fn, void* context) {
+  /// `ends` has one entry, or one for each group.
+  void Run(std::span<const std::int64_t> ends, TaskFn fn, void* context) {
+    QUORUM_CHECK(ends.size() == 1 || ends.size() == lanes_.size());
     const FloatMode mode;
+    const std::int64_t tasks = ends.back();
     if (tasks <= 1 || workers_.empty()) {
       for (std::int64_t task = 0; task < tasks; ++task) fn(context, task, 0);
       return;
@@ -124,39 +129,52 @@ class ThreadPool::Impl {
     tasks_ = tasks;
     fn_ = fn;
     context_ = context;
+    for (std::size_t i = 0; i < ends.size(); ++i) lanes_[i].end = ends[i];
     finished_.store(0, std::memory_order_relaxed);
-    remaining_.store(tasks, std::memory_order_release);
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      lanes_[i].remaining.store(ends[i] - (i == 0 ? 0 : ends[i - 1]), std::memory_order_release);
+    }
     started_.Raise(static_cast<int>(std::min<std::int64_t>(tasks - 1, size() - 1)));
-    if (!Work(0)) finished_all_.WaitPast(before);
+    if (!Work(0, home_)) finished_all_.WaitPast(before);
   }
 
  private:
-  /// Takes tasks until none is left. True: this thread finished the run's last one.
-  bool Work(int worker) {
+  struct alignas(kCacheLine) Lane {
+    std::atomic<std::int64_t> remaining{0};
+    std::int64_t end = 0;
+  };
+
+  /// Takes tasks until none is left, of its own group first. True: this thread finished the run's last one.
+  bool Work(int worker, int group) {
     std::int64_t done = 0;
     std::int64_t tasks = 0;
-    for (std::int64_t left = 0; (left = remaining_.fetch_sub(1, std::memory_order_acquire)) > 0; ++done) {
-      tasks = tasks_;
-      fn_(context_, tasks - left, worker);
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      Lane& lane = lanes_[(static_cast<std::size_t>(group) + i) % lanes_.size()];
+      for (std::int64_t left = 0; (left = lane.remaining.fetch_sub(1, std::memory_order_acquire)) > 0; ++done) {
+        tasks = tasks_;
+        fn_(context_, lane.end - left, worker);
+      }
     }
     return done > 0 && finished_.fetch_add(done, std::memory_order_acq_rel) + done == tasks;
   }
 
-  void WorkerLoop(int worker, int cpu) {
-    if (cpu >= 0) PinThisThread(cpu);
+  void WorkerLoop(int worker, Placement::Worker at) {
+    if (at.cpu >= 0) PinThisThread(at.cpu);
     const FloatMode mode;
     std::uint32_t seen = 0;
     while (true) {
       started_.WaitPast(seen);
       seen = started_.value();
       if (stop_.load(std::memory_order_relaxed)) return;
-      if (Work(worker)) finished_all_.Raise(1);
+      if (Work(worker, at.group)) finished_all_.Raise(1);
     }
   }
 
+  const std::vector<int> nodes_;
+  int home_ = 0;         // the caller's group
   Signal started_;       // counts runs
   Signal finished_all_;  // counts runs whose last task was finished by a worker other than the caller
-  alignas(kCacheLine) std::atomic<std::int64_t> remaining_{0};
+  std::vector<Lane> lanes_;
   alignas(kCacheLine) std::atomic<std::int64_t> finished_{0};
   alignas(kCacheLine) std::int64_t tasks_ = 0;
   TaskFn fn_ = nullptr;
@@ -165,11 +183,14 @@ class ThreadPool::Impl {
   std::vector<std::thread> workers_;
 };
 
-ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>(threads)) {}
+ThreadPool::ThreadPool(int threads) : ThreadPool(PlaceThreads(NumaMode::kOne, threads, threads, AllowedCpus(), {})) {}
+ThreadPool::ThreadPool(const Placement& placement) : impl_(std::make_unique<Impl>(placement)) {}
 ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::size() const { return impl_->size(); }
+const std::vector<int>& ThreadPool::group_nodes() const { return impl_->nodes(); }
 
-void ThreadPool::Run(std::int64_t tasks, TaskFn fn, void* context) { impl_->Run(tasks, fn, context); }
+void ThreadPool::Run(std::int64_t tasks, TaskFn fn, void* context) { impl_->Run({&tasks, 1}, fn, context); }
+void ThreadPool::Run(std::span<const std::int64_t> ends, TaskFn fn, void* context) { impl_->Run(ends, fn, context); }
 
 }  // namespace quorum::engine

@@ -3,7 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <type_traits>
+#include <vector>
+
+#include "engine/numa.h"
 
 namespace quorum::engine {
 
@@ -16,26 +20,40 @@ int UsableCpus(const char* root = "/");
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
+  /// One worker for each of the placement's, at least one.
+  explicit ThreadPool(const Placement& placement);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;
+  /// The memory node of each group of workers: of the whole team, or one for each node that it is spread over.
+  const std::vector<int>& group_nodes() const;
 
   using TaskFn = void (*)(void* context, std::int64_t task, int worker);
   /// Calls fn(context, task, worker) once for each task in [0, tasks), handed out in ascending order to whichever
   /// worker (0 … size()-1) is free; returns when all are done.
   void Run(std::int64_t tasks, TaskFn fn, void* context);
+  /// The same for as many runs of tasks as there are groups: group g's are [ends[g - 1], ends[g]), and a worker takes
+  /// its own group's as long as there are any, then others'.
+  void Run(std::span<const std::int64_t> ends, TaskFn fn, void* context);
 
   /// `body(task, worker)` for each task.
   template <typename Body>
   void ParallelFor(std::int64_t tasks, Body&& body) {
-    using Plain = std::remove_reference_t<Body>;
-    Run(tasks, [](void* context, std::int64_t task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
-        const_cast<void*>(static_cast<const void*>(&body)));
+    Run(tasks, Call<Body>, const_cast<void*>(static_cast<const void*>(&body)));
+  }
+  template <typename Body>
+  void ParallelForGroups(std::span<const std::int64_t> ends, Body&& body) {
+    Run(ends, Call<Body>, const_cast<void*>(static_cast<const void*>(&body)));
   }
 
  private:
+  template <typename Body>
+  static void Call(void* context, std::int64_t task, int worker) {
+    (*static_cast<std::remove_reference_t<Body>*>(context))(task, worker);
+  }
+
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

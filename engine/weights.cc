@@ -367,6 +367,7 @@ Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors
   for (const PackJob& job : packer.jobs()) {
     total += job.src->file_bytes() + (job.second != nullptr ? job.second->file_bytes() : 0);
   }
+  if (pool.group_nodes().size() > 1) weights.ShareOutExperts(spec, pool.group_nodes());
   const std::vector<PackTask> tasks = Split(packer.jobs());
   const std::size_t batch = static_cast<std::size_t>(std::max(32, 4 * pool.size()));
   std::int64_t done = 0;
@@ -391,6 +392,30 @@ Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors
     if (progress) progress(done, total);
   }
   return weights;
+}
+
+/// Each expert's memory on its node. The first panels of an expert's first matrix begin its memory, and the next one's
+/// end it; the last of a layer is cut off by the arena's end or the next layer, whose few bytes do not matter.
+void Weights::ShareOutExperts(const ModelSpec& spec, const std::vector<int>& nodes) {
+  const auto count = static_cast<std::int64_t>(nodes.size());
+  auto* arena = arena_.As<std::uint8_t>();
+  const auto begin_of = [](const NetworkWeights& network) {
+    return network.interleaved ? network.gate_up.panels : network.gate.n > 0 ? network.gate.panels : network.up.panels;
+  };
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const std::int64_t experts = spec.layers[i].experts;
+    for (std::int64_t first = 0; first < experts;) {
+      std::int64_t end = first;
+      while (end < experts && NodeOfExpert(end, experts, count) == NodeOfExpert(first, experts, count)) ++end;
+      const auto& networks = layers_[i].networks;
+      const std::uint8_t* data = begin_of(networks[static_cast<std::size_t>(first)]);
+      const PackedView& last = networks[static_cast<std::size_t>(end - 1)].down;
+      const std::uint8_t* stop = last.panels + RoundUp(last.n, kPanelRows) / kPanelRows * last.panel_bytes;
+      PreferNode(arena + (data - arena), static_cast<std::size_t>(stop - data),
+                 nodes[static_cast<std::size_t>(NodeOfExpert(first, experts, count))]);
+      first = end;
+    }
+  }
 }
 
 void Weights::Embed(std::int64_t token, float* dst) const {

@@ -19,6 +19,11 @@
 
 namespace quorum::engine {
 
+/// The group of workers, of `nodes`, that computes an expert where experts are shared out: neighbours go together.
+constexpr std::int64_t NodeOfExpert(std::int64_t expert, std::int64_t experts, std::int64_t nodes) {
+  return expert * nodes / experts;
+}
+
 /// One packed network: y = down(activation(gate x, up x)). Gate, up and down lie one after the other in memory. Without
 /// a gate its views have n == 0.
 struct NetworkWeights {
@@ -134,6 +139,7 @@ class Weights {
 
  private:
   friend class WeightPacker;
+  void ShareOutExperts(const ModelSpec& spec, const std::vector<int>& nodes);
   AlignedBuffer arena_;
   std::vector<LayerWeights> layers_, encoder_;
   NormWeights encoder_norm_;

@@ -14,17 +14,14 @@
 
 namespace quorum::testing {
 
-LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, int threads, const engine::KernelTable* kernels,
-                    engine::ActPrecision activations) {
-  return LoadTiny(MakeTinyModel(shape), kv, threads, kernels, activations);
-}
+namespace {
 
-LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int threads, const engine::KernelTable* kernels,
-                    engine::ActPrecision activations) {
+LoadedTiny Load(std::unique_ptr<TinyModel> tiny, std::unique_ptr<engine::ThreadPool> pool, engine::KvType kv,
+                const engine::KernelTable* kernels, engine::ActPrecision activations) {
   SetLogLevel(LogLevel::kError);
   LoadedTiny loaded;
   loaded.tiny = std::move(tiny);
-  loaded.pool = std::make_unique<engine::ThreadPool>(threads);
+  loaded.pool = std::move(pool);
   engine::LoadOptions options;
   options.pool = loaded.pool.get();
   options.kernels = kernels != nullptr ? kernels : &engine::KernelsFor(DetectIsa());
@@ -39,6 +36,23 @@ LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int thre
   QUORUM_CHECK(model.ok());
   loaded.model = std::move(model).value();
   return loaded;
+}
+
+}  // namespace
+
+LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, int threads, const engine::KernelTable* kernels,
+                    engine::ActPrecision activations) {
+  return LoadTiny(MakeTinyModel(shape), kv, threads, kernels, activations);
+}
+
+LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv, int threads, const engine::KernelTable* kernels,
+                    engine::ActPrecision activations) {
+  return Load(std::move(tiny), std::make_unique<engine::ThreadPool>(threads), kv, kernels, activations);
+}
+
+LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, const engine::Placement& placement) {
+  return Load(MakeTinyModel(shape), std::make_unique<engine::ThreadPool>(placement), kv, nullptr,
+              engine::ActPrecision::kInt8);
 }
 
 LoadedFile LoadFile(const std::string& path) {

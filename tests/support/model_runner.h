@@ -26,6 +26,8 @@ LoadedTiny LoadTiny(std::unique_ptr<TinyModel> tiny, engine::KvType kv = engine:
                     const engine::KernelTable* kernels = nullptr,
                     engine::ActPrecision activations = engine::ActPrecision::kInt8);
 
+LoadedTiny LoadTiny(const TinyShape& shape, engine::KvType kv, const engine::Placement& placement);
+
 /// A model read from a file, with its own pool of one thread.
 struct LoadedFile {
   std::unique_ptr<engine::ThreadPool> pool;

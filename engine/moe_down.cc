@@ -1,0 +1,85 @@
+// The second half of FeedForward: down projections, and the weighted sums of experts.
+#include <algorithm>
+
+#include "engine/moe.h"
+
+namespace quorum::engine {
+namespace {
+
+std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+/// A task's columns of `out` belong to it alone, and it adds the pass's experts in ascending order. Where experts are
+/// shared out over memory nodes each group of workers leaves its experts' rows in `parts_`, which are then added
+/// by the same operations in the same order.
+void FeedForward::RunDown(const Team& team, float* out) {
+  const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
+  const std::int64_t step = team.PanelsPerTask(panels);
+  down_tasks_.clear();
+  const Group* const last = pass_.data() + pass_.size();
+  for (const Group* first = pass_.data(); first != last;) {
+    const Group* end = parts_ == nullptr
+                           ? last
+                           : std::find_if(first, last, [&](const Group& group) { return group.node != first->node; });
+    for (std::int64_t begin = 0; begin < panels; begin += step) {
+      down_tasks_.push_back({{first, end}, begin, std::min(panels, begin + step)});
+    }
+    std::fill(node_ends_.begin() + first->node, node_ends_.end(), std::ssize(down_tasks_));
+    first = end;
+  }
+  team.pool.ParallelForGroups(node_ends_, [&](std::int64_t task, int worker) {
+    Down(team, down_tasks_[static_cast<std::size_t>(task)], out, worker);
+  });
+  if (parts_ == nullptr) return;
+  team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int) {
+    const std::int64_t col = task * step * kPanelRows;
+    const std::int64_t cols = std::min(step * kPanelRows, d_model_ - col);
+    for (std::int64_t slot = pass_.front().begin; slot < pass_.back().end; ++slot) {
+      const float* row = parts_ + (slot - pass_.front().begin) * d_model_ + col;
+      team.kernels.axpy(slot_weights_[slot], row, cols, out + std::int64_t{slot_rows_[slot]} * d_model_ + col);
+    }
+  });
+}
+
+void FeedForward::Down(const Team& team, const DownTask& task, float* out, int worker) {
+  float* scratch = team.Scratch(worker);
+  const std::int64_t col = task.begin * kPanelRows;
+  const std::int64_t width = (task.end - task.begin) * kPanelRows;
+  const std::int64_t cols = std::min(width, d_model_ - col);
+  const std::int64_t first = pass_.front().begin;
+  for (const Group& group : task.groups) {
+    const PackedView& down = group.network->down;
+    for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
+      const std::int64_t m = std::min(kRowBlock, group.end - slot);
+      Matmul(team.kernels, down, hidden_.View(down.format, slot - first), nullptr, m, task.begin, task.end, scratch,
+             width, team.PlaneScratch(worker));
+      for (std::int64_t i = 0; i < m; ++i) {
+        float* row = scratch + i * width;
+        if (group.network->down_bias != nullptr) team.kernels.add(group.network->down_bias + col, cols, row);
+        if (parts_ != nullptr) {
+          std::copy_n(row, cols, parts_ + (slot - first + i) * d_model_ + col);
+        } else {
+          float* dst = out + std::int64_t{slot_rows_[slot + i]} * d_model_ + col;
+          team.kernels.axpy(slot_weights_[slot + i], row, cols, dst);
+        }
+        if (trace_norms_) TraceSquares(slot - first + i, task.begin, task.end, row);
+      }
+    }
+  }
+}
+
+/// Squared lengths of a network's output over some panels, whose first column is row[0]. `slot` counts in the pass.
+void FeedForward::TraceSquares(std::int64_t slot, std::int64_t begin, std::int64_t end, const float* row) {
+  const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
+  for (std::int64_t panel = begin; panel < end; ++panel) {
+    double sum = 0;
+    for (std::int64_t c = panel * kPanelRows; c < std::min(d_model_, (panel + 1) * kPanelRows); ++c) {
+      const auto value = static_cast<double>(row[c - begin * kPanelRows]);
+      sum += value * value;
+    }
+    squares_[static_cast<std::size_t>(slot * panels + panel)] = sum;
+  }
+}
+
+}  // namespace quorum::engine
