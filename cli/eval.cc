@@ -21,6 +21,7 @@
 #include "cli/model_flags.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
+#include "engine/layer_comparison.h"
 #include "engine/load_tokenizer.h"
 #include "engine/logit_compare.h"
 #include "engine/logit_file.h"
@@ -36,7 +37,7 @@ struct EvalFlags {
   std::vector<std::string> compare, top_k;
   float min_weight = 0;
   std::int32_t window = 512;
-  bool json = false, like_llama = false;
+  bool json = false, like_llama = false, layers = false;
 };
 
 /// What is to be predicted.
@@ -97,7 +98,9 @@ Result<Text> ReadText(const EvalFlags& flags) {
 }
 
 /// Every token but each window's first is predicted from those before it in the window.
-Result<Scores> Score(Stepper& stepper, const Text& text, ReferenceLogits reference, engine::LogitWriter* save) {
+/// With `layers`, of the two models, these are compared too.
+Result<Scores> Score(Stepper& stepper, const Text& text, ReferenceLogits reference, engine::LogitWriter* save,
+                     engine::LayerComparison* layers = nullptr) {
   const std::size_t vocab = stepper.vocab();
   std::vector<float> logits(kScoredRows * vocab);
   std::vector<float> other(reference.any() ? logits.size() : 0);
@@ -113,6 +116,7 @@ Result<Scores> Score(Stepper& stepper, const Text& text, ReferenceLogits referen
       QUORUM_TRY(stepper.Step(window, first, rows, false, logits));
       scores.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       if (reference.any()) QUORUM_TRY(reference.Rows(window, first, rows, vocab, other));
+      if (layers != nullptr) layers->Compare();
       const std::size_t skipped = first >= text.skip ? 0 : std::min(rows, text.skip - first);
       const std::size_t at = scores.losses.size();
       scores.losses.resize(at + rows - skipped);
@@ -183,6 +187,27 @@ Json ToJson(const EvalFlags& flags, Stepper& stepper, const Text& text, const Sc
               {"act", ActivationsName(stepper.model())}};
   if (scores.difference) out["difference"] = ToJson(*scores.difference);
   return out;
+}
+
+Json ToJson(const std::vector<engine::LayerDifference>& layers) {
+  Json rows = Json::array();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    Json row = {{"layer", i}, {"error", layers[i].error}};
+    if (layers[i].other_experts) row["other_experts"] = *layers[i].other_experts;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void Print(const std::vector<engine::LayerDifference>& layers) {
+  const bool routed = std::any_of(layers.begin(), layers.end(),
+                                  [](const engine::LayerDifference& layer) { return layer.other_experts.has_value(); });
+  fmt::print("layer  relative error of the stream behind it{}\n", routed ? "  tokens sent to other experts" : "");
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    fmt::print("{:5}  {:35.6f}", i, layers[i].error);
+    if (layers[i].other_experts) fmt::print("  {:26.2f} %", 100 * *layers[i].other_experts);
+    fmt::print("\n");
+  }
 }
 
 void Print(const Text& text, const Scores& scores) {
@@ -309,7 +334,12 @@ Status Compare(const EvalFlags& flags, const Text& text) {
 
 Status EvalText(const EvalFlags& flags) {
   QUORUM_ASSIGN(Text text, ReadText(flags));
-  if (!flags.compare.empty() || flags.top_k.size() > 1) return Compare(flags, text);
+  if (!flags.compare.empty() || flags.top_k.size() > 1) {
+    if (!flags.reference.empty() || !flags.kl.empty() || !flags.save_logits.empty()) {
+      return InvalidArgument("a table of models or experts has its first row for reference, and keeps no logits");
+    }
+    return Compare(flags, text);
+  }
 
   std::optional<MappedFile> logits_file;
   std::optional<engine::LogitReader> logits;
@@ -345,13 +375,21 @@ Status EvalText(const EvalFlags& flags) {
                                                       {static_cast<std::uint32_t>(flags.window),
                                                        static_cast<std::uint32_t>(stepper.vocab()), text.tokens}));
   }
-  QUORUM_ASSIGN(const Scores scores, Score(stepper, text, reference, writer ? &*writer : nullptr));
+  std::optional<engine::LayerComparison> layers;
+  if (flags.layers) {
+    QUORUM_ASSIGN(layers, engine::LayerComparison::Create(beside->model(), stepper.model()));
+  }
+  QUORUM_ASSIGN(const Scores scores,
+                Score(stepper, text, reference, writer ? &*writer : nullptr, layers ? &*layers : nullptr));
   if (writer) QUORUM_TRY(writer->Finish());
   if (flags.json) {
-    fmt::print("{}\n", ToJson(flags, stepper, text, scores).dump(2));
-  } else {
-    Print(text, scores);
+    Json out = ToJson(flags, stepper, text, scores);
+    if (layers) out["layers"] = ToJson(layers->Differences());
+    fmt::print("{}\n", out.dump(2));
+    return {};
   }
+  Print(text, scores);
+  if (layers) Print(layers->Differences());
   return {};
 }
 
@@ -407,6 +445,12 @@ void AddEval(CLI::App& app, Action& action) {
   command->add_option("--compare", flags->compare, "Other models, side by side with MODEL: size, quality, speed")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command
+      ->add_flag("--layers", flags->layers,
+                 "With --reference: how far the stream between layers is from the reference's behind each of them, and "
+                 "how many tokens the router sends to other experts")
+      ->envname("QUORUM_EVAL_LAYERS")
+      ->needs(reference);
   command
       ->add_flag("--like-llama-perplexity", flags->like_llama,
                  "Score what llama.cpp's llama-perplexity does: the second half of each whole window, with BOS first "

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/calibrate.h"
 #include "cli/command.h"
 #include "cli/long_work.h"
 #include "cli/quantize_source.h"
@@ -26,14 +28,17 @@
 namespace quorum::cli {
 namespace {
 
+/// What the command line says.
 struct Flags {
-  std::string src, dst, type = "q4x", plan, imatrix, target_size;
+  std::string src, dst, type = "q4x", plan, imatrix, calibrate, save_imatrix, target_size;
   std::vector<std::string> target_types = {"q2_k", "q3_k", "q4x", "q5_k", "q6_k", "q8_0"};
   double target_bits = 0;
   int threads = 0;
   bool pure = false, replace = false, requantize = false, measure = false, dry_run = false, equalize = false,
        json = false, verify = false, by_expert = false;
 };
+
+int Threads(const Flags& flags) { return flags.threads > 0 ? flags.threads : engine::UsableCpus(); }
 
 double Bits(std::uint64_t bytes, std::int64_t elements) {
   return elements > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(elements) : 0;
@@ -109,6 +114,49 @@ void Print(const Flags& flags, const quant::QuantizeReport& report, double secon
              flags.verify ? ", verified" : "");
 }
 
+/// All of "name[3]", "name[4]", "other", as "name[3-4], other".
+std::string Compact(const std::vector<std::string>& names) {
+  std::string list;
+  std::string stack;
+  std::int64_t first = -1, last = -2;
+  const auto end_run = [&] {
+    if (last > first) list += fmt::format("-{}", last);
+    first = -1;
+    last = -2;
+  };
+  for (const std::string& name : names) {
+    const std::size_t at = name.find('[');
+    const std::string base = name.substr(0, at);
+    const std::int64_t i = at == std::string::npos ? -1 : std::strtol(name.c_str() + at + 1, nullptr, 10);
+    if (i >= 0 && base == stack && i == last + 1) {
+      last = i;
+      continue;
+    }
+    end_run();
+    if (base != stack || i < 0) {
+      if (!stack.empty()) list += ']';
+      list += (list.empty() ? "" : ", ") + base;
+      if (i >= 0) list += '[';
+      stack = i >= 0 ? base : "";
+    } else {
+      list += ',';
+    }
+    if (i >= 0) list += std::to_string(i);
+    first = last = i;
+  }
+  end_run();
+  if (!stack.empty()) list += ']';
+  return list;
+}
+
+void WarnUnknown(const std::vector<std::string>& names) {
+  if (names.empty()) return;
+  Log(LogLevel::kWarn,
+      "the importance matrix says nothing about {} matrices, of experts because no token visited them: their columns "
+      "count alike. They are {}",
+      names.size(), Compact(names));
+}
+
 void Warn(const quant::QuantizeReport& report) {
   std::int64_t requantized = 0;
   for (const quant::TensorReport& tensor : report.tensors) requantized += tensor.requantized ? 1 : 0;
@@ -116,15 +164,20 @@ void Warn(const quant::QuantizeReport& report) {
     Log(LogLevel::kWarn,
         "{} tensors were quantized in the source already; a file made of the original weights is better", requantized);
   }
-  if (!report.no_importance.empty()) {
-    std::string list;
-    for (std::size_t i = 0; i < report.no_importance.size() && i < 20; ++i)
-      list += (i == 0 ? "" : ", ") + report.no_importance[i];
-    if (report.no_importance.size() > 20) list += ", ...";
-    Log(LogLevel::kWarn,
-        "the importance matrix says nothing about {} matrices (no token visited them), whose columns count alike: {}",
-        report.no_importance.size(), list);
+  WarnUnknown(report.no_importance);
+}
+
+/// The importance matrix of --imatrix or --calibrate; empty without.
+Result<std::optional<quant::ImportanceMatrix>> Importance(const Flags& flags,
+                                                          const std::vector<quant::SourceTensor>& sources) {
+  std::optional<quant::ImportanceMatrix> matrix;
+  if (!flags.imatrix.empty()) {
+    QUORUM_ASSIGN(matrix, quant::ImportanceMatrix::Open(flags.imatrix));
+  } else if (!flags.calibrate.empty()) {
+    QUORUM_ASSIGN(matrix, Calibrate(flags.src, flags.calibrate, Threads(flags), sources));
   }
+  if (!flags.save_imatrix.empty()) QUORUM_TRY(matrix->Write(flags.save_imatrix, flags.replace));
+  return matrix;
 }
 
 /// What would be done, tensor by tensor.
@@ -231,7 +284,7 @@ Status Quantize(const Flags& flags) {
   if (!base) return InvalidArgument("--type " + flags.type + " is not known; there are " + quant::EncodingNames());
   options.plan.base = *base;
   options.plan.pure = flags.pure;
-  options.threads = flags.threads > 0 ? flags.threads : engine::UsableCpus();
+  options.threads = Threads(flags);
   options.replace = flags.replace;
   options.requantize = flags.requantize;
   options.measure = flags.measure;
@@ -242,25 +295,31 @@ Status Quantize(const Flags& flags) {
     if (!rules.ok()) return InvalidArgument(flags.plan + ": " + rules.error().message);
     options.plan.rules = *rules;
   }
-  if (flags.equalize && flags.imatrix.empty()) {
-    return InvalidArgument("--equalize needs --imatrix");
+  if (flags.equalize && flags.imatrix.empty() && flags.calibrate.empty()) {
+    return InvalidArgument("--equalize needs --calibrate or --imatrix");
   }
-  if (flags.dst.empty() && !flags.dry_run) return InvalidArgument("DST is missing");
+  const bool matrix_only = flags.dst.empty() && !flags.dry_run;
+  if (matrix_only && flags.save_imatrix.empty()) return InvalidArgument("DST is missing");
   QUORUM_ASSIGN(QuantizeSource source, QuantizeSource::Open(flags.src));
   std::error_code unused;
   if (std::filesystem::equivalent(flags.src, flags.dst, unused))
     return InvalidArgument("SRC and DST are the same file");
-  quant::ImportanceMatrix importance;
-  if (!flags.imatrix.empty()) {
-    QUORUM_ASSIGN(importance, quant::ImportanceMatrix::Open(flags.imatrix));
-    options.importance = &importance;
+  std::vector<quant::SourceTensor>& sources = source.tensors();
+  if (!flags.dst.empty() && !flags.replace && !flags.dry_run && std::filesystem::exists(flags.dst, unused))
+    return InvalidArgument(flags.dst + " exists already");  // said before long work
+  if (!flags.save_imatrix.empty() && !flags.replace && std::filesystem::exists(flags.save_imatrix, unused))
+    return InvalidArgument(flags.save_imatrix + " exists already");
+  QUORUM_ASSIGN(std::optional<quant::ImportanceMatrix> importance, Importance(flags, sources));
+  if (importance) options.importance = &*importance;
+  if (matrix_only) {
+    WarnUnknown(importance->Unvisited());
+    return {};
   }
   quant::GgufWriter writer;
   QUORUM_TRY(source.Describe(writer));
-  std::vector<quant::SourceTensor>& sources = source.tensors();
   if (flags.equalize) {
     QUORUM_ASSIGN(const quant::EqualizeShape shape, source.Shape());
-    QUORUM_ASSIGN(const std::int64_t equalized, quant::Equalize(shape, sources, importance));
+    QUORUM_ASSIGN(const std::int64_t equalized, quant::Equalize(shape, sources, *importance));
     if (equalized > 0) writer.SetUint32("quorum.quantize.equalized", static_cast<std::uint32_t>(equalized));
   }
   if (flags.target_bits > 0 || !flags.target_size.empty()) QUORUM_TRY(SpendBudget(flags, sources, writer, options));
@@ -303,9 +362,24 @@ void AddQuantize(CLI::App& app, Action& action) {
   command->add_option("--plan", flags->plan, "A file of rules for tensors and experts")
       ->envname("QUORUM_QUANTIZE_PLAN")
       ->check(CLI::ExistingFile);
-  command->add_option("--imatrix", flags->imatrix, "An importance matrix as llama-imatrix writes it")
-      ->envname("QUORUM_QUANTIZE_IMATRIX")
-      ->check(CLI::ExistingFile);
+  CLI::Option* imatrix =
+      command->add_option("--imatrix", flags->imatrix, "An importance matrix as llama-imatrix writes it")
+          ->envname("QUORUM_QUANTIZE_IMATRIX")
+          ->check(CLI::ExistingFile);
+  CLI::Option* calibrate =
+      command
+          ->add_option("--calibrate", flags->calibrate,
+                       "A UTF-8 text: columns count by what they are multiplied with while SRC reads it (of experts, "
+                       "each one's own). Some ten thousand tokens do")
+          ->envname("QUORUM_QUANTIZE_CALIBRATE")
+          ->check(CLI::ExistingFile)
+          ->excludes(imatrix);
+  command
+      ->add_option("--save-imatrix", flags->save_imatrix,
+                   "Keep what --calibrate found as llama.cpp's importance matrix (GGUF, or the older format for names "
+                   "in .dat); without DST nothing else is done")
+      ->envname("QUORUM_QUANTIZE_SAVE_IMATRIX")
+      ->needs(calibrate);
   CLI::Option* bits = command
                           ->add_option("--target-bpw", flags->target_bits,
                                        "Bits a weight in all: types are chosen by measured error (not --type)")

@@ -83,6 +83,7 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
       if (i > 0) residual_.Add(weights_.layers()[i - 1].ffn_post_norm, row);
       residual_.Norm(layer.attention_norm, layer.attention_input, row, row);
     });
+    if (i > 0) ShowResidual(i - 1, 0, nullptr, rows);
     const AttentionStep step{slices, rows_, buffers_.cos, buffers_.sin};
     buffers_.attention->Run(team_, cache_, step, layer, index, buffers_.model, buffers_.block);
     if (encoder_ != nullptr) CrossAttention(layer.cross, index, slices);
@@ -156,6 +157,13 @@ void Forward::Start() {
   });
 }
 
+/// The stream behind `layer`: rows first, first + 1, ..., or `ids`.
+void Forward::ShowResidual(std::size_t layer, std::int64_t first, const std::int32_t* ids, std::int64_t count) const {
+  if (team_.tap == nullptr) return;
+  team_.tap->Rows(TapPoint::kResidual, static_cast<std::int32_t>(layer), ActivationTap::kWhole,
+                  {buffers_.x + first * spec_.d_model, spec_.d_model, spec_.d_model, count, ids});
+}
+
 /// Final hidden states of the slices that want them. After Logits, whose rows in the normed input are done with.
 void Forward::Hidden(std::span<const StepSlice> slices) {
   std::int64_t first = 0;
@@ -167,6 +175,7 @@ void Forward::Hidden(std::span<const StepSlice> slices) {
         residual_.Norm(weights_.final_norm(), weights_.output_input(), first + i, first + i);
         std::copy_n(buffers_.model.Floats(first + i), spec_.d_model, slice.hidden + i * spec_.d_model);
       });
+      ShowResidual(spec_.layers.size() - 1, first, nullptr, count);
     }
     first += count;
   }
@@ -179,6 +188,7 @@ void Forward::Logits(float* logits) {
     residual_.Add(weights_.layers().back().ffn_post_norm, row);
     residual_.Norm(weights_.final_norm(), weights_.output_input(), row, to);
   });
+  ShowResidual(spec_.layers.size() - 1, 0, wanted_.data(), count);
   const Product product{&weights_.output(), buffers_.model.View(weights_.output().format), logits, spec_.vocab_size};
   team_.Run(&product, 1, count);
   const float* bias = weights_.logit_bias();

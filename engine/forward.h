@@ -40,6 +40,8 @@ class Forward {
   /// Computes one step as StepModel::Step. REQUIRES: slices within the limits, all ids, positions and pages in range;
   /// `logits` has room for the rows asked for. Counts routed tokens in `counters` if not null.
   void Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters);
+  /// Shows what it asks for from now on; null: nobody looks.
+  void SetTap(ActivationTap* tap) { team_.tap = tap; }
 
  private:
   /// Arrays of (rows, ...) in the workspace.
@@ -66,6 +68,7 @@ class Forward {
   void Start();
   std::span<const StepSlice> Encode(std::span<const StepSlice> slices, ExpertCounters* counters);
   void CrossAttention(const CrossWeights& cross, std::int32_t index, std::span<const StepSlice> slices);
+  void ShowResidual(std::size_t layer, std::int64_t first, const std::int32_t* ids, std::int64_t count) const;
   void Logits(float* logits);
   void Hidden(std::span<const StepSlice> slices);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "engine/activation_tap.h"
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/check.h"
 #include "engine/base/result.h"
@@ -65,6 +66,10 @@ class ActBuffer {
 
   /// Row of floats; consecutive rows lie `cols` apart.
   float* Floats(std::int64_t row) { return x_ + row * cols_; }
+  /// `count` of them from row 0 on, for a tap: every `step`th row from `first` on.
+  TapRows Shown(std::int64_t cols, std::int64_t count, std::int64_t first = 0, std::int64_t step = 1) const {
+    return {.x = x_ + first * cols_, .cols = cols, .ld = step * cols_, .count = count};
+  }
 
   /// Quantizes `k` columns of row `row` from column `col` on, in the quantized forms of `forms`.
   /// REQUIRES: col is a multiple of the largest block in use; part ends at a block's end or the row's.
@@ -123,6 +128,7 @@ struct Team {
   ThreadPool& pool;
   float* scratch = nullptr;  // (pool.size(), scratch_floats)
   std::int64_t scratch_floats = 0;
+  ActivationTap* tap = nullptr;  // null: nobody looks
 
   float* Scratch(int worker) const { return scratch + worker * scratch_floats; }
   float* PlaneScratch(int worker) const { return Scratch(worker + 1) - kPlaneScratch; }

@@ -28,6 +28,9 @@ void GqaAttention::Run(const Team& team, KvCache& cache, const AttentionStep& st
                             {&layer.k, in.View(layer.k.format), k_, k_width_},
                             {&layer.v, in.View(layer.v.format), v_, k_width_}};
   team.Run(inputs, std::ssize(inputs), rows);
+  if (team.tap != nullptr) {
+    team.tap->Rows(TapPoint::kAttentionInput, index, ActivationTap::kWhole, in.Shown(spec_.d_model, rows));
+  }
   team.ForRows(rows, [&](std::int64_t row) { RotateAndStore(team.kernels, cache, step, layer, index, row); });
 
   const AttentionSpec& attention = spec_.attention;
@@ -38,6 +41,9 @@ void GqaAttention::Run(const Team& team, KvCache& cache, const AttentionStep& st
                                .sinks = layer.sinks,
                                .bias = layer.position_bias};
   Attend(team.kernels, team.pool, cache, index, params, step.slices, q_, attended_.Floats(0));
+  if (team.tap != nullptr) {
+    team.tap->Rows(TapPoint::kAttentionOutput, index, ActivationTap::kWhole, attended_.Shown(q_width_, rows));
+  }
 
   team.ForRows(rows, [&](std::int64_t row) {
     attended_.Quantize(team.kernels, layer.attention_output, row, 0, attended_.Floats(row), q_width_);

@@ -40,6 +40,7 @@ void MlaAttention::Run(const Team& team, KvCache& cache, const AttentionStep& st
   Project(team, layer, in, rows);
   team.ForRows(rows, [&](std::int64_t row) { RotateAndStore(team.kernels, cache, step, layer, index, row); });
   RunHeads(team, layer.latent.k_up, nope_, rows, absorbed_, key_dim_);
+  if (team.tap != nullptr) ShowInputs(*team.tap, layer, index, in, rows);
 
   const AttentionSpec& attention = spec_.attention;
   const AttentionParams params{.heads = attention.heads,
@@ -49,16 +50,39 @@ void MlaAttention::Run(const Team& team, KvCache& cache, const AttentionStep& st
                                .sinks = layer.sinks,
                                .bias = layer.position_bias};
   Attend(team.kernels, team.pool, cache, index, params, step.slices, absorbed_, mixed_.Floats(0));
+  for (std::int64_t head = 0; team.tap != nullptr && head < heads_; ++head) {
+    team.tap->Rows(TapPoint::kMixedHead, index, static_cast<std::int32_t>(head),
+                   mixed_.Shown(latent_.kv_rank, rows, head, heads_));
+  }
 
   team.ForRows(rows * heads_, [&](std::int64_t row) {
     mixed_.Quantize(team.kernels, mixed_forms_, row, 0, mixed_.Floats(row), latent_.kv_rank);
   });
   RunHeads(team, layer.latent.v_up, mixed_, rows, attended_.Floats(0), latent_.value_dim);
+  if (team.tap != nullptr) {
+    team.tap->Rows(TapPoint::kAttentionOutput, index, ActivationTap::kWhole,
+                   attended_.Shown(attention.output_width(), rows));
+  }
   team.ForRows(rows, [&](std::int64_t row) {
     attended_.Quantize(team.kernels, layer.attention_output, row, 0, attended_.Floats(row), attention.output_width());
   });
   const Product output{&layer.output, attended_.View(layer.output.format), out, spec_.d_model};
   team.Run(&output, 1, rows);
+}
+
+/// What the matrices before attention have read.
+void MlaAttention::ShowInputs(ActivationTap& tap, const LayerWeights& layer, std::int32_t index, const ActBuffer& in,
+                              std::int64_t rows) const {
+  tap.Rows(TapPoint::kAttentionInput, index, ActivationTap::kWhole, in.Shown(spec_.d_model, rows));
+  if (latent_.q_rank > 0) {
+    tap.Rows(TapPoint::kQueryLatent, index, ActivationTap::kWhole, query_latent_.Shown(latent_.q_rank, rows));
+  }
+  tap.Rows(TapPoint::kLatent, index, ActivationTap::kWhole, {kv_, latent_.kv_rank, key_dim_, rows, nullptr});
+  for (std::int64_t head = 0; head < heads_; ++head) {
+    if (ActBlock(layer.latent.k_up[static_cast<std::size_t>(head)].format) > 0) continue;
+    tap.Rows(TapPoint::kQueryHead, index, static_cast<std::int32_t>(head),
+             nope_.Shown(latent_.nope_dim, rows, head, heads_));
+  }
 }
 
 /// Queries, latents and shared keys of the normed rows.

@@ -21,6 +21,8 @@ class MlaAttention final : public AttentionBlock {
   void Project(const Team& team, const LayerWeights& layer, const ActBuffer& in, std::int64_t rows);
   void RotateAndStore(const KernelTable& kernels, KvCache& cache, const AttentionStep& step, const LayerWeights& layer,
                       std::int32_t index, std::int64_t row);
+  void ShowInputs(ActivationTap& tap, const LayerWeights& layer, std::int32_t index, const ActBuffer& in,
+                  std::int64_t rows) const;
   void RunHeads(const Team& team, const std::vector<PackedView>& heads, const ActBuffer& in, std::int64_t rows,
                 float* out, std::int64_t stride) const;
 

@@ -193,11 +193,12 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
   // By what is asked for, not by what then fits into memory: answers must not depend on that.
   spec.rope.long_context = (options.context > 0 ? options.context : spec.context_length) > spec.rope.original_context;
   QUORUM_ASSIGN(const Sizes sizes, Settle(spec, weight_plan, options));
-  Log(LogLevel::kInfo, "{}", DescribeSpec(spec));
+  const LogLevel level = options.quiet ? LogLevel::kDebug : LogLevel::kInfo;
+  Log(level, "{}", DescribeSpec(spec));
   const std::string windowed = sizes.window_places == 0 ? ""
                                                         : fmt::format(", {} of them in layers with a window",
                                                                       std::int64_t{sizes.window_places} * kPageTokens);
-  Log(LogLevel::kInfo,
+  Log(level,
       "memory: weights {}, KV cache {} ({} {} tokens{}), workspace {}; {} kernels, {} threads, {} activations",
       FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
       KvTypeName(sizes.kv_type), windowed, FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),

@@ -44,6 +44,7 @@ struct LoadOptions {
   WeightChoice weights = WeightChoice::kAuto;
   bool one_dnn = false;  // products with float matrices on oneDNN (dnnl_gemm.h): outside the promise of one answer
   MemoryLimit memory;    // available == 0: ask the system
+  bool quiet = false;  // no word of shape and plan in the log
   /// Called on the loading thread with the file bytes packed so far and in all. May be null.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
 };
@@ -91,6 +92,9 @@ class Model final : public StepModel {
 
   /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed.
   Status Step(std::span<const StepSlice> slices, std::span<float> logits) override;
+
+  /// Shows `tap` from now on what steps read (activation_tap.h); null: nobody looks. Not during a step.
+  void SetTap(ActivationTap* tap) { forward_->SetTap(tap); }
 
   const ModelSpec& spec() const { return spec_; }
   const MemoryPlan& memory() const { return plan_; }

@@ -79,6 +79,7 @@ void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spe
                       ExpertCounters* counters) {
   StartTrace(layer, rows, in, requests);
   Route(team, layer, spec, weights, in, rows, requests);
+  if (team.tap != nullptr && spec.experts > 0) team.tap->Choices(layer, expert_ids_, expert_count_, stride_, rows);
   GroupByExpert(layer, spec, weights, rows, std::ssize(team.pool.group_nodes()), requests, counters);
   // Passes go by ascending expert, and so does the sum of a row in each: their number changes no bit.
   pass_ = {};
@@ -88,6 +89,7 @@ void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spe
     team.pool.ParallelForGroups(node_ends_, [&](std::int64_t task, int worker) {
       Hidden(team, layer, weights, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
     });
+    if (team.tap != nullptr) Show(*team.tap, layer, spec, weights, in);
     RunDown(team, out);
     if (trace_norms_) TraceNorms(layer, weights);
   }
@@ -130,6 +132,24 @@ void FeedForward::TraceNorms(std::int32_t layer, const LayerWeights& weights) {
                               static_cast<std::int32_t>(group.network - weights.networks.data()),
                               static_cast<float>(std::sqrt(sum)));
     }
+  }
+}
+
+/// What the networks of this pass read.
+void FeedForward::Show(ActivationTap& tap, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
+                       const ActBuffer& in) const {
+  for (const Group& group : pass_) {
+    const std::int64_t at = group.network - weights.networks.data();
+    const std::int32_t part = spec.experts == 0   ? ActivationTap::kWhole
+                              : at < spec.experts ? static_cast<std::int32_t>(at)
+                                                  : ActivationTap::kShared;
+    const std::int64_t count = group.end - group.begin;
+    TapRows read = in.Shown(d_model_, count);
+    read.ids = slot_rows_ + group.begin;
+    tap.Rows(TapPoint::kFfnInput, layer, part, read);
+    if (ActBlock(group.network->down.format) > 0) continue;
+    tap.Rows(TapPoint::kFfnHidden, layer, part,
+             hidden_.Shown(group.network->ff, count, group.begin - pass_.front().begin));
   }
 }
 

@@ -72,6 +72,8 @@ class FeedForward {
   void TraceNorms(std::int32_t layer, const LayerWeights& weights);
   /// Whose trace the row of a slot is in; null: nobody's.
   const RowExperts* TraceOf(std::int64_t slot) const;
+  void Show(ActivationTap& tap, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
+            const ActBuffer& in) const;
   void SplitHidden(const Team& team);
   void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
   void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task,

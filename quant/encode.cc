@@ -8,6 +8,7 @@
 #include "engine/base/check.h"
 #include "quant/block_formats.h"
 #include "quant/encode_k.h"
+#include "quant/encode_plain.h"
 #include "quant/encode_small.h"
 #include "quant/quantize.h"
 
@@ -32,7 +33,7 @@ constexpr NamedEncoding kEncodings[] = {
 /// way, and what else is searched counts all alike.
 template <int N>
 QUORUM_INLINE void ErrorWeights(const float* x, const float* importance, float* w) {
-  using search::F8, search::Load, search::Splat, search::Store, search::Sum;
+  using search::Abs, search::F8, search::Load, search::Splat, search::Store, search::Sum;
   F8 squares = Splat(0.0F);
   for (int i = 0; i < N; i += 8) squares += Load(x + i) * Load(x + i);
   const float mean = Sum(squares) / static_cast<float>(N);
@@ -46,7 +47,7 @@ QUORUM_INLINE void ErrorWeights(const float* x, const float* importance, float* 
       for (int l = 0; l < 8; ++l) weight[l] = std::sqrt(size[l]);
       weight *= Load(importance + i);
     } else if (N == kSuperBlock) {
-      weight = rms + (v < Splat(0.0F) ? -v : v);
+      weight = rms + Abs(v);
     }
     Store(weight, w + i);
     sum += weight;
@@ -57,19 +58,43 @@ QUORUM_INLINE void ErrorWeights(const float* x, const float* importance, float* 
   for (int i = 0; i < N; i += 8) Store(Splat(1.0F), w + i);
 }
 
-/// Blocks of 32. Without importance the four simplest types are ggml's plain rounding, byte for byte: a search that
-/// knows nothing of the columns gains nothing that a model's answers would show.
-QUORUM_INLINE void EncodeSmall(DType type, const float* x, const float* importance, std::uint8_t* dst) {
-  if (importance == nullptr) {
-    switch (type) {
-      case DType::kQ4_0: return search::PlainSigned<4>(x, dst);
-      case DType::kQ5_0: return search::PlainSigned<5>(x, dst);
-      case DType::kQ4_1: return search::PlainAffine<4>(x, dst);
-      case DType::kQ5_1: return search::PlainAffine<5>(x, dst);
-      default: break;
-    }
+/// Whether ggml's plain rounding is the answer: always of Q8_0, and without importance of the four simplest types,
+/// where a search that knows nothing of the columns gains nothing that a model's answers would show.
+bool IsPlain(DType type, const float* importance) {
+  switch (type) {
+    case DType::kQ8_0: return true;
+    case DType::kQ4_0:
+    case DType::kQ4_1:
+    case DType::kQ5_0:
+    case DType::kQ5_1: return importance == nullptr;
+    default: return false;
   }
-  if (type == DType::kQ8_0) return search::MakeQ8_0(x, dst);
+}
+
+QUORUM_INLINE void EncodePlain(const DTypeInfo& info, DType type, const float* x, std::uint8_t* dst,
+                               std::int64_t blocks) {
+  constexpr std::int64_t kBlocks = search::kPlainBlocks;
+  alignas(32) float padded[kBlocks * kSmallBlock] = {};
+  std::uint8_t room[kBlocks * 34];
+  const auto bytes = static_cast<std::size_t>(info.bytes);
+  for (; blocks > 0; blocks -= kBlocks, x += kBlocks * kSmallBlock, dst += static_cast<std::size_t>(kBlocks) * bytes) {
+    const bool whole = blocks >= kBlocks;
+    if (!whole) std::memcpy(padded, x, static_cast<std::size_t>(blocks * kSmallBlock) * sizeof(float));
+    const float* from = whole ? x : padded;
+    std::uint8_t* to = whole ? dst : room;
+    switch (type) {
+      case DType::kQ4_0: search::EightSigned<4>(from, to); break;
+      case DType::kQ5_0: search::EightSigned<5>(from, to); break;
+      case DType::kQ4_1: search::EightAffine<4>(from, to); break;
+      case DType::kQ5_1: search::EightAffine<5>(from, to); break;
+      default: search::EightQ8_0(from, to); break;
+    }
+    if (!whole) std::memcpy(dst, room, static_cast<std::size_t>(blocks) * bytes);
+  }
+}
+
+/// Blocks of 32.
+QUORUM_INLINE void EncodeSmall(DType type, const float* x, const float* importance, std::uint8_t* dst) {
   alignas(32) float w[kSmallBlock];
   ErrorWeights<kSmallBlock>(x, importance, w);
   switch (type) {
@@ -96,6 +121,7 @@ QUORUM_INLINE void EncodeSuper(const Encoding& encoding, const float* x, const f
 QUORUM_INLINE void EncodeBlocks(const Encoding& encoding, const float* src, const float* importance, std::uint8_t* dst,
                                 std::int64_t blocks) {
   const DTypeInfo& info = Info(encoding.type);
+  if (IsPlain(encoding.type, importance)) return EncodePlain(info, encoding.type, src, dst, blocks);
   const auto size = static_cast<int>(info.block);
   for (std::int64_t b = 0; b < blocks; ++b, src += size, dst += info.bytes) {
     if (size == kSuperBlock) {

@@ -220,7 +220,9 @@ struct SignedBlock {
   alignas(32) std::int8_t codes[kSuper];
 };
 
-QUORUM_INLINE void MakeSignedBlock(const float* x, const float* w, float low, int levels, SignedBlock& block) {
+/// `stride` as of SignedLanes.
+QUORUM_INLINE void MakeSignedBlock(const float* x, const float* w, float low, int levels, int stride,
+                                   SignedBlock& block) {
   const F8 zero = Splat(0.0F);
   const F8 lowest = Splat(low);
   const F8 highest = Splat(-low - 1.0F);
@@ -229,7 +231,7 @@ QUORUM_INLINE void MakeSignedBlock(const float* x, const float* w, float low, in
   for (int h = 0; h < 2; ++h) {
     ToLanes<16>(x + h * 128, xs[h]);
     ToLanes<16>(w + h * 128, ws[h]);
-    Store(SignedLanes<16>(xs[h], ws[h], low, -low - 1.0F, kSignedSteps), found + h * 8);
+    Store(SignedLanes<16>(xs[h], ws[h], low, -low - 1.0F, kSignedSteps, stride), found + h * 8);
   }
   float d = PutHalf(Extreme<16>(found) / -static_cast<float>(levels), block.d);
   F8 loss = zero;
@@ -276,7 +278,7 @@ QUORUM_INLINE void MakeSignedBlock(const float* x, const float* w, float low, in
 
 QUORUM_INLINE void MakeQ6_K(const float* x, const float* w, std::uint8_t* dst) {
   SignedBlock block;
-  MakeSignedBlock(x, w, -32.0F, 128, block);
+  MakeSignedBlock(x, w, -32.0F, 128, 1, block);
   alignas(32) std::int8_t high[kSuper];
   for (int i = 0; i < kSuper; ++i) {
     const int code = block.codes[i] + 32;
@@ -296,7 +298,7 @@ QUORUM_INLINE void MakeQ6_K(const float* x, const float* w, std::uint8_t* dst) {
 
 QUORUM_INLINE void MakeQ3_K(const float* x, const float* w, std::uint8_t* dst) {
   SignedBlock block;
-  MakeSignedBlock(x, w, -4.0F, 32, block);
+  MakeSignedBlock(x, w, -4.0F, 32, 3, block);
   for (std::int8_t& code : block.codes) code = static_cast<std::int8_t>(code + 4);
   std::memset(dst, 0, 32);
   for (int run = 0; run < 8; ++run) {

@@ -45,64 +45,6 @@ QUORUM_INLINE void PutFifthBits(const std::int8_t* codes, std::uint8_t* p) {
   }
 }
 
-QUORUM_INLINE void MakeQ8_0(const float* x, std::uint8_t* dst) {
-  const float d = std::fabs(Extreme<kSmall>(x)) / 127.0F;
-  StoreHalf(d, dst);
-  const F8 inverse = Splat(d > 0.0F ? 1.0F / d : 0.0F);  // of the float, as ggml does it
-  for (int i = 0; i < kSmall; i += 8) {
-    // Half away from zero, as ggml rounds: cut off behind adding a half is exact for these sizes.
-    const F8 v = Clamp(Load(x + i) * inverse, Splat(-127.0F), Splat(127.0F));
-    const F8 size = v < Splat(0.0F) ? -v : v;
-    I8 q = __builtin_convertvector(size, I8);
-    const F8 rest = size - __builtin_convertvector(q, F8);
-    q -= rest >= Splat(0.5F);
-    StoreBytes(v < Splat(0.0F) ? -q : q, dst + 2 + i);
-  }
-}
-
-/// Codes of (x - offset) / d, rounded half up as ggml does it: cut off behind adding a half.
-QUORUM_INLINE void PlainCodes(const float* x, float d, float offset, float half, float high, std::int8_t* codes) {
-  const F8 inverse = Splat(d != 0.0F ? 1.0F / d : 0.0F);
-  for (int i = 0; i < kSmall; i += 8) {
-    const F8 v = (Load(x + i) - Splat(offset)) * inverse + Splat(half);
-    StoreBytes(__builtin_convertvector(Clamp(v, Splat(0.0F), Splat(high)), I8), codes + i);
-  }
-}
-
-/// Q4_0 and Q5_0 as ggml rounds them: the largest value becomes the lowest code.
-template <int kBits>
-QUORUM_INLINE void PlainSigned(const float* x, std::uint8_t* dst) {
-  constexpr float kLevels = static_cast<float>(1 << (kBits - 1));
-  const MinMax range = Range<kSmall>(x);
-  float extreme = -range.least > range.most ? range.least : range.most;
-  for (int i = 0; i < kSmall && range.least == -range.most; ++i) {  // of two alike the first
-    if (x[i] == range.least || x[i] == range.most) {
-      extreme = x[i];
-      break;
-    }
-  }
-  const float d = extreme / -kLevels;
-  StoreHalf(d, dst);
-  alignas(32) std::int8_t codes[kSmall];
-  PlainCodes(x, d, 0.0F, kLevels + 0.5F, 2.0F * kLevels - 1.0F, codes);
-  if constexpr (kBits == 5) PutFifthBits(codes, dst + 2);
-  PutNibbles(codes, dst + (kBits == 5 ? 6 : 2));
-}
-
-/// Q4_1 and Q5_1 as ggml rounds them.
-template <int kBits>
-QUORUM_INLINE void PlainAffine(const float* x, std::uint8_t* dst) {
-  constexpr float kHigh = static_cast<float>((1 << kBits) - 1);
-  const MinMax range = Range<kSmall>(x);
-  const float d = (range.most - range.least) / kHigh;
-  StoreHalf(d, dst);
-  StoreHalf(range.least, dst + 2);
-  alignas(32) std::int8_t codes[kSmall];
-  PlainCodes(x, d, range.least, 0.5F, kHigh, codes);
-  if constexpr (kBits == 5) PutFifthBits(codes, dst + 4);
-  PutNibbles(codes, dst + (kBits == 5 ? 8 : 4));
-}
-
 // The plain rounding and the searched one, whichever loses less after its scale has become a half.
 template <int kBits>
 QUORUM_INLINE void MakeSigned(const float* x, const float* w, std::uint8_t* dst) {
@@ -169,7 +111,7 @@ QUORUM_INLINE void MakeMxfp4(const float* x, const float* w, std::uint8_t* dst) 
     F8 sum = Splat(0.0F);
     for (int i = 0; i < kSmall; i += 8) {
       const F8 v = Load(x + i);
-      const F8 size = v < Splat(0.0F) ? -v : v;
+      const F8 size = Abs(v);
       const F8 left = size - half_scale * RoundE2M1Doubled(Clamp(size * inverse, Splat(0.0F), Splat(6.0F)));
       sum += Load(w + i) * left * left;
     }
@@ -189,7 +131,7 @@ QUORUM_INLINE void MakeMxfp4(const float* x, const float* w, std::uint8_t* dst) 
     std::memcpy(&scale, &scale_bits, sizeof scale);
     for (int i = 0; i < kSmall; i += 8) {
       const F8 v = Load(x + i) * Splat(1.0F / scale);
-      const F8 size = v < Splat(0.0F) ? -v : v;
+      const F8 size = Abs(v);
       const F8 doubled = RoundE2M1Doubled(Clamp(size, Splat(0.0F), Splat(6.0F)));
       for (int l = 0; l < 8; ++l) {
         const int q = static_cast<int>(doubled[l]);

@@ -181,6 +181,16 @@ std::string ImportanceMatrix::ToDat() const {
   return out + dataset;
 }
 
+std::vector<std::string> ImportanceMatrix::Unvisited() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : entries) {
+    for (std::size_t i = 0; i < entry.counts.size(); ++i) {
+      if (!(entry.counts[i] > 0.0F)) names.push_back(name + "[" + std::to_string(i) + "]");
+    }
+  }
+  return names;
+}
+
 const ImportanceEntry* ImportanceMatrix::Find(std::string_view name) const {
   const auto it = entries.find(name);
   return it == entries.end() ? nullptr : &it->second;

@@ -42,6 +42,9 @@ class ImportanceMatrix {
   /// expert that no token visited.
   std::vector<float> Means(std::string_view name, std::int64_t i, std::int64_t columns) const;
 
+  /// Matrices of stacks that no row went into, as "name[3]".
+  std::vector<std::string> Unvisited() const;
+
   std::map<std::string, ImportanceEntry, std::less<>> entries;
   std::vector<std::string> datasets;
   std::int32_t chunks = 0;      // how many windows of text were read

@@ -103,9 +103,9 @@ QUORUM_INLINE LaneScales AffineLanes(const F8* x, const F8* w, float high, int s
   return best;
 }
 
-/// SignedScale of eight groups.
+/// SignedScale of eight groups. With `stride` > 1 every stride-th step is tried, and then those about the best.
 template <int N>
-QUORUM_INLINE F8 SignedLanes(const F8* x, const F8* w, float low, float high, int steps) {
+QUORUM_INLINE F8 SignedLanes(const F8* x, const F8* w, float low, float high, int steps, int stride = 1) {
   const F8 zero = Splat(0.0F);
   const F8 lowest = Splat(low);
   const F8 highest = Splat(high);
@@ -118,8 +118,10 @@ QUORUM_INLINE F8 SignedLanes(const F8* x, const F8* w, float low, float high, in
   const F8 extreme = -least > most ? least : most;
   F8 best = extreme / lowest;
   F8 best_gain = zero;
-  for (int step = -steps; step <= steps; ++step) {
-    const F8 inverse = Splat(low + 0.1F * static_cast<float>(step)) / extreme;
+  F8 best_step = zero;
+  const F8 per_extreme = Splat(1.0F) / extreme;
+  const auto attempt = [&](const F8& step) __attribute__((always_inline)) {
+    const F8 inverse = (lowest + Splat(0.1F) * step) * per_extreme;
     F8 xq = zero;
     F8 qq = zero;
     for (int i = 0; i < N; ++i) {
@@ -133,6 +135,12 @@ QUORUM_INLINE F8 SignedLanes(const F8* x, const F8* w, float low, float high, in
     const I8 better = (qq > zero) & (gain > best_gain);
     best_gain = better ? gain : best_gain;
     best = better ? scale : best;
+    best_step = better ? step : best_step;
+  };
+  for (int step = -steps; step <= steps; step += stride) attempt(Splat(static_cast<float>(step)));
+  const F8 middle = best_step;
+  for (int step = 1 - stride; step < stride; ++step) {
+    if (step != 0) attempt(middle + Splat(static_cast<float>(step)));
   }
   return (extreme > zero) | (extreme < zero) ? best : zero;
 }

@@ -124,30 +124,48 @@ class TensorEncoder {
     }
   }
 
+  /// Rows of the source: its own bytes where these are floats, else in `room`.
+  const float* Read(std::int64_t first, std::int64_t count, std::vector<float>& room) const {
+    const SourceTensor& source = *choice_.source;
+    if (source.type == DType::kF32 && !source.raw.empty()) {
+      const std::byte* bytes = source.raw.data() + first * cols_ * static_cast<std::int64_t>(sizeof(float));
+      if (reinterpret_cast<std::uintptr_t>(bytes) % alignof(float) == 0) return reinterpret_cast<const float*>(bytes);
+    }
+    room.resize(static_cast<std::size_t>(count * cols_));
+    source.read(first, count, room.data());
+    return room.data();
+  }
+
   void EncodeRows(std::int64_t first, std::int64_t count, std::byte* out) {
-    const auto cols = static_cast<std::size_t>(cols_);
     // Some rows at a time, for sources that read across the file's lines.
     const std::int64_t at_once = std::clamp<std::int64_t>(kReadElements / cols_, 1, count);
-    std::vector<float> rows(cols * static_cast<std::size_t>(at_once));
+    std::vector<float> room;
     const std::int64_t row_bytes = BytesOf(choice_.encoding.type, cols_);
     TensorReport sums;
-    std::vector<float> again(options_.measure ? cols : 0);
-    for (std::int64_t i = 0; i < count; ++i, out += row_bytes) {
-      if (i % at_once == 0) {
-        choice_.source->read(choice_.first_row + first + i, std::min(at_once, count - i), rows.data());
-      }
-      const float* row = rows.data() + static_cast<std::size_t>(i % at_once) * cols;
-      if (!AllFinite(row, cols_)) {
-        bad_row_ = first + i;
+    std::vector<float> again(options_.measure ? static_cast<std::size_t>(cols_) : 0);
+    for (std::int64_t i = 0; i < count; i += at_once) {
+      const std::int64_t n = std::min(at_once, count - i);
+      const float* rows = Read(choice_.first_row + first + i, n, room);
+      if (!AllFinite(rows, n * cols_)) {
+        std::int64_t bad = 0;
+        while (AllFinite(rows + bad * cols_, cols_)) ++bad;
+        bad_row_ = first + i + bad;
         return;
       }
-      const float* importance = nullptr;
-      if (!importance_.empty()) {
-        const std::vector<float>& means = importance_[static_cast<std::size_t>((first + i) / rows_of_matrix_)];
-        if (!means.empty()) importance = means.data();
+      if (importance_.empty() && !options_.measure) {  // blocks end with rows: all of them are like one
+        Encode(choice_.encoding, rows, nullptr, out, n * cols_);
+        out += n * row_bytes;
+        continue;
       }
-      Encode(choice_.encoding, row, importance, out, cols_);
-      if (options_.measure) Measure(out, row, importance, again, sums);
+      for (std::int64_t row = i; row < i + n; ++row, rows += cols_, out += row_bytes) {
+        const float* importance = nullptr;
+        if (!importance_.empty()) {
+          const std::vector<float>& means = importance_[static_cast<std::size_t>((first + row) / rows_of_matrix_)];
+          if (!means.empty()) importance = means.data();
+        }
+        Encode(choice_.encoding, rows, importance, out, cols_);
+        if (options_.measure) Measure(out, rows, importance, again, sums);
+      }
     }
     if (!options_.measure) return;
     const std::lock_guard lock(mutex_);

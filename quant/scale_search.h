@@ -14,8 +14,15 @@ namespace quorum::quant::search {
 using F8 = float __attribute__((vector_size(32)));
 using I8 = std::int32_t __attribute__((vector_size(32)));
 using B8 = std::int8_t __attribute__((vector_size(8)));
+using B32 = std::int8_t __attribute__((vector_size(32)));
 
-QUORUM_INLINE F8 Splat(float v) { return F8{v, v, v, v, v, v, v, v}; }
+QUORUM_INLINE F8 Splat(float v) {
+#if defined(__x86_64__)
+  // g++ makes one instruction of a maximum or a minimum only where it does not know the limit.
+  __asm__("" : "+x"(v));
+#endif
+  return F8{v, v, v, v, v, v, v, v};
+}
 
 QUORUM_INLINE F8 Load(const float* p) {
   F8 v;
@@ -28,6 +35,40 @@ QUORUM_INLINE void Store(const F8& v, float* p) { std::memcpy(p, &v, sizeof v); 
 QUORUM_INLINE void StoreBytes(const I8& v, void* p) {
   const B8 bytes = __builtin_convertvector(v, B8);
   std::memcpy(p, &bytes, sizeof bytes);
+}
+
+/// Four vectors of small integers as 32 bytes, one behind the other.
+QUORUM_INLINE void StoreBytes(const I8* v, void* p) {
+  const I8 mixed = (v[0] & 255) | ((v[1] & 255) << 8) | ((v[2] & 255) << 16) | (v[3] << 24);
+  B32 bytes;
+  std::memcpy(&bytes, &mixed, sizeof bytes);
+  bytes = __builtin_shufflevector(bytes, bytes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,  //
+                                  16, 20, 24, 28, 17, 21, 25, 29, 18, 22, 26, 30, 19, 23, 27, 31);
+  I8 words;
+  std::memcpy(&words, &bytes, sizeof words);
+  words = __builtin_shufflevector(words, words, 0, 4, 1, 5, 2, 6, 3, 7);
+  std::memcpy(p, &words, sizeof words);
+}
+
+QUORUM_INLINE F8 Abs(const F8& v) {
+  I8 bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  bits &= 0x7fffffff;
+  F8 size;
+  std::memcpy(&size, &bits, sizeof size);
+  return size;
+}
+
+/// `size`, which is not negative, with the signs of `v`.
+QUORUM_INLINE F8 WithSign(float size, const F8& v) {
+  I8 bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  std::int32_t plain;
+  std::memcpy(&plain, &size, sizeof plain);
+  bits = (bits & INT32_MIN) | plain;
+  F8 out;
+  std::memcpy(&out, &bits, sizeof out);
+  return out;
 }
 
 QUORUM_INLINE float Sum(const F8& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
