@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Quorum's quantized files beside llama.cpp's, made of the same source: size, error of the weights, KL divergence, perplexity.
 
-    bench/quality.py SOURCE.gguf TEXT --llama-quantize PATH [--llama-perplexity PATH] [--imatrix FILE]
+    bench/quality.py SOURCE.gguf TEXT --llama-quantize PATH [--llama-perplexity PATH] [--calibrate TEXT | --imatrix FILE]
 
 All files are run by Quorum (`eval --reference SOURCE`); with --llama-perplexity the q4x file by llama.cpp too, on the same
 positions. RMSE is of the matrices of the layers, relative to their values.
@@ -46,7 +46,8 @@ def main():
     parser.add_argument("--quorum", default="build/release/quorum")
     parser.add_argument("--llama-quantize", required=True)
     parser.add_argument("--llama-perplexity")
-    parser.add_argument("--imatrix", help="adds q4x weighed by, and equalized with, this importance matrix")
+    parser.add_argument("--imatrix", help="adds files weighed by, and equalized with, this importance matrix")
+    parser.add_argument("--calibrate", help="the same with a matrix that Quorum makes of this text")
     parser.add_argument("--extra", action="append", default=[], help='more of Quorum, as "name: --target-bpw 4.5"')
     parser.add_argument("--ctx", default="512", help="tokens of a window; llama-perplexity needs two of them")
     parser.add_argument("--eval", default="", help="more flags of quorum eval")
@@ -57,9 +58,13 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(flags.out or temporary)
         made = {"Q8_0": ["--type", "q8_0"], "Q4_0": ["--type", "q4_0"], "Q4_K": ["--type", "q4_k"], "q4x": ["--type", "q4x"]}
+        if flags.calibrate:
+            flags.imatrix = str(folder / "imatrix.gguf")
+            run([flags.quorum, "quantize", flags.source, "--calibrate", flags.calibrate, "--save-imatrix", flags.imatrix, "--force"])
         if flags.imatrix:
-            weighed = ["--type", "q4x", "--imatrix", flags.imatrix]
-            made |= {"q4x weighed": weighed, "q4x equalized": [*weighed, "--equalize"]}
+            weighed = {name: ["--type", name, "--imatrix", flags.imatrix] for name in ("q4_0", "q4_k", "q4x", "q8_0")}
+            made |= {f"{name} weighed": weighed[name] for name in ("q4_0", "q4_k", "q4x")}
+            made |= {f"{name} equalized": [*weighed[name], "--equalize"] for name in ("q4x", "q8_0")}
         for extra in flags.extra:
             name, _, options = extra.partition(":")
             made[name] = options.split()
@@ -67,16 +72,19 @@ def main():
         for name, type_name in (("llama.cpp Q4_0", "Q4_0"), ("llama.cpp Q4_K", "Q4_K_S"), ("llama.cpp Q8_0", "Q8_0")):
             paths[name] = folder / (name.replace(" ", "_") + ".gguf")
             run([flags.llama_quantize, flags.source, str(paths[name]), type_name], env)
+        if flags.imatrix:
+            paths["llama.cpp Q4_K weighed"] = folder / "llama.cpp_Q4_K_weighed.gguf"
+            run([flags.llama_quantize, "--imatrix", flags.imatrix, flags.source, str(paths["llama.cpp Q4_K weighed"]), "Q4_K_S"], env)
         for name, options in made.items():
             paths[name] = folder / (name.replace(" ", "_") + ".gguf")
             run([flags.quorum, "quantize", flags.source, str(paths[name]), *options, "--force"])
-        print(f"{'file':16} {'MB':>9} {'RMSE':>8} {'KL':>10} {'top-1 %':>8} {'perplexity':>11}")
+        print(f"{'file':22} {'MB':>9} {'RMSE':>8} {'KL':>10} {'top-1 %':>8} {'perplexity':>11}")
         for name, path in paths.items():
             out, _ = run([flags.quorum, "eval", str(path), "--text", flags.text, "--reference", flags.source, "--json",
                           "--ctx", flags.ctx, *flags.eval.split()])
             result = json.loads(out)
             difference = result["difference"]
-            print(f"{name:16} {path.stat().st_size / 1e6:9.2f} {relative_error(source, matrices(path)):8.4f} "
+            print(f"{name:22} {path.stat().st_size / 1e6:9.2f} {relative_error(source, matrices(path)):8.4f} "
                   f"{difference['kl_mean']:10.6f} {100 * difference['top1_agreement']:8.2f} {result['perplexity']:11.4f}", flush=True)
         if flags.llama_perplexity:
             for name in ("q4x", "llama.cpp Q4_K"):
