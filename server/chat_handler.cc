@@ -1,5 +1,6 @@
 #include "server/chat_handler.h"
 
+#include <string_view>
 #include <utility>
 
 #include "server/chat_request.h"
@@ -24,11 +25,23 @@ Json Logprobs(const ChatRun& chat, const std::vector<ScoredToken>& scores) {
           {"refusal", nullptr}};
 }
 
-Json MessageOf(const WholeMessage& whole) {
+// The older form of requests has its own word for it.
+const char* FinishReason(const ChatRun& chat, std::size_t choice) {
+  const char* reason = chat.FinishReason(choice);
+  const bool called = std::string_view(reason) == "tool_calls";
+  return called && chat.request().tool_use.as_function_call ? "function_call" : reason;
+}
+
+Json MessageOf(const WholeMessage& whole, bool as_function_call) {
   Json message = {{"role", "assistant"}, {"content", whole.content}, {"refusal", nullptr}};
   if (!whole.reasoning.empty()) message["reasoning_content"] = whole.reasoning;
   if (whole.calls.empty()) return message;
   if (whole.content.empty()) message["content"] = nullptr;
+  if (as_function_call) {
+    const WholeMessage::Call& call = whole.calls.front();
+    message["function_call"] = {{"name", call.name}, {"arguments", call.arguments}};
+    return message;
+  }
   message["tool_calls"] = Json::array();
   for (const WholeMessage::Call& call : whole.calls) {
     message["tool_calls"].push_back({{"id", RandomId("call_")},
@@ -46,9 +59,9 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
   Json list = Json::array();
   for (std::size_t i = 0; i < wholes.size(); ++i) {
     list.push_back({{"index", i},
-                    {"message", MessageOf(wholes[i])},
+                    {"message", MessageOf(wholes[i], chat.request().tool_use.as_function_call)},
                     {"logprobs", Logprobs(chat, wholes[i].scores)},
-                    {"finish_reason", chat.FinishReason(i)}});
+                    {"finish_reason", FinishReason(chat, i)}});
     PutTokenReports(std::move(wholes[i].tokens), list.back());
     if (chat.TimedOut(i)) list.back()["stop_reason"] = "timeout";
   }
@@ -58,14 +71,9 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
   return JsonResponse(answer);
 }
 
-// The pieces of a message in the order in which they are to be shown.
-std::vector<Json> Pieces(const MessageDelta& message) {
-  std::vector<Json> pieces;
-  if (!message.reasoning.empty()) pieces.push_back({{"reasoning_content", message.reasoning}});
-  if (!message.content.empty()) pieces.push_back({{"content", message.content}});
-  if (message.calls.empty()) return pieces;
+Json CallPiece(const std::vector<CallDelta>& deltas) {
   Json calls = Json::array();
-  for (const CallDelta& call : message.calls) {
+  for (const CallDelta& call : deltas) {
     Json entry = {{"index", call.index}};
     Json function = Json::object();
     if (!call.name.empty()) {
@@ -77,7 +85,29 @@ std::vector<Json> Pieces(const MessageDelta& message) {
     entry["function"] = std::move(function);
     calls.push_back(std::move(entry));
   }
-  pieces.push_back({{"tool_calls", std::move(calls)}});
+  return {{"tool_calls", std::move(calls)}};
+}
+
+// `deltas` are of one call.
+Json FunctionCallPiece(const std::vector<CallDelta>& deltas) {
+  Json function = Json::object();
+  std::string arguments;
+  for (const CallDelta& call : deltas) {
+    if (!call.name.empty()) function["name"] = call.name;
+    arguments += call.arguments;
+  }
+  function["arguments"] = std::move(arguments);
+  return {{"function_call", std::move(function)}};
+}
+
+// The pieces of a message in the order in which they are to be shown.
+std::vector<Json> Pieces(const MessageDelta& message, bool as_function_call) {
+  std::vector<Json> pieces;
+  if (!message.reasoning.empty()) pieces.push_back({{"reasoning_content", message.reasoning}});
+  if (!message.content.empty()) pieces.push_back({{"content", message.content}});
+  if (!message.calls.empty()) {
+    pieces.push_back(as_function_call ? FunctionCallPiece(message.calls) : CallPiece(message.calls));
+  }
   return pieces;
 }
 
@@ -135,7 +165,7 @@ class ChunkStream {
   }
 
   bool SendDelta(std::size_t index, const ChatDelta& delta) {
-    std::vector<Json> pieces = Pieces(delta.message);
+    std::vector<Json> pieces = Pieces(delta.message, chat_.request().tool_use.as_function_call);
     // Scores and reports of text that is not out yet: a mark that may become a call, a stop string that may go on.
     if (pieces.empty() && !(delta.scores.empty() && delta.tokens.empty())) pieces.push_back({{"content", ""}});
     for (std::size_t i = 0; i < pieces.size(); ++i) {
@@ -143,7 +173,7 @@ class ChunkStream {
       if (!Send(index, std::move(pieces[i]), nullptr, std::move(logprobs), i == 0 ? delta.tokens : Json()))
         return false;
     }
-    return !delta.finished || Send(index, Json::object(), chat_.FinishReason(index), nullptr);
+    return !delta.finished || Send(index, Json::object(), FinishReason(chat_, index), nullptr);
   }
 
   ChatRun& chat_;

@@ -42,38 +42,70 @@ Result<std::string> ReadContent(const Json& content, const std::string& param, b
   return text;
 }
 
-// Tool calls of an earlier reply. Templates are written for arguments that are objects, as transformers passes them;
-// OpenAI's API has them as a string of JSON.
+// {"name", "arguments"} of an earlier reply's call. Templates are written for arguments that are objects, as
+// transformers passes them; OpenAI's API has them as a string of JSON.
+Result<Json> ReadCalled(const Json& function, const std::string& at) {
+  if (!function.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", at), at);
+  const auto name = function.find("name");
+  if (name == function.end() || !name->is_string()) {
+    return InvalidArgument(fmt::format("'{}.name' must be a string", at), at + ".name");
+  }
+  Json read = function;
+  Json& arguments = read["arguments"];
+  if (arguments.is_string()) {
+    auto parsed = ParseJson(arguments.get_ref<const std::string&>());
+    if (parsed.ok() && parsed->is_object()) arguments = std::move(*parsed);
+  } else if (arguments.is_null()) {
+    arguments = Json::object();
+  } else if (!arguments.is_object()) {
+    return InvalidArgument(fmt::format("'{}.arguments' must be a string of JSON", at), at + ".arguments");
+  }
+  return read;
+}
+
 Result<Json> ReadToolCalls(const Json& calls, const std::string& param) {
   if (!calls.is_array()) return InvalidArgument(fmt::format("'{}' must be an array", param), param);
   Json read = Json::array();
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const std::string at = fmt::format("{}[{}].function", param, i);
     const auto function = calls[i].is_object() ? calls[i].find("function") : calls[i].end();
-    if (!calls[i].is_object() || function == calls[i].end() || !function->is_object()) {
+    if (!calls[i].is_object() || function == calls[i].end()) {
       return InvalidArgument(fmt::format("'{}' must be an object", at), at);
-    }
-    const auto name = function->find("name");
-    if (name == function->end() || !name->is_string()) {
-      return InvalidArgument(fmt::format("'{}.name' must be a string", at), at + ".name");
     }
     Json call = calls[i];
     call["type"] = "function";
-    Json& arguments = call["function"]["arguments"];
-    if (arguments.is_string()) {
-      auto parsed = ParseJson(arguments.get_ref<const std::string&>());
-      if (parsed.ok() && parsed->is_object()) arguments = std::move(*parsed);
-    } else if (arguments.is_null()) {
-      arguments = Json::object();
-    } else if (!arguments.is_object()) {
-      return InvalidArgument(fmt::format("'{}.arguments' must be a string of JSON", at), at + ".arguments");
-    }
+    QUORUM_ASSIGN(call["function"], ReadCalled(*function, at));
     read.push_back(std::move(call));
   }
   return read;
 }
 
-Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std::string>& ignored) {
+// Calls of an assistant's message. OpenAI's older `function_call` has no id: it gets one, in `function_id`.
+Status ReadCalls(JsonFields& fields, const std::string& path, std::size_t index, Json& read, std::string& function_id,
+                 std::vector<std::string>& ignored) {
+  const Json* calls = fields.Find("tool_calls");
+  const Json* call = fields.Find("function_call");
+  if (calls != nullptr && calls->is_array() && calls->empty()) calls = nullptr;
+  if (call != nullptr && call->is_object() && call->empty()) call = nullptr;
+  if (calls == nullptr && call == nullptr) return {};
+  const std::string param = fmt::format("{}.{}", path, calls != nullptr ? "tool_calls" : "function_call");
+  if (read["role"] != "assistant") {
+    return InvalidArgument(fmt::format("'{}' belongs to an assistant message", param), param);
+  }
+  if (calls != nullptr) {
+    QUORUM_ASSIGN(read["tool_calls"], ReadToolCalls(*calls, param));
+    if (call != nullptr) ignored.push_back("messages[].function_call");
+    return {};
+  }
+  QUORUM_ASSIGN(Json function, ReadCalled(*call, param));
+  function_id = fmt::format("call{:05}", index % 100'000);
+  read["tool_calls"] = Json::array({{{"id", function_id}, {"type", "function"}, {"function", std::move(function)}}});
+  return {};
+}
+
+// `function_id` is that of the last `function_call` before this message, or empty.
+Result<Json> ReadMessage(const Json& message, std::size_t index, std::string& function_id,
+                         std::vector<std::string>& ignored) {
   const std::string path = fmt::format("messages[{}]", index);
   if (!message.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", path), path);
   JsonFields fields(message, path);
@@ -82,26 +114,24 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::vector<std
     return InvalidArgument(fmt::format("'{}.role' must be one of {}", path, fmt::join(kRoles, ", ")), path + ".role");
   }
   Json read = {{"role", *role == "function" ? "tool" : *role}, {"content", ""}};
-  const Json* calls = fields.Find("tool_calls");
+  const bool function_result = *role == "function";
   if (const Json* content = fields.Find("content")) {
     QUORUM_ASSIGN(read["content"], ReadContent(*content, path + ".content", *role == "assistant"));
   } else if (const Json* refusal = fields.Find("refusal"); refusal != nullptr && refusal->is_string()) {
     read["content"] = *refusal;  // it was said instead of a content
-  } else if (*role != "assistant") {
+  } else if (*role != "assistant" && !function_result) {
     return InvalidArgument(fmt::format("'{}.content' is missing", path), path + ".content");
   }
-  if (calls != nullptr && !(calls->is_array() && calls->empty())) {
-    if (*role != "assistant") {
-      return InvalidArgument(fmt::format("'{}.tool_calls' belongs to an assistant message", path),
-                             path + ".tool_calls");
-    }
-    QUORUM_ASSIGN(read["tool_calls"], ReadToolCalls(*calls, path + ".tool_calls"));
-  }
+  QUORUM_TRY(ReadCalls(fields, path, index, read, function_id, ignored));
   for (const char* name : {"name", "tool_call_id", "reasoning_content"}) {
     QUORUM_ASSIGN(const auto text, fields.String(name));
     if (text.has_value()) read[name] = *text;
   }
-  for (const char* name : {"refusal", "annotations", "audio", "function_call"}) {  // what our own kind of reply carries
+  if (function_result) {
+    if (!read.contains("name")) return InvalidArgument(fmt::format("'{}.name' is missing", path), path + ".name");
+    if (!function_id.empty() && !read.contains("tool_call_id")) read["tool_call_id"] = function_id;
+  }
+  for (const char* name : {"refusal", "annotations", "audio"}) {  // what our own kind of reply carries
     const Json* value = fields.Find(name);
     if (value != nullptr && !value->empty() && *value != "" && *value != read["content"])
       ignored.push_back(fmt::format("messages[].{}", name));
@@ -148,8 +178,9 @@ Result<Json> ReadMessages(const Json& messages, std::vector<std::string>& ignore
     return InvalidArgument("'messages' must be an array with at least one message", "messages");
   }
   Json read = Json::array();
+  std::string function_id;
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    QUORUM_ASSIGN(Json message, ReadMessage(messages[i], i, ignored));
+    QUORUM_ASSIGN(Json message, ReadMessage(messages[i], i, function_id, ignored));
     read.push_back(std::move(message));
   }
   return read;

@@ -61,10 +61,14 @@ Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarOf(const ServedMo
   const OutputFormat& format = request.generation.format;
   const ToolUse& use = request.tool_use;
   if (!NeedsToolGrammar(model, use, format)) return model.grammars->Get(format);
-  QUORUM_ASSIGN(auto known,
-                model.grammars->Get(ToolGrammarKey(use, format), [&] { return ToolGrammar(model, use, format); }));
-  ignored.insert(ignored.end(), known.ignored.begin(), known.ignored.end());
-  return std::move(known.compiled);
+  auto known = model.grammars->Get(ToolGrammarKey(use, format), [&] { return ToolGrammar(model, use, format); });
+  if (!known.ok()) {
+    Error error = known.error();
+    if (error.param.empty()) error = InvalidArgument("calls of these tools: " + error.message, "tools");
+    return error;
+  }
+  ignored.insert(ignored.end(), known->ignored.begin(), known->ignored.end());
+  return std::move(known->compiled);
 }
 
 }  // namespace

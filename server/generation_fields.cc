@@ -13,16 +13,8 @@ namespace {
 // Fields that ask for another answer than the one we would give. Off values (false, 0, "", []) are as good as absent;
 // an empty object is not one of them: `web_search_options: {}` turns a search on.
 constexpr const char* kNotYet[] = {
-    "audio",
-    "web_search_options",
-    "functions",
-    "use_beam_search",
-    "min_tokens",
-    "prompt_logprobs",
-    "chat_template",
-    "lora",
-    "bad_words",
-    "allowed_token_ids",
+    "audio", "web_search_options", "use_beam_search",   "min_tokens", "prompt_logprobs", "chat_template",
+    "lora",  "bad_words",          "allowed_token_ids",
 };
 
 bool IsOff(const Json& value) {
@@ -71,7 +63,9 @@ Status ReadStops(JsonFields& fields, engine::GenerationRequest& out) {
     const Json list = stop->is_string() ? Json::array({*stop}) : *stop;
     if (!list.is_array()) return fields.Wrong("stop", "a string or an array of strings");
     for (const Json& text : list) {
-      if (!text.is_string()) return fields.Wrong("stop", "a string or an array of strings");
+      if (!text.is_string()) {
+        return InvalidArgument(fmt::format("'stop' must hold strings, but one of them is {}", KindOf(text)), "stop");
+      }
       if (!text.get_ref<const std::string&>().empty()) out.stop.push_back(text.get<std::string>());
     }
   }

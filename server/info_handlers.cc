@@ -1,8 +1,10 @@
 #include "server/info_handlers.h"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include "server/chat_request.h"
@@ -13,7 +15,15 @@
 namespace quorum::server {
 namespace {
 
-Json ModelEntry(const ServedModel& model) {
+bool WantsAnthropic(const HttpRequest& http) { return http.FindHeader("anthropic-version") != nullptr; }
+
+Json ModelEntry(const ServedModel& model, const HttpRequest& http) {
+  if (WantsAnthropic(http)) {
+    return {{"type", "model"},
+            {"id", model.id},
+            {"display_name", model.id},
+            {"created_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(model.created)))}};
+  }
   return {{"id", model.id},
           {"object", "model"},
           {"created", model.created},
@@ -113,18 +123,21 @@ HttpResponse Answer(const ApiContext& context, const Result<Json>& result, const
 
 }  // namespace
 
-HttpResponse HandleModels(const ApiContext& context) {
-  return JsonResponse({{"object", "list"}, {"data", Json::array({ModelEntry(*context.model)})}});
+HttpResponse HandleModels(const ApiContext& context, const HttpRequest& http) {
+  Json data = Json::array({ModelEntry(*context.model, http)});
+  if (!WantsAnthropic(http)) return JsonResponse({{"object", "list"}, {"data", std::move(data)}});
+  const std::string& id = context.model->id;
+  return JsonResponse({{"data", std::move(data)}, {"has_more", false}, {"first_id", id}, {"last_id", id}});
 }
 
-HttpResponse HandleModel(const ApiContext& context, std::string_view id) {
+HttpResponse HandleModel(const ApiContext& context, const HttpRequest& http, std::string_view id) {
   if (!context.model->Answers(id)) {
     return ErrorResponse(
         404,
         fmt::format("the model '{}' does not exist; this server has '{}'", tok::SanitizeUtf8(id), context.model->id),
         "model", "model_not_found");
   }
-  return JsonResponse(ModelEntry(*context.model));
+  return JsonResponse(ModelEntry(*context.model, http));
 }
 
 HttpResponse HandleTokenize(const ApiContext& context, HttpRequest& http) {

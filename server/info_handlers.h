@@ -7,10 +7,10 @@
 
 namespace quorum::server {
 
-/// GET /v1/models.
-HttpResponse HandleModels(const ApiContext& context);
+/// GET /v1/models; in Anthropic's shape for requests with its version header.
+HttpResponse HandleModels(const ApiContext& context, const HttpRequest& http);
 /// GET /v1/models/{id}; `id` is decoded and may hold slashes.
-HttpResponse HandleModel(const ApiContext& context, std::string_view id);
+HttpResponse HandleModel(const ApiContext& context, const HttpRequest& http, std::string_view id);
 
 /// POST /tokenize: {"content"} as llama.cpp has it (no BOS unless add_special, special tokens parsed unless
 /// parse_special is false, with_pieces), or {"prompt"} / {"messages"} as vLLM has it (BOS unless add_special_tokens is

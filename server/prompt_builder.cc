@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -82,8 +83,31 @@ Json WithArgumentStrings(Json messages) {
   return messages;
 }
 
+// The ids of earlier calls as Mistral's templates demand them: nine letters or digits.
+Json WithShortIds(Json messages) {
+  std::map<std::string, std::string> ids;
+  const auto shorten = [&ids](Json& holder, const char* field) {
+    const auto id = holder.find(field);
+    if (id == holder.end() || !id->is_string()) return;
+    *id = ids.try_emplace(id->get<std::string>(), fmt::format("call{:05}", ids.size())).first->second;
+  };
+  for (Json& message : messages) {
+    if (const auto calls = message.find("tool_calls"); calls != message.end()) {
+      for (Json& call : *calls) shorten(call, "id");
+    }
+    shorten(message, "tool_call_id");
+  }
+  return messages;
+}
+
 bool AnyHas(const Json& messages, const char* field) {
   return std::any_of(messages.begin(), messages.end(), [&](const Json& message) { return message.contains(field); });
+}
+
+// A result's name only repeats what the call says: it is not missed where a template shows it nowhere.
+bool AnySpeakerHasName(const Json& messages) {
+  return std::any_of(messages.begin(), messages.end(),
+                     [](const Json& message) { return message["role"] != "tool" && message.contains("name"); });
 }
 
 Json Without(Json messages, const char* field) {
@@ -116,7 +140,7 @@ void NoteUnshown(const std::string& source, const Json& messages, const std::str
     ignored.push_back("messages[].reasoning_content");
   }
   // Tools have names too, so the word alone says little: what matters is whether the prompt changes.
-  if (AnyHas(messages, "name") && (!mentions({"name"}) || !shown_by(Without(messages, "name")))) {
+  if (AnySpeakerHasName(messages) && (!mentions({"name"}) || !shown_by(Without(messages, "name")))) {
     ignored.push_back("messages[].name");
   }
   const bool has_results =
@@ -241,14 +265,14 @@ Result<Rendered> RenderMessages(const ServedModel& model, const tok::ChatTemplat
     return chat_template.Render(input);
   };
   auto rendered = render(messages);
-  if (!rendered.ok()) {
-    Json strings = WithArgumentStrings(messages);
-    if (strings != messages) {
-      auto again = render(strings);
-      if (again.ok()) {
-        rendered = std::move(again);
-        messages = std::move(strings);
-      }
+  for (const auto rewrite : {WithArgumentStrings, WithShortIds,
+                             +[](Json all) { return WithShortIds(WithArgumentStrings(std::move(all))); }}) {
+    if (rendered.ok()) break;
+    Json rewritten = rewrite(messages);
+    if (rewritten == messages) continue;
+    if (auto again = render(rewritten); again.ok()) {
+      rendered = std::move(again);
+      messages = std::move(rewritten);
     }
   }
   if (!rendered.ok()) {

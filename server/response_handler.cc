@@ -7,6 +7,7 @@
 #include "server/chat_run.h"
 #include "server/error_body.h"
 #include "server/message_parts.h"
+#include "server/prompt_builder.h"
 #include "server/random_id.h"
 #include "server/response_request.h"
 #include "server/sse.h"
@@ -261,7 +262,24 @@ Result<std::shared_ptr<Run>> Begin(const ApiContext& context, HttpRequest& http,
                                       {}});
 }
 
+Result<Json> CountTokens(const ApiContext& context, HttpRequest& http, ResponseStore& store,
+                         std::vector<std::string>& ignored) {
+  QUORUM_ASSIGN(const std::string body, http.read_body());
+  QUORUM_ASSIGN(const ResponseRequest request, ParseResponseRequest(body, store));
+  ignored = request.chat.generation.ignored;
+  QUORUM_ASSIGN(const auto ids, BuildChatPrompt(*context.model, request.chat, context.now_unix, ignored));
+  return Json{{"object", "response.input_tokens"}, {"input_tokens", ids.size()}};
+}
+
 }  // namespace
+
+HttpResponse HandleResponseTokens(const ApiContext& context, HttpRequest& http, ResponseStore& store) {
+  std::vector<std::string> ignored;
+  const auto counted = CountTokens(context, http, store, ignored);
+  HttpResponse response = counted.ok() ? JsonResponse(*counted) : ApiError(context, counted.error());
+  SetIgnored(response, ignored);
+  return response;
+}
 
 HttpResponse HandleResponses(const ApiContext& context, HttpRequest& http, ResponseStore& store) {
   std::vector<std::string> ignored;

@@ -267,8 +267,13 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
   QUORUM_ASSIGN(const auto truncation, fields.String("truncation"));
   if (truncation.value_or("disabled") != "disabled") ignored.push_back("truncation");
   // What a chat request calls alike, extensions of ours among it, is read there.
-  for (const std::string& name : fields.Unread()) body[name] = parsed[name];
-  body.erase("n");
+  for (const std::string& name : fields.Unread()) {
+    if (name == "n" || name == "functions" || name == "function_call") {
+      ignored.push_back(name);
+    } else {
+      body[name] = parsed[name];
+    }
+  }
   auto chat = ReadChatRequest(body);
   if (!chat.ok()) return Renamed(chat.error());
   out.chat = std::move(*chat);

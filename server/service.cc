@@ -56,6 +56,7 @@ const std::vector<Service::Route>& Service::Routes() {
       {"POST", "/v1/completions", Needs::kModel, &Service::Call<HandleCompletion>},
       {"POST", "/v1/embeddings", Needs::kModel, &Service::Call<HandleEmbeddings>},
       {"POST", "/v1/responses", Needs::kModel, &Service::Responses},
+      {"POST", "/v1/responses/input_tokens", Needs::kModel, &Service::ResponseTokens},
       {"GET", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
       {"DELETE", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
       {"POST", kAnthropicPrefix, Needs::kModel, &Service::Call<HandleMessages>},
@@ -246,14 +247,18 @@ HttpResponse Service::MetricsText(const ApiContext& context, HttpRequest&) {
   return response;
 }
 
-HttpResponse Service::Models(const ApiContext& context, HttpRequest&) { return HandleModels(context); }
+HttpResponse Service::Models(const ApiContext& context, HttpRequest& request) { return HandleModels(context, request); }
 
 HttpResponse Service::Model(const ApiContext& context, HttpRequest& request) {
-  return HandleModel(context, std::string_view(request.path).substr(kModelPrefix.size()));
+  return HandleModel(context, request, std::string_view(request.path).substr(kModelPrefix.size()));
 }
 
 HttpResponse Service::Responses(const ApiContext& context, HttpRequest& request) {
   return HandleResponses(context, request, responses_);
+}
+
+HttpResponse Service::ResponseTokens(const ApiContext& context, HttpRequest& request) {
+  return HandleResponseTokens(context, request, responses_);
 }
 
 HttpResponse Service::StoredResponse(const ApiContext&, HttpRequest& request) {

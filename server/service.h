@@ -69,6 +69,7 @@ class Service {
   HttpResponse Models(const ApiContext& context, HttpRequest& request);
   HttpResponse Model(const ApiContext& context, HttpRequest& request);
   HttpResponse Responses(const ApiContext& context, HttpRequest& request);
+  HttpResponse ResponseTokens(const ApiContext& context, HttpRequest& request);
   HttpResponse StoredResponse(const ApiContext& context, HttpRequest& request);
 
   const ServiceOptions options_;

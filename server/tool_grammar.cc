@@ -58,6 +58,14 @@ class Builder {
     return token.has_value() ? g_.Token(*token) : g_.Literal(text);
   }
   ExprId Text(std::string_view text) { return g_.Literal(text); }
+  /// Nothing where a line's end ends the reply (a model of lines).
+  ExprId LineEnd() {
+    const auto ids = model_.tokenizer->Encode("\n", {});
+    const bool ends = ids.ok() && std::any_of(ids->begin(), ids->end(), [this](tok::TokenId id) {
+                        return model_.tokenizer->IsEndOfGeneration(id);
+                      });
+    return ends ? g_.Empty() : Text("\n");
+  }
   bool Shows(std::string_view text) const { return source_.find(text) != std::string::npos; }
   /// The first of these that the template shows, else the first.
   std::string_view Shown(const std::vector<std::string_view>& marks) const {
@@ -99,7 +107,7 @@ class Builder {
   Result<ExprId> Call(const std::string& name, ExprId arguments) {
     switch (model_.tool_format) {
       case ToolFormat::kHermes:
-        return g_.Sequence({Text("\n"), Object(name, "arguments", arguments), Text("\n"), Mark("</tool_call>")});
+        return g_.Sequence({LineEnd(), Object(name, "arguments", arguments), LineEnd(), Mark("</tool_call>")});
       case ToolFormat::kQwenXml:
         return g_.Sequence({Text("\n<function="), BareCall(name, arguments), Text("\n"), Mark("</tool_call>")});
       case ToolFormat::kMistral:
@@ -153,7 +161,7 @@ class Builder {
   ExprId Demanded() {
     switch (model_.tool_format) {
       case ToolFormat::kHermes:
-      case ToolFormat::kQwenXml: return Calls(g_.Sequence({Mark("<tool_call>"), call_}), Text("\n"));
+      case ToolFormat::kQwenXml: return Calls(g_.Sequence({Mark("<tool_call>"), call_}), LineEnd());
       case ToolFormat::kMistral:
         return NamedMistral() ? Calls(g_.Sequence({Mark("[TOOL_CALLS]"), call_}), g_.Empty())
                               : g_.Sequence({Mark("[TOOL_CALLS]"), List()});

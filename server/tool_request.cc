@@ -10,6 +10,43 @@ namespace {
 
 constexpr std::size_t kMaxTools = 1024;
 
+Status CheckCount(const Json& list, const std::string& param) {
+  if (!list.is_array()) {
+    return InvalidArgument(fmt::format("'{}' must be an array, but is {}", param, KindOf(list)), param);
+  }
+  if (list.size() <= kMaxTools) return {};
+  return InvalidArgument(fmt::format("'{}' has {} entries; at most {} are supported", param, list.size(), kMaxTools),
+                         param);
+}
+
+bool HasName(const Json& function) {
+  return function.is_object() && function.contains("name") && function["name"].is_string() &&
+         !function["name"].get_ref<const std::string&>().empty();
+}
+
+// REQUIRES: HasName(function).
+Status CheckFunction(const Json& function, const std::string& at) {
+  // Formats of calls write names without quotes, between marks of their own.
+  constexpr std::size_t kLongestName = 256;
+  const auto& name = function["name"].get_ref<const std::string&>();
+  const auto odd = [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || std::string_view("<>[]{}\"\\").find(c) != std::string_view::npos;
+  };
+  if (name.size() > kLongestName || std::any_of(name.begin(), name.end(), odd)) {
+    return InvalidArgument(
+        fmt::format("'{}.name' must be at most {} bytes, without spaces, brackets, quotes and backslashes", at,
+                    kLongestName),
+        at + ".name");
+  }
+  JsonFields fields(function, at);
+  fields.Find("name");
+  QUORUM_ASSIGN(const auto description, fields.String("description"));
+  const Json* parameters = fields.Find("parameters");
+  if (parameters != nullptr && !parameters->is_object()) return fields.Wrong("parameters", "an object (a JSON schema)");
+  QUORUM_TRY(fields.Bool("strict"));
+  return {};
+}
+
 Status CheckTool(const Json& tool, const std::string& at) {
   const auto type = tool.is_object() ? tool.find("type") : tool.end();
   const bool typed = tool.is_object() && type != tool.end() && type->is_string();
@@ -19,32 +56,11 @@ Status CheckTool(const Json& tool, const std::string& at) {
         fmt::format("'{}' has type '{}'; only 'function' is supported", at, type->get_ref<const std::string&>()), at,
         "unsupported_parameter"};
   }
-  const auto function = typed ? tool.find("function") : tool.end();
-  const bool shaped = typed && function != tool.end() && function->is_object() && function->contains("name") &&
-                      (*function)["name"].is_string() && !(*function)["name"].get_ref<const std::string&>().empty();
-  if (!shaped) {
+  if (!typed || !tool.contains("function") || !HasName(tool["function"])) {
     return InvalidArgument(fmt::format("'{}' must be {{\"type\": \"function\", \"function\": {{\"name\": ...}}}}", at),
                            at);
   }
-  // Formats of calls write names without quotes, between marks of their own.
-  constexpr std::size_t kLongestName = 256;
-  const auto& name = (*function)["name"].get_ref<const std::string&>();
-  const auto odd = [](char c) {
-    return static_cast<unsigned char>(c) <= ' ' || std::string_view("<>[]{}\"\\").find(c) != std::string_view::npos;
-  };
-  if (name.size() > kLongestName || std::any_of(name.begin(), name.end(), odd)) {
-    return InvalidArgument(
-        fmt::format("'{}.function.name' must be at most {} bytes, without spaces, brackets, quotes and backslashes", at,
-                    kLongestName),
-        at + ".function.name");
-  }
-  JsonFields fields(*function, at + ".function");
-  fields.Find("name");
-  QUORUM_ASSIGN(const auto description, fields.String("description"));
-  const Json* parameters = fields.Find("parameters");
-  if (parameters != nullptr && !parameters->is_object()) return fields.Wrong("parameters", "an object (a JSON schema)");
-  QUORUM_TRY(fields.Bool("strict"));
-  return {};
+  return CheckFunction(tool["function"], at + ".function");
 }
 
 // {"type": "function", "function": {"name"}}, or {"type": "function", "name"} as newer APIs write it.
@@ -106,24 +122,69 @@ Status ReadChoice(const Json& choice, const Json& tools, ToolUse& use) {
   return Allow(tools, choice, "tool_choice", use.callable);
 }
 
+Status ReadFunctionCall(const Json& choice, const Json& tools, ToolUse& use) {
+  if (choice == "auto") return {};
+  if (choice == "none") {
+    use.choice = ToolChoice::kNone;
+    return {};
+  }
+  if (!choice.is_object()) {
+    return InvalidArgument("'function_call' must be \"none\", \"auto\" or {\"name\": ...}", "function_call");
+  }
+  if (tools.empty())
+    return InvalidArgument("'function_call' names a function, but 'functions' is empty", "function_call");
+  use.choice = ToolChoice::kNamed;
+  use.callable = Json::array();
+  return Allow(tools, choice, "function_call", use.callable);
+}
+
+// OpenAI's form before there were tools.
+Status ReadFunctions(JsonFields& fields, const Json& list, Json& tools, ToolUse& use) {
+  for (const char* name : {"tools", "tool_choice"}) {
+    const Json* other = fields.Find(name);
+    if (other != nullptr && !(other->is_array() && other->empty())) {
+      return InvalidArgument(fmt::format("'{}' and 'functions' exclude each other", name), name);
+    }
+  }
+  QUORUM_TRY(CheckCount(list, "functions"));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::string at = fmt::format("functions[{}]", i);
+    if (!HasName(list[i])) return InvalidArgument(fmt::format("'{}' must be an object with a 'name'", at), at);
+    QUORUM_TRY(CheckFunction(list[i], at));
+    tools.push_back({{"type", "function"}, {"function", list[i]}});
+  }
+  QUORUM_ASSIGN(const auto parallel, fields.Bool("parallel_tool_calls"));
+  if (parallel.value_or(false)) {
+    return InvalidArgument("'parallel_tool_calls' needs 'tools': with 'functions' a message has one call",
+                           "parallel_tool_calls");
+  }
+  use.as_function_call = true;
+  use.parallel = false;
+  return {};
+}
+
 }  // namespace
 
 Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use) {
-  if (const Json* list = fields.Find("tools")) {
-    if (!list->is_array()) return fields.Wrong("tools", "an array");
-    if (list->size() > kMaxTools) {
-      return InvalidArgument(fmt::format("'tools' has {} entries; at most {} are supported", list->size(), kMaxTools),
-                             "tools");
+  const Json* functions = fields.Find("functions");
+  if (functions != nullptr && !(functions->is_array() && functions->empty())) {
+    QUORUM_TRY(ReadFunctions(fields, *functions, tools, use));
+  } else {
+    if (const Json* list = fields.Find("tools")) {
+      QUORUM_TRY(CheckCount(*list, "tools"));
+      for (std::size_t i = 0; i < list->size(); ++i) {
+        QUORUM_TRY(CheckTool((*list)[i], fmt::format("tools[{}]", i)));
+      }
+      tools = *list;
     }
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      QUORUM_TRY(CheckTool((*list)[i], fmt::format("tools[{}]", i)));
-    }
-    tools = *list;
+    QUORUM_ASSIGN(const auto parallel, fields.Bool("parallel_tool_calls"));
+    use.parallel = parallel.value_or(true);
   }
   use.callable = tools;
   if (const Json* choice = fields.Find("tool_choice")) QUORUM_TRY(ReadChoice(*choice, tools, use));
-  QUORUM_ASSIGN(const auto parallel, fields.Bool("parallel_tool_calls"));
-  use.parallel = parallel.value_or(true);
+  if (const Json* choice = fields.Find("function_call")) {
+    QUORUM_TRY(ReadFunctionCall(*choice, use.as_function_call ? tools : Json::array(), use));
+  }
   return {};
 }
 

@@ -125,6 +125,7 @@ Result<ExprId> SchemaCompiler::Values(const SchemaSet& set, const SchemaFacts& f
   std::vector<std::string> scalars;  // may share their beginnings
   for (const SchemaJson& value : list) {
     QUORUM_ASSIGN(const bool valid, sets_.Valid(value, set));
+    if (grammar_.overflowed()) return Grammar::TooLarge();
     if (!valid) continue;
     if (value.is_structured()) {
       choices.push_back(Value(value));

@@ -14,8 +14,18 @@ using Id = SchemaDocument::Id;
 
 constexpr int kMaxNesting = 100;
 
-/// Equal for equal scalars, and only for those.
-std::string ScalarKey(const SchemaJson& value) {
+/// Equal for equal values, and only for those.
+std::string ValueKey(const SchemaJson& value) {
+  if (value.is_structured()) {
+    std::vector<std::string> parts;
+    for (const auto& [name, member] : value.items()) {
+      parts.push_back(value.is_object() ? SchemaJson(name).dump() + ":" + ValueKey(member) : ValueKey(member));
+    }
+    if (value.is_object()) std::sort(parts.begin(), parts.end());
+    std::string key = value.is_object() ? "{" : "[";
+    for (const std::string& part : parts) key += part + ",";
+    return key;
+  }
   if (value.is_number_float()) {
     const double number = value.get<double>();
     if (number == std::floor(number) && std::abs(number) < 9e15) {
@@ -73,15 +83,11 @@ Result<bool> SchemaSets::ValidAtom(const SchemaJson& value, const SchemaAtom& at
   QUORUM_TRY(document_.Charge(20));
   const SchemaJson& schema = document_.schema(id);
   if (schema.is_boolean()) return schema.get<bool>();
-  QUORUM_ASSIGN(const SchemaFacts facts, Facts({atom}));
-  if (facts.typed && (TypeOf(value) & facts.types) == 0) return false;
+  QUORUM_ASSIGN(const SchemaFacts* facts, FactsOf(id));
+  if (facts->typed && (TypeOf(value) & facts->types) == 0) return false;
   if (const SchemaJson* one = document_.Find(id, "const"); one != nullptr && !SameValue(value, *one)) return false;
-  if (const SchemaJson* list = document_.Find(id, "enum")) {
-    if (!InEnum(value, id, *list)) return false;
-  }
-  const bool excluded = std::any_of(facts.excluded.begin(), facts.excluded.end(),
-                                    [&value](const SchemaJson* one) { return SameValue(value, *one); });
-  if (excluded) return false;
+  if (const SchemaJson* list = document_.Find(id, "enum"); list != nullptr && !IsIn(value, *list)) return false;
+  if (const SchemaJson* list = document_.Find(id, kNoneOf); list != nullptr && IsIn(value, *list)) return false;
   const auto valid_one = [&](const SchemaJson& sub) -> Result<bool> {
     const auto set = Close({{document_.IdOf(sub)}});
     if (!set) return false;
@@ -104,35 +110,39 @@ Result<bool> SchemaSets::ValidAtom(const SchemaJson& value, const SchemaAtom& at
   return true;
 }
 
-/// Scalars are looked up: a list of thousands is checked against itself when it is compiled.
-bool SchemaSets::InEnum(const SchemaJson& value, Id id, const SchemaJson& list) {
-  if (value.is_structured()) {
-    return std::any_of(list.begin(), list.end(), [&](const SchemaJson& v) { return SameValue(value, v); });
-  }
-  const auto [it, added] = enum_scalars_.try_emplace(id);
+/// Looked up: a list of thousands is checked against itself when it is compiled.
+bool SchemaSets::IsIn(const SchemaJson& value, const SchemaJson& list) {
+  const auto [it, added] = value_keys_.try_emplace(&list);
   if (added) {
-    for (const SchemaJson& one : list) {
-      if (!one.is_structured()) it->second.insert(ScalarKey(one));
-    }
+    for (const SchemaJson& one : list) it->second.insert(ValueKey(one));
   }
-  return it->second.count(ScalarKey(value)) > 0;
+  return it->second.count(ValueKey(value)) > 0;
+}
+
+Result<const SchemaFacts*> SchemaSets::FactsOf(Id id) {
+  const auto known = own_facts_.find(id);
+  if (known != own_facts_.end()) return &known->second;
+  QUORUM_ASSIGN(SchemaFacts facts, Facts({{id}}));
+  return &own_facts_.emplace(id, std::move(facts)).first->second;
 }
 
 Result<bool> SchemaSets::ValidString(const std::string& value, Id id) {
-  QUORUM_ASSIGN(const SchemaFacts facts, Facts({{id}}));
-  const std::size_t length = CodePointsOf(value).size();
-  if (length < facts.min_length || length > facts.max_length) return false;
-  for (const std::string& pattern : facts.patterns) {
+  QUORUM_ASSIGN(const SchemaFacts* facts, FactsOf(id));
+  if (facts->min_length > 0 || facts->max_length != kUnbounded) {
+    const std::size_t length = CodePointsOf(value).size();
+    if (length < facts->min_length || length > facts->max_length) return false;
+  }
+  for (const std::string& pattern : facts->patterns) {
     const auto dfa = document_.PatternDfa(pattern);
     if (!dfa.ok()) return document_.Wrong(id, "pattern", dfa.error().message);
     if (!(*dfa)->Matches(value)) return false;
   }
-  for (const std::string& pattern : facts.not_patterns) {
+  for (const std::string& pattern : facts->not_patterns) {
     const auto dfa = document_.PatternDfa(pattern);
     if (!dfa.ok()) return document_.Wrong(id, kNotPattern, dfa.error().message);
     if ((*dfa)->Matches(value)) return false;
   }
-  for (const std::string& format : facts.formats) {
+  for (const std::string& format : facts->formats) {
     if (FormatPattern(format)[0] == '\0') continue;
     const auto dfa = document_.FormatDfa(format);
     if (!dfa.ok()) return document_.Wrong(id, "format", dfa.error().message);
@@ -142,10 +152,11 @@ Result<bool> SchemaSets::ValidString(const std::string& value, Id id) {
 }
 
 Result<bool> SchemaSets::ValidNumber(const SchemaJson& value, Id id) {
-  QUORUM_ASSIGN(const SchemaFacts facts, Facts({{id}}));
+  QUORUM_ASSIGN(const SchemaFacts* facts, FactsOf(id));
+  const NumberLimits& limits = facts->numbers;
+  if (!limits.low && !limits.high && limits.multiples.empty()) return true;
   const auto number = Decimal::Parse(value.dump());
   if (!number) return false;
-  const NumberLimits& limits = facts.numbers;
   if (limits.low) {
     const int order = Decimal::Compare(*number, *limits.low);
     if (order < 0 || (order == 0 && limits.low_open)) return false;
@@ -160,20 +171,20 @@ Result<bool> SchemaSets::ValidNumber(const SchemaJson& value, Id id) {
 
 Result<bool> SchemaSets::ValidArray(const SchemaJson& value, Id id, int depth) {
   const SchemaSet own = {{id}};
-  QUORUM_ASSIGN(const SchemaFacts facts, Facts(own));
-  if (value.size() < facts.min_items || value.size() > facts.max_items) return false;
+  QUORUM_ASSIGN(const SchemaFacts* facts, FactsOf(id));
+  if (value.size() < facts->min_items || value.size() > facts->max_items) return false;
   for (std::size_t i = 0; i < value.size(); ++i) {
     const auto item = Item(own, i);
     if (!item) return false;
     QUORUM_ASSIGN(const bool valid, Valid(value[i], *item, depth + 1));
     if (!valid) return false;
     const auto same = [&](const SchemaJson& other) { return SameValue(value[i], other); };
-    QUORUM_TRY(document_.Charge(facts.unique_items ? i : 0));
-    if (facts.unique_items && std::any_of(value.begin(), value.begin() + static_cast<std::ptrdiff_t>(i), same)) {
+    QUORUM_TRY(document_.Charge(facts->unique_items ? i : 0));
+    if (facts->unique_items && std::any_of(value.begin(), value.begin() + static_cast<std::ptrdiff_t>(i), same)) {
       return false;
     }
   }
-  if (facts.contains.empty()) return true;
+  if (facts->contains.empty()) return true;
   const Contained bounds = ContainedIn(id);
   const auto wanted = Close({{document_.IdOf(*document_.Find(id, "contains"))}});
   std::uint32_t holding = 0;
@@ -247,9 +258,9 @@ Result<std::optional<std::vector<SchemaJson>>> SchemaSets::Enumerate(const Schem
 
 Result<bool> SchemaSets::ValidObject(const SchemaJson& value, Id id, int depth) {
   const SchemaSet own = {{id}};
-  QUORUM_ASSIGN(const SchemaFacts facts, Facts(own));
-  if (value.size() < facts.min_properties || value.size() > facts.max_properties) return false;
-  for (const std::string& name : facts.required) {
+  QUORUM_ASSIGN(const SchemaFacts* facts, FactsOf(id));
+  if (value.size() < facts->min_properties || value.size() > facts->max_properties) return false;
+  for (const std::string& name : facts->required) {
     if (!value.contains(name)) return false;
   }
   const auto names = Names(own);

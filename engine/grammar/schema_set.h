@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -109,7 +109,10 @@ class SchemaSets {
   /// The propertyNames of all.
   std::optional<SchemaSet> Names(const SchemaSet& set) const;
   Result<bool> ValidAtom(const SchemaJson& value, const SchemaAtom& atom, int depth);
-  bool InEnum(const SchemaJson& value, SchemaDocument::Id id, const SchemaJson& list);
+  /// `list` lies in the document.
+  bool IsIn(const SchemaJson& value, const SchemaJson& list);
+  /// Of one subschema by itself; kept.
+  Result<const SchemaFacts*> FactsOf(SchemaDocument::Id id);
   Result<bool> ValidObject(const SchemaJson& value, SchemaDocument::Id id, int depth);
   Result<bool> ValidArray(const SchemaJson& value, SchemaDocument::Id id, int depth);
   Result<bool> ValidString(const std::string& value, SchemaDocument::Id id);
@@ -120,7 +123,8 @@ class SchemaSets {
                              const SchemaFacts& other_facts, int depth);
 
   SchemaDocument& document_;
-  std::map<SchemaDocument::Id, std::unordered_set<std::string>> enum_scalars_;  // as far as asked for
+  std::unordered_map<const SchemaJson*, std::unordered_set<std::string>> value_keys_;  // of lists that were asked about
+  std::unordered_map<SchemaDocument::Id, SchemaFacts> own_facts_;
 };
 
 /// The type bits of a JSON value.

@@ -73,3 +73,18 @@ def test_responses_and_anthropic(start_server):
             assert message.stop_reason == "tool_use"
             [block] = message.content
             check(block.name, block.input)
+
+
+def test_the_demo_model_calls_what_is_demanded(start_server):
+    """It knows its few tasks alone, and a line's end ends its replies."""
+    unit = {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}}, "required": ["unit"], "additionalProperties": False}
+    tools = [{"type": "function", "function": {"name": name, "parameters": unit, "strict": True}} for name in ("get_weather", "get_time")]
+    with start_server("--ctx", "2048", model="--demo") as server:
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=120)
+        options = {"model": "default", "messages": MESSAGES, "tools": tools, "parallel_tool_calls": False, "max_tokens": 300}
+        for choice, names in (("required", {"get_weather", "get_time"}), ({"type": "function", "function": {"name": "get_time"}}, {"get_time"})):
+            made = client.chat.completions.create(**options, tool_choice=choice).choices[0]
+            assert made.finish_reason == "tool_calls" and made.message.tool_calls[0].function.name in names
+            assert json.loads(made.message.tool_calls[0].function.arguments)["unit"] in ("C", "F")
+        for choice in ("auto", "none"):
+            assert client.chat.completions.create(**options, tool_choice=choice).choices[0].finish_reason in ("stop", "length", "tool_calls")

@@ -183,6 +183,25 @@ def test_tools_are_accepted(client, model):
     assert caught.value.param == "tool_choice"
 
 
+def test_functions_the_older_form_of_tools(client, model):
+    function = {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}},
+                                                      "required": ["city"], "additionalProperties": False}}
+    options = {"functions": [function], "function_call": {"name": "get_weather"}, "max_tokens": 400}
+    choice = chat(client, model, **options).choices[0]
+    assert choice.finish_reason == "function_call" and choice.message.content is None and choice.message.tool_calls is None
+    call = choice.message.function_call
+    assert call.name == "get_weather" and json.loads(call.arguments)["city"] in ("Paris", "Rome")
+    with client.chat.completions.stream(model=model, messages=MESSAGES, temperature=0, **options) as stream:
+        streamed = stream.get_final_completion().choices[0]
+    assert streamed.finish_reason == "function_call" and streamed.message.function_call == call
+    history = [*MESSAGES, choice.message.model_dump(), {"role": "function", "name": call.name, "content": "mild"}]
+    later = chat(client, model, messages=history, functions=[function], function_call="none").choices[0]
+    assert later.message.function_call is None and later.message.content is not None
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat(client, model, functions=[function], function_call={"name": "other"})
+    assert caught.value.param == "function_call"
+
+
 def test_ignored_fields_are_named(client, model):
     raw = client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES, max_tokens=1, user="me", store=True,
                                                            extra_body={"made_up": 1})

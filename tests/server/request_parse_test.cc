@@ -152,14 +152,70 @@ TEST_CASE("Off values of fields that are not implemented are as good as absent")
             R"({"messages": [{"role": "user", "content": ""}], "functions": [], "min_tokens": 0, "grammar": "",
                              "use_beam_search": false, "response_format": {"type": "text"}})")
             .ok());
-  const auto refused =
-      ParseChatRequest(R"({"messages": [{"role": "user", "content": ""}], "functions": [{"name": "f"}]})");
+  const auto refused = ParseChatRequest(R"({"messages": [{"role": "user", "content": ""}], "min_tokens": 2})");
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().code == ErrorCode::kUnsupported);
-  CHECK(refused.error().param == "functions");
+  CHECK(refused.error().param == "min_tokens");
   const auto empty = ParseChatRequest(R"({"messages": [{"role": "user", "content": ""}], "web_search_options": {}})");
   REQUIRE_FALSE(empty.ok());
   CHECK(empty.error().param == "web_search_options");
+}
+
+TEST_CASE("functions and function_call are tools and a choice among them, also in earlier messages") {
+  const auto request = ParseChatRequest(R"({
+    "functions": [{"name": "f", "parameters": {"type": "object"}}, {"name": "g"}], "function_call": {"name": "g"},
+    "messages": [{"role": "user", "content": "hi"},
+                 {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"a\":1}"}},
+                 {"role": "function", "name": "f", "content": "one"},
+                 {"role": "assistant", "content": "so", "function_call": {"name": "g", "arguments": ""}},
+                 {"role": "function", "name": "g", "content": null},
+                 {"role": "assistant", "content": "done", "function_call": null, "tool_calls": []}]})");
+  REQUIRE(request.ok());
+  CHECK(request->tools.dump() == R"([{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},)"
+                                 R"({"type":"function","function":{"name":"g"}}])");
+  CHECK(request->tool_use.choice == ToolChoice::kNamed);
+  CHECK(request->tool_use.callable.dump() == R"([{"type":"function","function":{"name":"g"}}])");
+  CHECK(request->tool_use.as_function_call);
+  CHECK_FALSE(request->tool_use.parallel);
+  CHECK(request->messages.dump() ==
+        R"([{"role":"user","content":"hi"},)"
+        R"({"role":"assistant","content":"","tool_calls":[{"id":"call00001","type":"function",)"
+        R"("function":{"name":"f","arguments":{"a":1}}}]},)"
+        R"({"role":"tool","content":"one","name":"f","tool_call_id":"call00001"},)"
+        R"({"role":"assistant","content":"so","tool_calls":[{"id":"call00003","type":"function",)"
+        R"("function":{"name":"g","arguments":""}}]},)"
+        R"({"role":"tool","content":"","name":"g","tool_call_id":"call00003"},)"
+        R"({"role":"assistant","content":"done"}])");
+  CHECK(request->generation.ignored.empty());
+
+  const auto param_of = [](const std::string& fields, const std::string& message) {
+    const auto wrong = ParseChatRequest("{" + fields + "\"messages\": [" + message + "]}");
+    return wrong.ok() ? std::string("none") : wrong.error().param;
+  };
+  const std::string user = R"({"role": "user", "content": "hi"})", some = R"("functions": [{"name": "f"}], )";
+  CHECK(param_of(some + R"("function_call": "auto", )", user) == "none");
+  CHECK(param_of(some + R"("function_call": "none", "tools": [], "parallel_tool_calls": false, )", user) == "none");
+  CHECK(param_of(R"("function_call": "none", )", user) == "none");
+  CHECK(param_of(some + R"("function_call": "required", )", user) == "function_call");
+  CHECK(param_of(some + R"("function_call": {"name": "g"}, )", user) == "function_call");
+  CHECK(param_of(some + R"("function_call": {}, )", user) == "function_call");
+  CHECK(param_of(R"("function_call": {"name": "f"}, )", user) == "function_call");
+  CHECK(param_of(R"("tools": [{"type": "function", "function": {"name": "f"}}], "function_call": {"name": "f"}, )",
+                 user) == "function_call");
+  CHECK(param_of(some + R"("tools": [{"type": "function", "function": {"name": "f"}}], )", user) == "tools");
+  CHECK(param_of(some + R"("tool_choice": "auto", )", user) == "tool_choice");
+  CHECK(param_of(some + R"("parallel_tool_calls": true, )", user) == "parallel_tool_calls");
+  CHECK(param_of(R"("functions": {"name": "f"}, )", user) == "functions");
+  CHECK(param_of(R"("functions": [{"description": "nameless"}], )", user) == "functions[0]");
+  CHECK(param_of(R"("functions": [{"name": "f"}, {"name": "a b"}], )", user) == "functions[1].name");
+  CHECK(param_of(R"("functions": [{"name": "f", "parameters": []}], )", user) == "functions[0].parameters");
+  CHECK(param_of("", R"({"role": "function", "content": "x"})") == "messages[0].name");
+  CHECK(param_of("", R"({"role": "user", "content": "x", "function_call": {"name": "f"}})") ==
+        "messages[0].function_call");
+  CHECK(param_of("", R"({"role": "assistant", "function_call": {"arguments": "{}"}})") ==
+        "messages[0].function_call.name");
+  CHECK(param_of("", R"({"role": "assistant", "function_call": {"name": "f", "arguments": 5}})") ==
+        "messages[0].function_call.arguments");
 }
 
 TEST_CASE("Control tokens are found, the longest first, and broken wherever they begin") {

@@ -169,6 +169,16 @@ TEST_CASE("The input items of a stored response are listed, those of earlier tur
   CHECK(server.Get(kPath + "/resp_none/input_items").status == 404);
 }
 
+TEST_CASE("The tokens of a response's input are counted without computing it") {
+  TestService server;
+  const json body = {{"input", {{{"role", "user"}, {"content", "Hi"}}}}, {"instructions", "Be brief."}};
+  const json counted = json::parse(server.Post(kPath + "/input_tokens", body).body);
+  CHECK(server.steps == 0);
+  CHECK(counted["object"] == "response.input_tokens");
+  CHECK(counted["input_tokens"] == json::parse(server.Post(kPath, body).body)["usage"]["input_tokens"]);
+  CHECK(server.Post(kPath + "/input_tokens", {{"input", 5}}).status == 400);
+}
+
 TEST_CASE("What is wrong with a response request is named") {
   TestService server;
   struct Case {

@@ -1,4 +1,6 @@
 // Tools for templates that know none: they are described in words, and calls of them work like any.
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "server/tool_prompt.h"
@@ -63,6 +65,32 @@ TEST_CASE("A template without tools has them in its system message, and earlier 
   const std::string merged = PromptOf(server, {{"messages", messages}, {"tools", {kTool}}});
   CHECK(merged.rfind("<|im_start|>system\nBe brief.\n\n# Tools", 0) == 0);
   CHECK(Count(merged, "system\n") == 1);
+}
+
+TEST_CASE("Ids of any length go into templates that want them short, results by their calls") {
+  std::ifstream file(std::string(QUORUM_FIXTURES) + "/templates/models/mistral-nemo.jinja");
+  const auto parsed = tok::ChatTemplate::Parse(std::string(std::istreambuf_iterator<char>(file), {}));
+  REQUIRE(parsed.ok());
+  TestServiceOptions options;
+  options.own_template = *parsed;
+  TestService server(std::move(options));
+  json first = {{"id", "call_0123456789abcdef"},
+                {"type", "function"},
+                {"function", {{"name", "get_weather"}, {"arguments", "{\"city\":\"Paris\"}"}}}};
+  json second = first;
+  second["id"] = "call_fedcba9876543210";
+  const json messages = {{{"role", "user"}, {"content", "Weather?"}},
+                         {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", {first, second}}},
+                         {{"role", "tool"}, {"tool_call_id", second["id"]}, {"content", "rain"}},
+                         {{"role", "tool"}, {"tool_call_id", first["id"]}, {"content", "sun"}}};
+  const std::string prompt = PromptOf(server, {{"messages", messages}, {"tools", {kTool}}});
+  CAPTURE(prompt);
+  const auto sun = prompt.find("\"content\": sun, \"call_id\": \"call00000\"");
+  const auto rain = prompt.find("\"content\": rain, \"call_id\": \"call00001\"");
+  CHECK(sun != std::string::npos);
+  CHECK(rain != std::string::npos);
+  CHECK(sun < rain);
+  CHECK(prompt.find("call_0123") == std::string::npos);
 }
 
 TEST_CASE("Calls are demanded and read where the template knows no tools") {

@@ -174,6 +174,58 @@ TEST_CASE("A wrong choice of tools is 400 and never a silent default") {
             .status == 200);
 }
 
+TEST_CASE("Who asks with functions is answered with one function_call, in one piece and in a stream") {
+  TestService server({.reply = kCall + "\n<tool_call>\n{\"name\": \"now\"}\n</tool_call>"});
+  const json functions = {kTools[0]["function"], kTools[1]["function"]};
+  const json body = TestService::ChatBody({{"functions", functions}, {"n", 2}});
+  const json answer = json::parse(server.Post(kChat, body).body);
+  const json called = {{"name", "get_weather"}, {"arguments", R"({"city": "Paris"})"}};
+  for (const json& choice : answer["choices"]) {
+    CHECK(choice["finish_reason"] == "function_call");
+    CHECK(choice["message"]["content"] == "Hm.");
+    CHECK(choice["message"]["function_call"] == called);
+    CHECK_FALSE(choice["message"].contains("tool_calls"));
+  }
+  json streaming = body;
+  streaming["stream"] = true;
+  std::string content, arguments;
+  int names = 0, ends = 0;
+  for (const json& chunk : ParseEvents(server.Post(kChat, streaming).body).events) {
+    const json& choice = chunk["choices"][0];
+    if (choice["index"] != 1) continue;
+    CHECK_FALSE(choice["delta"].contains("tool_calls"));
+    content += choice["delta"].value("content", "");
+    if (choice["delta"].contains("function_call")) {
+      const json& piece = choice["delta"]["function_call"];
+      if (piece.contains("name")) CHECK(piece["name"] == called["name"]);
+      names += piece.contains("name") ? 1 : 0;
+      arguments += piece["arguments"].get<std::string>();
+    }
+    ends += choice["finish_reason"] == "function_call" ? 1 : 0;
+  }
+  CHECK(content == "Hm.");
+  CHECK(arguments == called["arguments"]);
+  CHECK(names == 1);
+  CHECK(ends == 1);
+
+  const auto choice_of = [&](const json& extra) {
+    return json::parse(server.Post(kChat, TestService::ChatBody(extra)).body)["choices"][0];
+  };
+  CHECK(choice_of({{"functions", functions}, {"function_call", "none"}})["finish_reason"] == "stop");
+  CHECK(choice_of({{"functions", functions}, {"max_tokens", 70}})["finish_reason"] == "length");
+  const json zone = {{"type", "object"},
+                     {"properties", {{"zone", {{"enum", {"UTC", "CET"}}}}}},
+                     {"required", {"zone"}},
+                     {"additionalProperties", false}};
+  const json forced = choice_of({{"functions", {functions[0], {{"name", "now"}, {"parameters", zone}}}},
+                                 {"function_call", {{"name", "now"}}},
+                                 {"max_tokens", 200}});
+  CHECK(forced["finish_reason"] == "function_call");
+  CHECK(forced["message"]["content"].is_null());
+  CHECK(forced["message"]["function_call"]["name"] == "now");
+  CHECK(json::parse(forced["message"]["function_call"]["arguments"].get<std::string>()).contains("zone"));
+}
+
 TEST_CASE("continue_final_message goes on inside the last message") {
   TestService server;
   const json messages = {{{"role", "user"}, {"content", "Greet"}}, {{"role", "assistant"}, {"content", "Hello, "}}};

@@ -161,7 +161,9 @@ void TestService::Load() {
   served->tokenizer = tokenizer_;
   if (options_.chat_template) {
     served->chat_template =
-        ChatMlTemplate(options_.template_shows, options_.template_knows_tools, options_.template_knows_system);
+        options_.own_template != nullptr
+            ? options_.own_template
+            : ChatMlTemplate(options_.template_shows, options_.template_knows_tools, options_.template_knows_system);
   }
   served->engine = engine_;
   served->tool_format = options_.tool_format;

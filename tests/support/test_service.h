@@ -43,8 +43,9 @@ struct TestServiceOptions {
   std::string template_shows = {};  // e.g. "</think>": a model that thinks
   bool template_knows_tools = true;
   bool template_knows_system = true;
-  std::vector<std::string> controls = {};  // further control tokens of the vocabulary
-  FakeModel::Logits logits = {};           // instead of `reply`
+  std::shared_ptr<const tok::ChatTemplate> own_template = {};  // instead of ChatML
+  std::vector<std::string> controls = {};                      // further control tokens of the vocabulary
+  FakeModel::Logits logits = {};                               // instead of `reply`
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
   std::optional<tok::TokenId> decoder_start = {};  // an encoder-decoder model
   engine::ExpertShape experts = {};                // of the model; default: dense
