@@ -5,7 +5,8 @@
     scripts/load_pair.py MODEL.gguf --quorum build/release/quorum --llama llama-server --beside
 
 Without --beside it is a closed loop: prompts of --words words, --max-tokens tokens of reply. With it, one stream runs while
-a prompt of --long-words words is computed. Each server gets as many slots as there are clients. Standard library only."""
+a prompt of --long-words words (about as many tokens) is computed, and short requests come behind that. Each server gets as many
+slots as there are clients. The last line has the ratios, Quorum to llama-server. Standard library only."""
 import argparse
 import json
 import os
@@ -49,7 +50,7 @@ def run(name, command, load, log):
         lines = [json.loads(line) for line in out.splitlines()]
         for line in lines:
             print(name, json.dumps(line), flush=True)
-        return {line["test"]: line for line in lines if "test" in line}
+        return {line["test"]: line for line in lines if "test" in line} | {key: line[key] for line in lines for key in ("shorts_before_long",) if key in line}
     finally:
         server.terminate()
         server.wait()
@@ -65,8 +66,9 @@ def main():
     parser.add_argument("--words", type=int, default=120)
     parser.add_argument("--max-tokens", type=int, default=32)
     parser.add_argument("--beside", action="store_true")
-    parser.add_argument("--long-words", type=int, default=6000)
+    parser.add_argument("--long-words", type=int, default=8000)
     parser.add_argument("--stream-tokens", type=int, default=300)
+    parser.add_argument("--max-itl-ms", type=int, default=250, help="Quorum's bound, which 'beside' compares the stream's gaps with")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quorum-flags", default="", help="more flags of quorum serve")
     parser.add_argument("--llama-flags", default="", help="more flags of llama-server")
@@ -79,7 +81,7 @@ def main():
                 "--max-tokens", str(args.max_tokens)]
         slots, context = args.clients, 4 * args.words + args.max_tokens
     quorum = [args.quorum, "serve", args.model, "--threads", str(args.threads), "--ctx", str(context), "--max-batch",
-              str(max(slots, 4)), *args.quorum_flags.split()]
+              str(max(slots, 4)), "--max-itl-ms", str(args.max_itl_ms), *args.quorum_flags.split()]
     llama = [args.llama, "-m", args.model, "-t", str(args.threads), "-c", str(context * slots), "-np", str(slots),
              "--no-warmup", *args.llama_flags.split()]
     results = {}
@@ -91,13 +93,18 @@ def main():
     if len(results) < 2:
         return
     ours, theirs = results["quorum"], results["llama-server"]
+    def ratio(test, what, q):
+        return round(ours[test][what][q] / theirs[test][what][q], 3)
+
     if args.beside:
-        total = {name: sum(part["total_per_s"] for part in result.values()) for name, result in results.items()}
-        print(json.dumps({"itl_p99_ratio": round(ours["stream"]["itl_ms"]["p99"] / theirs["stream"]["itl_ms"]["p99"], 3),
-                          "total_ratio": round(total["quorum"] / total["llama-server"], 2)}))
+        total = {name: sum(part["total_per_s"] for part in result.values() if isinstance(part, dict)) for name, result in results.items()}
+        print(json.dumps({"itl_p99_ratio": ratio("stream", "itl_ms", "p99"), "total_ratio": round(total["quorum"] / total["llama-server"], 2),
+                          "itl_p99_to_max_itl": {name: round(result["stream"]["itl_ms"]["p99"] / args.max_itl_ms, 2)
+                                                 for name, result in results.items()},
+                          "shorts_before_long": {name: result.get("shorts_before_long") for name, result in results.items()}}))
     else:
         print(json.dumps({"total_ratio": round(ours["closed"]["total_per_s"] / theirs["closed"]["total_per_s"], 2),
-                          "ttft_p50_ratio": round(ours["closed"]["ttft_ms"]["p50"] / theirs["closed"]["ttft_ms"]["p50"], 3)}))
+                          **{f"{what}_{q}_ratio": ratio("closed", f"{what}_ms", q) for what in ("ttft", "itl") for q in ("p50", "p99")}}))
 
 
 if __name__ == "__main__":
