@@ -100,8 +100,7 @@ struct PlainCodes {
       fifth[b] = bits << I8{0, 1, 2, 3, 4, 5, 6, 7};
       for (I8& c : code) c &= 15;
     }
-    StoreBytes(code[0] | (code[2] << 4), nibbles);
-    StoreBytes(code[1] | (code[3] << 4), nibbles + 8);
+    StoreBytes(code[0] | (code[2] << 4), code[1] | (code[3] << 4), nibbles);
   }
 
   /// The fifth bits of all blocks.
