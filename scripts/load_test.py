@@ -128,6 +128,7 @@ async def beside(server, args):
     await asyncio.sleep(args.settle)
     long = asyncio.create_task(server.stream(prompt_of(rng, args.long_words), 4))
     await asyncio.sleep(args.settle / 2)
+    behind = not long.done()
     shorts = [asyncio.create_task(server.stream(prompt_of(rng, 40), 8)) for _ in range(args.shorts)]
     order = []
     for name, tasks in (("long", [long]), ("short", shorts)):
@@ -139,7 +140,7 @@ async def beside(server, args):
     report("long", results[1:2], seconds)
     if shorts:
         report("shorts", results[2:], seconds)
-        print(json.dumps({"shorts_before_long": order[-1] == "long"}))
+        print(json.dumps({"shorts_before_long": order[-1] == "long" if behind else None}))  # None: the long one was done when they came
 
 
 def rate_between(results, begin, end):
