@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/bench_experts.h"
 #include "cli/bench_gemm.h"
 #include "cli/bench_sequences.h"
 #include "cli/command.h"
@@ -30,6 +31,7 @@ struct BenchFlags {
   std::int32_t chunk = 512;
   std::int32_t repetitions = 3;
   bool gemm = false;
+  bool expert_counters = false;
   bool json = false;
 };
 
@@ -171,6 +173,19 @@ Status BenchGemm(const LoadedModel& loaded, const engine::Roof& roof, bool json)
   return {};
 }
 
+/// --expert-counters: a table for each number of sequences and of tokens.
+Status BenchExperts(const LoadedModel& loaded, const std::vector<Test>& tests, bool json) {
+  nlohmann::ordered_json tables = nlohmann::ordered_json::array();
+  for (const Test& test : tests) {
+    if (test.generated == 0) continue;
+    QUORUM_ASSIGN(const WatchTable table, MeasureWatching(*loaded.model, test.batch, test.generated));
+    tables.push_back(ToJson(table));
+    if (!json) PrintWatching(table);
+  }
+  if (json) fmt::print("{}\n", tables.dump(2));
+  return {};
+}
+
 /// Several times any last cache, unless memory is short.
 std::int64_t RoofBuffer() {
   return std::min<std::int64_t>(std::int64_t{512} << 20, engine::AvailableMemory().available / 4);
@@ -196,6 +211,7 @@ Status Bench(const BenchFlags& flags) {
         fmt::format("the KV cache holds {} tokens, too few for {} sequences of {}; use fewer or shorter ones",
                     loaded.model->num_pages() / stacks * engine::kPageTokens, options.max_batch, longest));
   }
+  if (flags.expert_counters) return BenchExperts(loaded, tests, flags.json);
   QUORUM_ASSIGN(const engine::Roof roof, engine::MeasureRoof(loaded.model->kernels(), *loaded.pool, RoofBuffer()));
 
   if (!flags.json) {
@@ -257,6 +273,8 @@ void AddBench(CLI::App& app, Action& action) {
   command->add_flag(
       "--gemm", flags->gemm,
       "Measure instead the products of experts by themselves, beside oneDNN's int8 product of the same shape");
+  command->add_flag("--expert-counters", flags->expert_counters,
+                    "Measure instead what counting the experts costs a decoding step, with and without it in turns");
   command->add_flag("--json", flags->json, "Print a JSON list with llama-bench's keys");
   command->callback([flags, &action] {
     action = [flags] {

@@ -45,8 +45,25 @@ Status BenchSequences::Decode() {
     slices.push_back({{&tokens[s], 1}, sequences_[s].pos++, sequences_[s].pages, 0});
     slices.back().source_pages = sequences_[s].source_pages;
     slices.back().source_tokens = sequences_[s].source;
+    if (tally_) slices.back().tally = &sequences_[s].tally;
+    if (trace_) {
+      const engine::ExpertShape shape = model_.experts();
+      slices.back().trace = &sequences_[s].trace.emplace(shape, shape.top_k, 1);
+    }
   }
   return Step(slices, sequences_.size());
+}
+
+void BenchSequences::StepBack() {
+  for (Sequence& sequence : sequences_) --sequence.pos;
+}
+
+void BenchSequences::Watch(bool tally, bool trace) {
+  tally_ = tally;
+  trace_ = trace;
+  for (Sequence& sequence : sequences_) {
+    if (tally && sequence.tally.tokens.empty()) sequence.tally = engine::ExpertTally(model_.experts());
+  }
 }
 
 void BenchSequences::CountCost() {

@@ -22,6 +22,11 @@ class BenchSequences {
   Status Prefill(std::int32_t n);
   /// Computes one token of every sequence, with logits.
   Status Decode();
+  /// Takes the last decoded token of every sequence back: the next Decode computes the same again.
+  void StepBack();
+
+  /// From now on decoding counts each sequence's experts, as a request's report does, or traces them.
+  void Watch(bool tally, bool trace);
 
   /// From now on every step's cost is added up. Asks the model for its counters in each step, so it is not for timing.
   void CountCost();
@@ -33,6 +38,8 @@ class BenchSequences {
     std::vector<std::int32_t> pages, source_pages;
     std::int32_t pos = 0;
     std::int32_t source = 0;
+    engine::ExpertTally tally;
+    std::optional<engine::ExpertTrace> trace;
   };
 
   Status Encode(std::int32_t n);
@@ -44,6 +51,7 @@ class BenchSequences {
   std::int32_t chunk_;
   std::vector<float> logits_;
   std::vector<Sequence> sequences_;
+  bool tally_ = false, trace_ = false;
   std::optional<engine::WeightCosts> costs_;
   engine::StepCost cost_;
 };

@@ -24,6 +24,7 @@
 #include "cli/text_model.h"
 #include "engine/expert_study.h"
 #include "engine/text_run.h"
+#include "quant/alike_experts.h"
 #include "quant/expert_surgery.h"
 
 namespace quorum::cli {
@@ -45,19 +46,23 @@ struct Flags {
 /// By place in the list of layers with experts, then by expert: what each is worth.
 using Scores = std::vector<std::vector<double>>;
 
-/// How many experts a layer is to keep.
-Result<std::int32_t> Keep(const std::string& text, std::int32_t experts) {
+/// How many experts a layer is to keep: as many of each group.
+Result<std::int32_t> Keep(const std::string& text, const quant::ExpertLayer& layer) {
+  const std::int32_t experts = layer.experts, groups = layer.groups;
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));
   if (error == std::errc() && rest == "%" && value > 0 && value <= 100) {
-    return std::max(1, static_cast<std::int32_t>(std::lround(value / 100 * experts)));
+    return std::max(1, static_cast<std::int32_t>(std::lround(value / 100 * experts / groups))) * groups;
   }
-  if (error == std::errc() && rest.empty() && value == std::floor(value) && value >= 1 && value <= experts) {
+  if (error == std::errc() && rest.empty() && value == std::floor(value) && value >= 1 && value <= experts &&
+      static_cast<std::int32_t>(value) % groups == 0) {
     return static_cast<std::int32_t>(value);
   }
-  return InvalidArgument("--keep is " + text + ", expected a number from 1 to " + std::to_string(experts) +
-                         " or a percentage such as 75%");
+  return InvalidArgument(fmt::format(
+      "--keep is {}, expected a number from {} to {}{} or a percentage such as 75%", text, groups, experts,
+      groups > 1 ? fmt::format(" that is a multiple of {} (tokens choose from {} groups of one size)", groups, groups)
+                 : ""));
 }
 
 Result<double> Score(const Json& expert, const std::string& by) {
@@ -175,21 +180,24 @@ Result<std::vector<std::vector<bool>>> Dropped(const std::vector<std::string>& d
   return dropped;
 }
 
-/// The best of each layer, ids ascending; ties go to the lower id.
+/// The best of each layer, equally many of each group, ids ascending; ties go to the lower id.
 std::vector<quant::LayerSurgery> KeepBest(const std::vector<quant::ExpertLayer>& layers, const Scores& scores,
                                           std::int32_t keep) {
   std::vector<quant::LayerSurgery> plan;
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    std::vector<std::int32_t> order(scores[i].size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return scores[i][static_cast<std::size_t>(a)] > scores[i][static_cast<std::size_t>(b)];
-    });
-    order.resize(static_cast<std::size_t>(keep));
-    std::sort(order.begin(), order.end());
     quant::LayerSurgery& layer = plan.emplace_back();
     layer.layer = layers[i].layer;
-    for (const std::int32_t expert : order) layer.experts.push_back({{{expert, 1.0}}});
+    const std::int32_t groups = layers[i].groups, size = layers[i].experts / groups;
+    for (std::int32_t group = 0; group < groups; ++group) {
+      std::vector<std::int32_t> order(static_cast<std::size_t>(size));
+      std::iota(order.begin(), order.end(), group * size);
+      std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+        return scores[i][static_cast<std::size_t>(a)] > scores[i][static_cast<std::size_t>(b)];
+      });
+      order.resize(static_cast<std::size_t>(keep / groups));
+      std::sort(order.begin(), order.end());
+      for (const std::int32_t expert : order) layer.experts.push_back({{{expert, 1.0}}});
+    }
   }
   return plan;
 }
@@ -343,16 +351,20 @@ Status Prune(const Flags& flags) {
     if (flags.idle) {
       QUORUM_ASSIGN(const Scores tokens, ScoresOf(report, layers, "tokens"));
       std::int64_t keep = 1;
-      for (const auto& layer : tokens)
-        keep = std::max<std::int64_t>(keep, std::count_if(layer.begin(), layer.end(), [](double n) { return n > 0; }));
-      if (keep == layers.front().experts) {
-        return InvalidArgument(
-            "a layer has no idle expert, and GGUF has one number of experts for all layers: nothing can go");
+      const std::int32_t groups = layers.front().groups, size = layers.front().experts / groups;
+      for (const auto& layer : tokens) {
+        for (auto group = layer.begin(); group != layer.end(); group += size)
+          keep = std::max<std::int64_t>(keep, std::count_if(group, group + size, [](double n) { return n > 0; }));
       }
-      return KeepBest(layers, tokens, static_cast<std::int32_t>(keep));
+      if (keep == size) {
+        return InvalidArgument(
+            fmt::format("a {} has no idle expert, and GGUF has one number of experts for all layers: nothing can go",
+                        groups > 1 ? "group of a layer" : "layer"));
+      }
+      return KeepBest(layers, tokens, static_cast<std::int32_t>(keep) * groups);
     }
     QUORUM_ASSIGN(const Scores scores, ScoresOf(report, layers, flags.by));
-    QUORUM_ASSIGN(const std::int32_t keep, Keep(flags.keep, layers.front().experts));
+    QUORUM_ASSIGN(const std::int32_t keep, Keep(flags.keep, layers.front()));
     return KeepBest(layers, scores, keep);
   };
   Original original;
@@ -389,7 +401,8 @@ Status Merge(const Flags& flags) {
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
   QUORUM_ASSIGN(const std::vector<quant::ExpertLayer> layers, quant::ExpertLayers(file));
   QUORUM_TRY(quant::CheckDestination(file, flags.dst, flags.replace));
-  QUORUM_ASSIGN(const std::int32_t keep, Keep(flags.keep, layers.front().experts));
+  QUORUM_ASSIGN(const std::int32_t keep, Keep(flags.keep, layers.front()));
+  const int threads = flags.model.threads > 0 ? flags.model.threads : engine::UsableCpus();
   const MakePlan make = [&](const Json& report) -> Result<std::vector<quant::LayerSurgery>> {
     Scores tokens;
     if (!report.is_null()) {
@@ -398,7 +411,7 @@ Status Merge(const Flags& flags) {
     std::vector<quant::LayerSurgery> plan;
     for (std::size_t i = 0; i < layers.size(); ++i) {
       if (!ShowCount("layers compared", static_cast<std::int64_t>(i) + 1, std::ssize(layers))) return Interrupted();
-      QUORUM_ASSIGN(const auto groups, quant::GroupAlike(file, layers[i], keep));
+      QUORUM_ASSIGN(const auto groups, quant::GroupAlike(file, layers[i], keep, threads));
       quant::LayerSurgery& layer = plan.emplace_back();
       layer.layer = layers[i].layer;
       for (const auto& group : groups) {

@@ -34,6 +34,7 @@ struct ServeFlags {
   bool log_prompts = false;
   std::string pooling = "mean";
   std::int64_t max_body_mb = 32;
+  std::int64_t expert_log_mb = 256;
   int drain_seconds = 30;
 };
 
@@ -77,7 +78,9 @@ Status Serve(const ServeFlags& flags) {
       const std::unique_ptr<server::HttpServer> server,
       server::HttpServer::Start(http, [&service](server::HttpRequest& request) { return service.Handle(request); }));
   Log(LogLevel::kInfo, "listening on {}; loading {}", server->url(), flags.serving.model.path);
-  QUORUM_ASSIGN(serving, LoadServingModel(flags.serving));
+  ServingFlags serving_flags = flags.serving;
+  serving_flags.expert_log.max_bytes = flags.expert_log_mb << 20;
+  QUORUM_ASSIGN(serving, LoadServingModel(serving_flags));
   serving.served->pooling = flags.pooling == "last" ? engine::Pooling::kLast : engine::Pooling::kMean;
   service.SetModel(serving.served);
   signals.HandleOrderly();
@@ -142,6 +145,26 @@ void AddServe(CLI::App& app, Action& action) {
       ->envname("QUORUM_STRICT");
   command->add_flag("--log-prompts", flags->log_prompts, "Log what requests say; never done otherwise")
       ->envname("QUORUM_LOG_PROMPTS");
+  command
+      ->add_option(
+          "--expert-log", flags->serving.expert_log.path,
+          "Write which experts each computed token visited to this file, for quorum experts --from and --compare "
+          "(an older file becomes FILE.1)")
+      ->envname("QUORUM_EXPERT_LOG");
+  command->add_option("--expert-log-mb", flags->expert_log_mb, "MiB at which the expert log begins anew; two are kept")
+      ->envname("QUORUM_EXPERT_LOG_MB")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--expert-log-share", flags->serving.expert_log.share,
+                   "Which part of the sequences in each step the expert log tells of")
+      ->envname("QUORUM_EXPERT_LOG_SHARE")
+      ->check(CLI::Range(0.0001, 1.0))
+      ->capture_default_str();
+  command
+      ->add_flag("--expert-log-text", flags->serving.expert_log_text,
+                 "Also say in the expert log which tokens they were: it then holds what people wrote")
+      ->envname("QUORUM_EXPERT_LOG_TEXT");
   command
       ->add_option("--pooling", flags->pooling,
                    "Embeddings of requests that do not say: mean of all tokens, or the last")

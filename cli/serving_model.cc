@@ -112,6 +112,20 @@ std::string DefaultName(const std::string& path) {
   return name;
 }
 
+Result<std::shared_ptr<engine::ExpertLogWriter>> OpenExpertLog(
+    const ServingFlags& flags, const engine::Model& model, const std::shared_ptr<const server::ServedModel>& served) {
+  if (flags.expert_log.path.empty()) return std::shared_ptr<engine::ExpertLogWriter>();
+  if (!model.spec().has_experts()) {
+    return InvalidArgument(flags.model.path + " is dense: an expert log would have nothing to tell");
+  }
+  engine::ExpertLogOptions options = flags.expert_log;
+  if (flags.expert_log_text) {
+    options.text = [tokenizer = served->tokenizer](tok::TokenId id) { return std::string(tokenizer->TokenBytes(id)); };
+  }
+  QUORUM_ASSIGN(auto writer, engine::ExpertLogWriter::Open(std::move(options), served->id, model.experts()));
+  return std::shared_ptr<engine::ExpertLogWriter>(std::move(writer));
+}
+
 }  // namespace
 
 void AddServingFlags(CLI::App& command, ServingFlags& flags) {
@@ -189,6 +203,7 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
   served->IndexTokenizer();
   engine::EngineOptions engine_options = flags.engine;
   engine_options.fingerprint = served->fingerprint;
+  QUORUM_ASSIGN(engine_options.expert_log, OpenExpertLog(flags, *serving.loaded.model, served));
   served->engine = engine::MakeEngine(*serving.loaded.model, *served->tokenizer, engine_options);
   serving.served = std::move(served);
   return serving;

@@ -7,6 +7,7 @@
 #include "cli/model_flags.h"
 #include "engine/base/result.h"
 #include "engine/engine.h"
+#include "engine/expert_log_writer.h"
 #include "server/served_model.h"
 
 namespace quorum::cli {
@@ -17,6 +18,8 @@ struct ServingFlags {
   std::string name;                // as the API calls it; empty: the file's name without ".gguf"
   std::string chat_template_file;  // instead of the model's own
   std::string tool_parser = "auto";
+  engine::ExpertLogOptions expert_log;  // path empty: none
+  bool expert_log_text = false;
 };
 
 /// Adds AddModelFlags' flags, --max-batch, --chat-template and --tool-parser.

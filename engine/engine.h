@@ -24,6 +24,8 @@ class CompiledGrammar;
 
 namespace quorum::engine {
 
+class ExpertLogWriter;
+
 /// How the next token is drawn. Defaults are OpenAI's: temperature 1, nothing cut.
 struct SamplingParams {
   float temperature = 1.0F;                  // 0: greedy, ties to the lowest id
@@ -141,6 +143,7 @@ struct EngineOptions {
   std::string prefix_file = {};       // where chosen prefixes are kept over restarts; empty: nowhere
   std::string fingerprint = {};       // of the model and how it is computed: whose prefixes they are
   bool speculate_always = false;      // guess wherever there is a guess, not only where it is expected to pay
+  std::shared_ptr<ExpertLogWriter> expert_log = nullptr;  // what each computed token visited; null: no log
 };
 
 /// How many rows of one kind steps had: steps by rows, for a histogram.

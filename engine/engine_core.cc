@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/log.h"
+#include "engine/expert_log_writer.h"
 
 namespace quorum::engine {
 
@@ -15,6 +16,13 @@ std::int32_t ContextLength(const StepModel& model) {
 }
 
 namespace {
+
+/// What the planned step computes of the choice: the next token of its reply, with guesses behind it, or its prompt
+/// (also when that is computed again, with what was replied so far).
+ExpertLogWriter::Topic TopicOf(const Choice& choice) {
+  return choice.generated > 0 && choice.step_tokens == 1 + choice.step_draft ? ExpertLogWriter::kReply
+                                                                             : ExpertLogWriter::kPrompt;
+}
 
 Pooling PoolingOf(const Sequence& sequence) { return static_cast<const Choice&>(sequence).request.params.pooling; }
 
@@ -145,6 +153,7 @@ void EngineCore::Compute() {
     FailRunning(computed.error());
     return;
   }
+  LogExperts();
   scheduler_.Commit();
   std::span<const float> left = std::span(logits_).first(rows * vocab_);
   for (std::size_t i = 0; i < planned_.size(); ++i) {
@@ -158,12 +167,21 @@ void EngineCore::Compute() {
   cost_.Observe(work_, stats_.step_seconds);
 }
 
+/// Hands what the computed step's tokens visited to the log.
+void EngineCore::LogExperts() {
+  if (options_.expert_log == nullptr) return;
+  for (std::size_t i = 0; i < planned_.size(); ++i) {
+    const auto& choice = static_cast<const Choice&>(*planned_[i]);
+    if (choice.logged) options_.expert_log->Push(choice.trace, slices_[i].tokens, TopicOf(choice));
+  }
+}
+
 /// What the planned step is made of.
 void EngineCore::CountRows() {
   std::int64_t decode = 0;
   for (const Sequence* sequence : planned_) {
     const auto& choice = static_cast<const Choice&>(*sequence);
-    if (choice.generated > 0 && choice.step_tokens == 1 + choice.step_draft) decode += choice.step_tokens;
+    if (TopicOf(choice) == ExpertLogWriter::kReply) decode += choice.step_tokens;
   }
   stats_.decode_rows.Add(decode);
   stats_.prefill_rows.Add(work_.rows - decode);
@@ -187,7 +205,8 @@ StepSlice EngineCore::SliceOf(Choice& choice) const {
   slice.first_logits = choice.step_first_logits;
   slice.experts = request.experts.has_value() ? &*request.experts : nullptr;
   slice.tally = request.tally.get();
-  if (request.params.experts.trace) {
+  choice.logged = options_.expert_log != nullptr && options_.expert_log->Wants(TopicOf(choice));
+  if (request.params.experts.trace || choice.logged) {
     choice.trace = std::make_shared<ExpertTrace>(shape_, slice.experts == nullptr ? shape_.top_k : slice.experts->top_k,
                                                  std::ssize(slice.tokens));
     slice.trace = choice.trace.get();
@@ -343,7 +362,7 @@ void EngineCore::Generate(Choice& choice, std::span<const float> row) {
     event.logprob = logprobs->At(*token).logprob;
     event.top_logprobs = logprobs->Top(params.top_logprobs);
   }
-  event.trace = choice.trace;
+  if (params.experts.trace) event.trace = choice.trace;
   choice.tokens.push_back(*token);
   ++choice.generated;
   choice.thinking.Push(*token);

@@ -77,6 +77,7 @@ class EngineCore {
 
   void GuessTokens();
   void CountRows();
+  void LogExperts();
   void ChoosePrefix(ChosenPrefix chosen);
   std::vector<std::int32_t> PagesOf(const ChosenPrefix& chosen);
   std::size_t FirstInWindow(std::size_t pages) const;

@@ -42,7 +42,7 @@ void ExpertInsight::Add(const RoutedToken& token) {
         cell.reap += static_cast<double>(visits.weights[i]) * static_cast<double>(visits.norms[i]);
       }
       ++by_topic_[static_cast<std::size_t>(token.topic) * cells_.size() + index];
-      ++visitors_[index][token.token];
+      if (token.token != kNoToken) ++visitors_[index][token.token];
       for (const std::int32_t other : visits.experts) {
         if (other != visits.experts[i])
           ++pairs_[index * static_cast<std::size_t>(width_) + static_cast<std::size_t>(other)];
@@ -76,14 +76,17 @@ std::vector<std::vector<ExpertInsight::Favourite>> ExpertInsight::Favourites(std
   std::unordered_map<tok::TokenId, double> in_layer;
   double all = 0;
   for (std::int32_t e = 0; e < width_; ++e) {
-    all += static_cast<double>(At(layer, e).tokens);
-    for (const auto& [token, visits] : visitors_[Index(layer, e)]) in_layer[token] += visits;
+    for (const auto& [token, visits] : visitors_[Index(layer, e)]) {
+      in_layer[token] += visits;
+      all += visits;
+    }
   }
   const auto worth = [](const Favourite& f) { return static_cast<double>(f.visits) * std::log(f.lift); };
   std::vector<std::vector<Favourite>> favourites(static_cast<std::size_t>(width_));
   for (std::int32_t e = 0; e < width_; ++e) {
     std::vector<Favourite>& own = favourites[static_cast<std::size_t>(e)];
-    const auto tokens = static_cast<double>(At(layer, e).tokens);
+    double tokens = 0;
+    for (const auto& [token, visits] : visitors_[Index(layer, e)]) tokens += visits;
     for (const auto& [token, visits] : visitors_[Index(layer, e)]) {
       const double lift = visits / tokens / (in_layer[token] / all);
       if (lift > 1) own.push_back({token, visits, lift});

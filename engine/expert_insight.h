@@ -13,9 +13,12 @@
 
 namespace quorum::engine {
 
+/// In place of a token that is not told.
+inline constexpr tok::TokenId kNoToken = -1;
+
 /// One token of a text.
 struct RoutedToken {
-  tok::TokenId token = 0;
+  tok::TokenId token = 0;  // kNoToken: not told
   std::int32_t topic = 0;
   float loss = 0;                           // nats; NaN: not known
   std::vector<ExpertTrace::Visits> layers;  // dense layers visit nothing
@@ -67,7 +70,8 @@ class ExpertInsight {
     std::uint64_t visits;
     double lift;  // its share among the expert's visits over its share among the layer's
   };
-  /// For each expert of the layer the `count` tokens that stand out most (visits * log lift) among its visits.
+  /// For each expert of the layer the `count` tokens that stand out most (visits * log lift) among its visits, as far
+  /// as tokens are told.
   std::vector<std::vector<Favourite>> Favourites(std::int32_t layer, std::size_t count) const;
 
   /// Margins of one layer's choices, in the order of the tokens.

@@ -1,8 +1,11 @@
 #include "engine/expert_log.h"
 
+#include <algorithm>
 #include <cmath>
 #include <istream>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -20,12 +23,30 @@ constexpr std::size_t kMaxTopics = 65536;
 // What sums over a log may take: pairs of experts in each layer, and each topic's counts.
 constexpr std::int64_t kMaxCells = std::int64_t{1} << 28;
 
-Json NumberOrNull(float x) { return std::isfinite(x) ? Json(x) : Json(); }
+/// The shortest digits that read back as `x`.
+void PutNumber(float x, std::string& line) {
+  if (std::isfinite(x)) {
+    fmt::format_to(std::back_inserter(line), "{}", x);
+  } else {
+    line += "null";
+  }
+}
 
-Json Numbers(std::span<const float> values) {
-  Json array = Json::array();
-  for (const float x : values) array.push_back(NumberOrNull(x));
-  return array;
+/// ,"key":[[...],...]: a list for each layer.
+template <typename T, typename Put>
+void PutLists(std::string_view key, const RoutedToken& token, std::span<const T> ExpertTrace::Visits::* list, Put put,
+              std::string& line) {
+  line += key;
+  for (std::size_t i = 0; i < token.layers.size(); ++i) {
+    line += i == 0 ? "[" : ",[";
+    bool first = true;
+    for (const T value : token.layers[i].*list) {
+      if (!std::exchange(first, false)) line += ',';
+      put(value, line);
+    }
+    line += ']';
+  }
+  line += ']';
 }
 
 /// Depth of what a log may hold: an object of arrays of arrays.
@@ -117,8 +138,9 @@ bool ReadNumbers(const Json& values, std::size_t count, std::vector<float>& out)
 std::string ReadToken(const Json& line, const ExpertLogHead& head, TokenRoom& room, RoutedToken& token,
                       std::string& text) {
   if (!line.is_object()) return "is no object";
-  if (!line.contains("t") || !ReadId(line["t"], std::numeric_limits<std::int32_t>::max(), token.token)) {
-    return "has no token \"t\"";
+  token.token = kNoToken;
+  if (line.contains("t") && !ReadId(line["t"], std::numeric_limits<std::int32_t>::max(), token.token)) {
+    return "has a token \"t\" that is no id";
   }
   token.topic = 0;
   if (line.contains("topic") && !ReadId(line["topic"], std::ssize(head.topics), token.topic)) {
@@ -174,22 +196,26 @@ std::string ExpertLogLine(const ExpertLogHead& head) {
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// By hand: a server writes many of them.
 std::string ExpertLogLine(const RoutedToken& token, std::string_view text) {
-  Json experts = Json::array(), weights = Json::array(), norms = Json::array(), margins = Json::array();
-  bool has_norms = false;
-  for (const ExpertTrace::Visits& visits : token.layers) {
-    experts.push_back(std::vector(visits.experts.begin(), visits.experts.end()));
-    weights.push_back(Numbers(visits.weights));
-    norms.push_back(Numbers(visits.norms));
-    has_norms |= !visits.norms.empty();
-    margins.push_back(NumberOrNull(visits.margin));
+  std::string line = "{";
+  if (token.token != kNoToken) {
+    fmt::format_to(std::back_inserter(line), "\"t\":{},\"s\":{},", token.token, Json(tok::SanitizeUtf8(text)).dump());
   }
-  Json line = {{"t", token.token},        {"s", tok::SanitizeUtf8(text)},
-               {"topic", token.topic},    {"loss", NumberOrNull(token.loss)},
-               {"e", std::move(experts)}, {"w", std::move(weights)}};
-  if (has_norms) line["n"] = std::move(norms);
-  line["m"] = std::move(margins);
-  return line.dump() + "\n";
+  fmt::format_to(std::back_inserter(line), "\"topic\":{},\"loss\":", token.topic);
+  PutNumber(token.loss, line);
+  const auto put_id = [](std::int32_t id, std::string& out) { fmt::format_to(std::back_inserter(out), "{}", id); };
+  PutLists(",\"e\":[", token, &ExpertTrace::Visits::experts, put_id, line);
+  PutLists(",\"w\":[", token, &ExpertTrace::Visits::weights, PutNumber, line);
+  const bool norms = std::any_of(token.layers.begin(), token.layers.end(),
+                                 [](const ExpertTrace::Visits& visits) { return !visits.norms.empty(); });
+  if (norms) PutLists(",\"n\":[", token, &ExpertTrace::Visits::norms, PutNumber, line);
+  line += ",\"m\":[";
+  for (std::size_t i = 0; i < token.layers.size(); ++i) {
+    if (i > 0) line += ',';
+    PutNumber(token.layers[i].margin, line);
+  }
+  return line += "]}\n";
 }
 
 Status ReadExpertLog(std::istream& in, const std::string& name,

@@ -5,6 +5,7 @@
 //   {"t": 17, "s": "Hello", "topic": 0, "loss": 2.5, "e": [[1, 4], [0, 7]], "w": [[0.6, 0.4], ...], "n": [[...], ...],
 //   "m": [0.2, 1.3]}
 //
+// t, s: the token and its text; absent where the log does not tell them.
 // e, w, n, m: by layer the experts (ascending), their weights, lengths of their outputs (may be absent), and the margin
 // of the choice; null stands for numbers that there are not.
 #pragma once
@@ -27,7 +28,8 @@ struct ExpertLogHead {
   std::vector<std::string> topics;
 };
 
-/// The head's line and a token's, line ends included. `text`: the token's bytes, perhaps no valid UTF-8.
+/// The head's line and a token's, line ends included. `text`: the token's bytes, perhaps no valid UTF-8; of kNoToken
+/// none are written.
 std::string ExpertLogLine(const ExpertLogHead& head);
 std::string ExpertLogLine(const RoutedToken& token, std::string_view text);
 

@@ -336,7 +336,7 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
 Status Model::Step(std::span<const StepSlice> slices, std::span<float> logits) {
   QUORUM_TRY(CheckStep(slices, logits.size()));
   if (slices.empty()) return {};
-  forward_->Step(slices, logits.data(), spec_.has_experts() ? &counters_ : nullptr);
+  forward_->Step(slices, logits.data(), spec_.has_experts() && counts_experts_ ? &counters_ : nullptr);
   bytes_read_.CountStep(spec_, cache_->shape(), slices);
   return {};
 }

@@ -103,6 +103,8 @@ class Model final : public StepModel {
   ActPrecision activations() const { return limits_.activations; }
   /// Exact counts since loading; the encoder's layers stand behind the decoder's. Thread-safe, also during a step.
   ExpertStats expert_stats() const { return counters_.Read(); }
+  /// For measuring what counting costs. Not during a step.
+  void CountExperts(bool count) { counts_experts_ = count; }
   /// What steps have read since loading. Thread-safe.
   BytesRead bytes_read() const { return bytes_read_.Read(counters_.Read()); }
   const Weights& weights() const { return weights_; }
@@ -127,6 +129,7 @@ class Model final : public StepModel {
   StepOptions limits_;
   MemoryPlan plan_;
   ExpertCounters counters_;
+  bool counts_experts_ = true;
   BytesReadCounter bytes_read_;
   std::unique_ptr<Forward> forward_;
 };

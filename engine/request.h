@@ -42,7 +42,8 @@ struct Choice : Sequence {
   std::vector<tok::TokenId> guesses;     // of the tokens behind `tokens`
   std::vector<tok::TokenId> step_input;  // the last token and those guesses that the planned step computes
   std::optional<TokenConstraint> constraint;
-  std::shared_ptr<ExpertTrace> trace;  // of the step that was computed last, if asked for
+  std::shared_ptr<ExpertTrace> trace;  // of the step that was computed last, if asked for or logged
+  bool logged = false;                 // that step goes into the expert log
   std::int32_t generated = 0;
   bool finished = false;
 };

@@ -3,61 +3,18 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include "engine/base/check.h"
+#include "quant/expert_places.h"
 #include "quant/gguf_parser.h"
 #include "quant/quantize.h"
 
 namespace quorum::quant {
 namespace {
-
-/// What a tensor has to do with experts.
-enum class Role : std::uint8_t {
-  kNone,
-  kStacked,  // the last axis counts experts: "_exps", router rows, biases of the choice
-  kSingle,   // one expert's own: blk.L.ffn_gate.E.weight
-};
-struct Place {
-  Role role = Role::kNone;
-  std::int32_t layer = 0;
-  std::int32_t expert = 0;    // kSingle
-  std::string before, after;  // kSingle: the name around the expert's number
-};
-
-/// "blk.12.rest" -> 12 and "rest".
-std::optional<std::pair<std::int32_t, std::string_view>> SplitLayer(std::string_view name) {
-  if (!name.starts_with("blk.")) return {};
-  std::int32_t layer = 0;
-  const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), layer);
-  if (error != std::errc() || layer < 0 || end == name.data() + name.size() || *end != '.') return {};
-  return {{layer, name.substr(static_cast<std::size_t>(end + 1 - name.data()))}};
-}
-
-Place PlaceOf(const std::string& name) {
-  const auto split = SplitLayer(name);
-  if (!split) return {};
-  const auto [layer, rest] = *split;
-  if (rest.find("_exps.") != std::string_view::npos || rest.starts_with("ffn_gate_inp.") ||
-      rest.starts_with("exp_probs_b")) {
-    return {Role::kStacked, layer, 0, {}, {}};
-  }
-  for (const std::string_view matrix : {"ffn_gate.", "ffn_up.", "ffn_down."}) {
-    if (!rest.starts_with(matrix)) continue;
-    std::int32_t expert = 0;
-    const char* const first = rest.data() + matrix.size();
-    const auto [end, error] = std::from_chars(first, rest.data() + rest.size(), expert);
-    if (error != std::errc() || expert < 0 || end == rest.data() + rest.size() || *end != '.') continue;
-    return {Role::kSingle, layer, expert, name.substr(0, name.size() - rest.size() + matrix.size()),
-            std::string(end, rest.data() + rest.size())};
-  }
-  return {};
-}
 
 Error Fault(const GgufFile& file, const std::string& what) { return InvalidArgument(file.path() + ": " + what); }
 
@@ -67,12 +24,6 @@ bool Verbatim(const NewExpert& expert) { return expert.parts.size() == 1; }
 DType AverageType(const GgufTensor& tensor) {
   if (CanQuantize(tensor.type)) return tensor.type;
   return tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16;
-}
-
-/// One expert's slice of a tensor whose last axis counts them.
-std::span<const std::byte> Slice(const GgufTensor& tensor, std::int32_t expert, std::int32_t experts) {
-  const std::size_t size = tensor.data.size() / static_cast<std::size_t>(experts);
-  return tensor.data.subspan(static_cast<std::size_t>(expert) * size, size);
 }
 
 /// Writes the weighted mean of some blocks of the type `from` in the type `to`.
@@ -149,12 +100,12 @@ class Rewriter {
                      [this, &tensor, &surgery, old, each, type](const GgufWriter::Sink& sink) -> Status {
                        for (const NewExpert& expert : surgery.experts) {
                          if (Verbatim(expert) && type == tensor.type) {
-                           QUORUM_TRY(sink(Slice(tensor, expert.parts.front().expert, old)));
+                           QUORUM_TRY(sink(ExpertSlice(tensor, expert.parts.front().expert, old)));
                            continue;
                          }
                          std::vector<std::pair<std::span<const std::byte>, double>> parts;
                          for (const NewExpert::Part& part : expert.parts)
-                           parts.emplace_back(Slice(tensor, part.expert, old), part.weight);
+                           parts.emplace_back(ExpertSlice(tensor, part.expert, old), part.weight);
                          QUORUM_TRY(WriteMean(tensor.type, type, parts, each, sink));
                        }
                        src_.Release(tensor);
@@ -291,8 +242,13 @@ Result<std::vector<ExpertLayer>> ExpertLayers(const GgufFile& file) {
     const Place place = PlaceOf(tensor.name);
     if (place.role != Role::kNone) routed[place.layer] = true;
   }
+  QUORUM_ASSIGN(const auto groups, file.GetInt(*architecture + ".expert_group_count"));
+  const std::int64_t count = std::max<std::int64_t>(groups.value_or(1), 1);
+  if (*experts % count != 0) return Fault(file, "the number of experts is no multiple of their groups");
   std::vector<ExpertLayer> layers;
-  for (const auto& [layer, _] : routed) layers.push_back({layer, static_cast<std::int32_t>(*experts)});
+  for (const auto& [layer, _] : routed) {
+    layers.push_back({layer, static_cast<std::int32_t>(*experts), static_cast<std::int32_t>(count)});
+  }
   if (layers.empty()) return Fault(file, "tells of experts but has no tensors of any");
   return layers;
 }
@@ -323,11 +279,7 @@ Result<SurgerySummary> RewriteExperts(const GgufFile& src, const std::string& ds
   summary.old_experts = layers.front().experts;
   summary.experts = static_cast<std::int32_t>(plan.front().experts.size());
   summary.old_bytes = src.file_bytes();
-  QUORUM_ASSIGN(const auto groups, src.GetInt(key("expert_group_count")));
-  if (groups.value_or(0) > 1) {
-    if (summary.old_experts % *groups != 0) return Fault(src, "the number of experts is no multiple of their groups");
-    QUORUM_TRY(CheckGroups(src, *groups, summary.old_experts, plan));
-  }
+  if (layers.front().groups > 1) QUORUM_TRY(CheckGroups(src, layers.front().groups, summary.old_experts, plan));
   QUORUM_ASSIGN(const auto used, src.GetInt(key("expert_used_count")));
   if (!used || *used < 1 || *used > summary.old_experts)
     return Fault(src, "key '" + key("expert_used_count") + "' is missing or out of range");
@@ -357,95 +309,6 @@ Result<SurgerySummary> RewriteExperts(const GgufFile& src, const std::string& ds
   summary.bytes = writer.FileBytes();
   QUORUM_TRY(writer.Write(dst, options.replace, progress));
   return summary;
-}
-
-Result<std::vector<std::vector<std::int32_t>>> GroupAlike(const GgufFile& file, const ExpertLayer& layer,
-                                                          std::int32_t groups) {
-  const auto n = static_cast<std::size_t>(layer.experts);
-  // dots[a][b] over all weights of the networks, router and biases of the choice apart.
-  std::vector<double> dots(n * n, 0.0);
-  bool any = false;
-  const auto add = [&](const std::vector<std::vector<float>>& values) {
-    any = true;
-    for (std::size_t a = 0; a < n; ++a) {
-      for (std::size_t b = 0; b <= a; ++b) {
-        double sum = 0;
-        for (std::size_t i = 0; i < values[a].size(); ++i)
-          sum += static_cast<double>(values[a][i]) * static_cast<double>(values[b][i]);
-        dots[a * n + b] += sum;
-        if (a != b) dots[b * n + a] += sum;
-      }
-    }
-  };
-  const auto floats = [&](DType type, std::span<const std::byte> data, std::int64_t elements,
-                          std::vector<float>& out) -> Status {
-    out.resize(static_cast<std::size_t>(elements));
-    if (Dequantize(type, data.data(), out.data(), elements)) return {};
-    return Unsupported(file.path() + ": a tensor of type " + std::string(Info(type).name) + " holds no weights");
-  };
-  std::map<std::string, std::vector<const GgufTensor*>> singles;
-  for (const GgufTensor& tensor : file.tensors()) {
-    const Place place = PlaceOf(tensor.name);
-    if (place.layer != layer.layer || place.role == Role::kNone) continue;
-    if (place.role == Role::kSingle) {
-      auto& list = singles[place.before + "#" + place.after];
-      list.resize(n);
-      if (static_cast<std::size_t>(place.expert) < n) list[static_cast<std::size_t>(place.expert)] = &tensor;
-      continue;
-    }
-    const std::int64_t each = tensor.elements() / layer.experts;
-    if (tensor.name.find("_exps.") == std::string::npos) continue;
-    if (tensor.dims.back() != layer.experts || each % Info(tensor.type).block != 0) {
-      return Fault(file, "tensor " + Quoted(tensor.name) + " does not count experts on its last axis");
-    }
-    std::vector<std::vector<float>> values(n);
-    for (std::size_t e = 0; e < n; ++e) {
-      QUORUM_TRY(floats(tensor.type, Slice(tensor, static_cast<std::int32_t>(e), layer.experts), each, values[e]));
-    }
-    add(values);
-    file.Release(tensor);
-  }
-  for (const auto& [name, list] : singles) {
-    std::vector<std::vector<float>> values(n);
-    for (std::size_t e = 0; e < n; ++e) {
-      if (list[e] == nullptr || list[e]->dims != list.front()->dims)
-        return Fault(file, "the experts' tensors " + Quoted(name) + " do not fit each other");
-      QUORUM_TRY(floats(list[e]->type, list[e]->data, list[e]->elements(), values[e]));
-    }
-    add(values);
-  }
-  if (!any) return Fault(file, "layer " + std::to_string(layer.layer) + " has no experts");
-  if (groups < 1 || groups > layer.experts)
-    return Fault(file, "from 1 to " + std::to_string(layer.experts) + " groups are possible");
-
-  std::vector<std::vector<std::int32_t>> clusters;
-  for (std::int32_t e = 0; e < layer.experts; ++e) clusters.push_back({e});
-  const auto alike = [&](const std::vector<std::int32_t>& a, const std::vector<std::int32_t>& b) {
-    double sum = 0;
-    for (const std::int32_t x : a) {
-      for (const std::int32_t y : b) {
-        const auto i = static_cast<std::size_t>(x), j = static_cast<std::size_t>(y);
-        const double size = std::sqrt(dots[i * n + i] * dots[j * n + j]);
-        sum += size > 0 ? dots[i * n + j] / size : 0;
-      }
-    }
-    return sum / static_cast<double>(a.size() * b.size());
-  };
-  while (std::ssize(clusters) > groups) {
-    std::size_t best_a = 0, best_b = 1;
-    double best = -2;
-    for (std::size_t a = 0; a < clusters.size(); ++a) {
-      for (std::size_t b = a + 1; b < clusters.size(); ++b) {
-        const double value = alike(clusters[a], clusters[b]);
-        if (value > best) std::tie(best, best_a, best_b) = std::tuple(value, a, b);
-      }
-    }
-    auto& into = clusters[best_a];
-    into.insert(into.end(), clusters[best_b].begin(), clusters[best_b].end());
-    std::sort(into.begin(), into.end());
-    clusters.erase(clusters.begin() + static_cast<std::ptrdiff_t>(best_b));
-  }
-  return clusters;
 }
 
 }  // namespace quorum::quant

@@ -55,6 +55,7 @@ struct SurgerySummary {
 struct ExpertLayer {
   std::int32_t layer = 0;
   std::int32_t experts = 0;
+  std::int32_t groups = 1;  // neighbouring experts of equal number from which a token chooses first (DeepSeek)
 };
 /// Errors: kInvalidArgument for a file without experts, or whose numbers contradict each other.
 Result<std::vector<ExpertLayer>> ExpertLayers(const GgufFile& file);
@@ -65,12 +66,6 @@ Result<std::vector<ExpertLayer>> ExpertLayers(const GgufFile& file);
 Result<SurgerySummary> RewriteExperts(const GgufFile& src, const std::string& dst,
                                       const std::vector<LayerSurgery>& plan, const SurgeryOptions& options,
                                       const GgufWriter::Progress& progress = {});
-
-/// The layer's experts in `groups` groups of alike ones: agglomerative clustering by average linkage of 1 - cosine of
-/// all their weights. Deterministic; groups ascend by their lowest expert. Errors: kInvalidArgument (no such layer),
-/// kUnsupported (a type without weights).
-Result<std::vector<std::vector<std::int32_t>>> GroupAlike(const GgufFile& file, const ExpertLayer& layer,
-                                                          std::int32_t groups);
 
 /// Error kInvalidArgument when `dst` is one of `src`'s files, or exists and `replace` is false.
 Status CheckDestination(const GgufFile& src, const std::string& dst, bool replace);

@@ -1,10 +1,13 @@
 """`quorum experts`, `prune`, `merge`, `add`, `upcycle --carve` and `--demo` as people call them.
     experts_test.py QUORUM"""
+import concurrent.futures
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent
 MOE = FIXTURES / "fixtures/model/tiny_chat_moe.gguf"
@@ -58,9 +61,64 @@ def check_surgery(quorum, folder):
     assert "exists already" in run(quorum, "prune", MOE, small, "--drop", 3, fails=True)
     assert "one number for all layers" in run(quorum, "prune", MOE, small, "--drop", "0:1", "--force", fails=True)
     run(quorum, "prune", MOE, small, "--keep", 3, "--force", fails=True)
+    # DeepSeek chooses from groups first: as many go from each, the least visited.
+    grouped = FIXTURES / "fixtures/model/deepseek3.gguf"
+    merged = json.loads(run(quorum, "merge", grouped, small, "--keep", "67%", "--force", "--json"))
+    assert merged["experts"] == 6 and all(len({e // 3 for e in group}) == 1 for l in merged["merged"] for group in l["groups"]), merged
+    visits = [5, 1, 2, 3, 4, 0, 7, 6, 8]
+    report.write_text(json.dumps({"layers": [{"layer": l["layer"], "experts": [{"expert": e, "tokens": n} for e, n in enumerate(visits)]}
+                                             for l in merged["merged"]]}))
+    made = json.loads(run(quorum, "prune", grouped, small, "--keep", 6, "--report", report, "--by", "tokens", "--force", "--json"))
+    assert made["equals_masked"] and all(l["experts"] == [0, 2, 3, 4, 6, 8] for l in made["kept"]), made
+    assert "multiple of 3" in run(quorum, "merge", grouped, small, "--keep", 4, "--force", fails=True)
     made = json.loads(run(quorum, "merge", MOE, small, "--keep", 2, "--text", TEXT, "--force", "--json"))
     assert made["experts"] == 2 and all(sorted(sum(l["groups"], [])) == [0, 1, 2, 3] for l in made["merged"]), made
     assert "2 experts" in run(quorum, "inspect", small) or "2 a layer" in run(quorum, "inspect", small)
+
+
+def check_served(quorum, folder):
+    """What requests at once report, what the server counts and what its log tells are the same, to the token."""
+    log, answer = folder / "served.jsonl", folder / "answer.json"
+    server = subprocess.Popen([quorum, "serve", "--demo", "--port", "0", "--threads", "2", "--expert-log", log, "--log-level", "error"],
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        url = server.stdout.readline().split()[-1]
+        fetch = lambda path, body=None: json.load(urllib.request.urlopen(url + path, body and json.dumps(body).encode(), timeout=60))
+        before = fetch("/v1/experts")
+        ways = [{}, {"top_k": 1}, {"dense": True}, {"mask": [3, 7]}]
+        def ask(i):
+            line = TEXT.read_text().splitlines()[i * 37]
+            return fetch("/v1/chat/completions", {"messages": [{"role": "user", "content": line.split("=")[0]}], "max_tokens": 6 + i % 7,
+                                                  "moe": {"report": True, **ways[i % len(ways)]}})["moe"]
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            reports = list(pool.map(ask, range(20)))
+        after = fetch("/v1/experts")
+        answer.write_text(json.dumps(after))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    width = range(after["experts"])
+    for layer in range(after["layers"]):
+        delta = [after["tokens"][layer][e] - before["tokens"][layer][e] for e in width]
+        assert delta == [sum(r["layers"][layer]["tokens"][e] for r in reports) for e in width], layer
+        for i, r in enumerate(reports):
+            experts = {1: 1, 2: after["experts"]}.get(i % len(ways), after["experts_per_token"])
+            assert sum(r["layers"][layer]["tokens"]) == r["tokens"] * experts
+    report = json.loads(run(quorum, "experts", "--from", log, "--compare", answer, "--json"))
+    assert report["tokens"] == sum(r["tokens"] for r in reports)
+    assert [[e["tokens"] for e in l["experts"]] for l in report["layers"]] == after["tokens"]
+    assert all(l["divergence"] == 0 for l in report["drift"]["layers"]) and report["drift"]["layers"]
+    assert [t["name"] for t in report["topics"]] == ["prompts", "replies"] and all(t["tokens"] > 0 for t in report["topics"])
+    assert '"s":' not in log.read_text() and '"t":' not in log.read_text()
+    run(quorum, "serve", FIXTURES / "fixtures/quant/dense.gguf", "--port", 0, "--expert-log", log, fails=True)
+
+
+def check_counters_bench(quorum):
+    """The measurement itself; what it measures is for a quiet machine."""
+    tables = json.loads(run(quorum, "bench", "--demo", "--expert-counters", "-n", 16, "-b", "1,2", "--json"))
+    assert [t["n_seq"] for t in tables] == [1, 2] and all(t["steps"] == 16 and len(t["costs"]) == 3 for t in tables)
+    assert all(c["low"] <= c["share"] <= c["high"] for t in tables for c in t["costs"])
+    assert "dense" in run(quorum, "bench", FIXTURES / "fixtures/quant/dense.gguf", "--expert-counters", fails=True)
 
 
 def check_demo(quorum):
@@ -73,6 +131,8 @@ def main():
         folder = pathlib.Path(name)
         check_experts(sys.argv[1], folder)
         check_surgery(sys.argv[1], folder)
+        check_served(sys.argv[1], folder)
+    check_counters_bench(sys.argv[1])
     check_demo(sys.argv[1])
 
 

@@ -1,6 +1,7 @@
 // Experts that were cut out of a file: the very bits of the file with them masked. Experts that were merged: what
 // averages are.
 #include "quant/expert_surgery.h"
+#include "quant/alike_experts.h"
 
 #include <algorithm>
 #include <cmath>
@@ -255,8 +256,12 @@ TEST_CASE("Alike experts are found") {
     CHECK(quant::GroupAlike(*twins, {layer, 4}, 2).value() == Groups{{0, 2}, {1, 3}});
     CHECK(quant::GroupAlike(*twins, {layer, 4}, 4).value() == Groups{{0}, {1}, {2}, {3}});
     CHECK(quant::GroupAlike(*twins, {layer, 4}, 1).value() == Groups{{0, 1, 2, 3}});
+    CHECK(quant::GroupAlike(*twins, {layer, 4}, 2, 3).value() == Groups{{0, 2}, {1, 3}});
+    // Twins in different groups, from which tokens choose first, stay apart.
+    CHECK(quant::GroupAlike(*twins, {layer, 4, 2}, 2).value() == Groups{{0, 1}, {2, 3}});
   }
   CHECK_FALSE(quant::GroupAlike(*twins, {0, 4}, 0).ok());
+  CHECK_FALSE(quant::GroupAlike(*twins, {0, 4, 2}, 3).ok());
   CHECK_FALSE(quant::GroupAlike(*twins, {7, 4}, 2).ok());
 }
 
