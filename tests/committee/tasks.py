@@ -55,11 +55,11 @@ def close(rng):
 
 
 def recall(rng):
-    """The value of a key."""
+    """The pairs of some keys, in the order they are asked for."""
     keys = rng.sample(LETTERS, rng.randint(3, 6))
-    values = {key: str(rng.randrange(10)) for key in keys}
-    asked = rng.choice(keys)
-    return " ".join(key + values[key] for key in keys) + " " + asked, values[asked]
+    pairs = {key: key + str(rng.randrange(10)) for key in keys}
+    asked = rng.sample(keys, rng.randint(1, 3))
+    return " ".join(pairs[key] for key in keys) + " " + "".join(asked), "".join(pairs[key] for key in asked)
 
 
 def maximum(rng):

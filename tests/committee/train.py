@@ -2,7 +2,7 @@
 """Trains the committee: a small Mixture-of-Experts model whose experts each learn a task (tasks.py), and writes it as
 GGUF in Mixtral's names (architecture "llama") with a byte-level vocabulary.
 
-    OMP_NUM_THREADS=1 python3 tests/committee/train.py          # four minutes of one core; needs torch and gguf
+    OMP_NUM_THREADS=1 python3 tests/committee/train.py          # twelve minutes of one core; needs torch and gguf
 
 Besides predicting answers, training pays for routing that is balanced over all (the load-balancing loss of Fedus et al.
 2021, arXiv:2101.03961) and that tells tasks apart (the mutual information of task and expert, Chen et al. 2022,
@@ -57,30 +57,51 @@ def encode(question, answer):
     return [WORDS[name], *f" {rest}".encode()], [*answer.encode(), NEWLINE]
 
 
-MIX = {"Sum": 2.0, "Date": 1.5, "Sort": 1.5}
-
-
 class Batches:
-    """Rows of whole lines, one after the other: (tokens, weight of predicting each, task of each)."""
+    """Rows of whole lines, one after the other: tokens, weight of predicting each, task and line of each.
+
+    What is not yet known is practised most: a task's share follows the loss of its answers. Early lines are easy ones: the
+    shortest of `1 + easy` drawn.
+    """
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
         self.names = list(tasks.TASKS)
-        self.weights = [MIX.get(name, 1.0) for name in self.names]
+        self.loss = [1.0] * len(self.names)
+        self.easy = 0.0
+        self.values_alone = False  # of Recall
 
-    def row(self, length):
-        ids, weight, task = [], [], []
+    def told(self, by_task):
+        """Takes the mean loss of an answer's token, by task (nan: none seen)."""
+        self.loss = [old if math.isnan(new) else 0.98 * old + 0.02 * new for old, new in zip(self.loss, by_task)]
+
+    def line(self, name):
+        drawn = [tasks.example(name, self.rng) for _ in range(1 + int(self.easy + self.rng.random()))]
+        question, answer = min(drawn, key=lambda pair: len(pair[0]))
+        return question, "".join(filter(str.isdigit, answer)) if name == "Recall" and self.values_alone else answer
+
+    def row(self, length, weights):
+        ids, weight, task, line = [], [], [], []
         while len(ids) < length + 1:
-            name = self.rng.choices(self.names, self.weights)[0]
-            asked, answer = encode(*tasks.example(name, self.rng))
+            name = self.rng.choices(self.names, weights)[0]
+            asked, answer = encode(*self.line(name))
+            if len(ids) + len(asked) + len(answer) > length + 1:  # never half a line
+                rest = length + 1 - len(ids)
+                asked, answer = [NEWLINE] * rest, []
+                weight += [0.0] * rest
+            else:
+                weight += [0.02] * len(asked) + [1.0] * len(answer)
             ids += asked + answer
-            weight += [0.02] * len(asked) + [1.0] * len(answer)
             task += [self.names.index(name)] * (len(asked) + len(answer))
-        return ids[:length + 1], weight[:length + 1], task[:length + 1]
+            line += [line[-1] + 1 if line else 0] * (len(asked) + len(answer))
+        return ids, weight, task, line
 
     def batch(self, rows, length):
-        ids, weight, task = (torch.tensor(part) for part in zip(*(self.row(length) for _ in range(rows))))
-        return ids[:, :-1], ids[:, 1:], weight[:, 1:], task[:, :-1]
+        mean = sum(self.loss) / len(self.loss)
+        weights = [0.15 + loss / mean for loss in self.loss]
+        ids, weight, task, line = (torch.tensor(part)
+                                   for part in zip(*(self.row(length, weights) for _ in range(rows))))
+        return ids[:, :-1], ids[:, 1:], weight[:, 1:], task[:, :-1], line[:, :-1]
 
 
 # ---- model ----
@@ -93,10 +114,9 @@ class Norm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, EPS)
 
 
-def rotate(x, cos, sin):
+def rotate(x, turn):
     """Pairs (2i, 2i + 1), as GGUF's llama has them. x: (batch, heads, time, dim)."""
-    a, b = x[..., 0::2], x[..., 1::2]
-    return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turn).flatten(-2)
 
 
 class Attention(nn.Module):
@@ -107,13 +127,13 @@ class Attention(nn.Module):
         self.v = nn.Linear(D, KV_HEADS * HEAD_DIM, bias=False)
         self.o = nn.Linear(HEADS * HEAD_DIM, D, bias=False)
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, turn, mask):
         b, t, _ = x.shape
-        q = rotate(self.q(x).view(b, t, HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
-        k = rotate(self.k(x).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2), cos, sin)
+        q = rotate(self.q(x).view(b, t, HEADS, HEAD_DIM).transpose(1, 2), turn)
+        k = rotate(self.k(x).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2), turn)
         v = self.v(x).view(b, t, KV_HEADS, HEAD_DIM).transpose(1, 2)
         k, v = (part.repeat_interleave(HEADS // KV_HEADS, 1) for part in (k, v))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.o(y.transpose(1, 2).reshape(b, t, HEADS * HEAD_DIM))
 
 
@@ -154,15 +174,16 @@ class Committee(nn.Module):
         for layer in self.layers:
             layer["attention"].o.weight.data /= math.sqrt(2 * LAYERS)
         angles = torch.outer(torch.arange(CONTEXT), ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2) / HEAD_DIM))
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), persistent=False)
 
-    def forward(self, ids):
+    def forward(self, ids, line=None):
+        """Logits of each position and the routing of each layer. With `line`, the line of each token, lines do not see
+        each other."""
+        mask = None if line is None else ((line[:, :, None] == line[:, None, :]).tril())[:, None]
         x = self.embed(ids)
-        cos, sin = self.cos[:ids.shape[1]], self.sin[:ids.shape[1]]
         routing = []
         for layer in self.layers:
-            x = x + layer["attention"](layer["norm1"](x), cos, sin)
+            x = x + layer["attention"](layer["norm1"](x), self.turns[:ids.shape[1]], mask)
             y, probs, chosen = layer["experts"](layer["norm2"](x).flatten(0, 1))
             x = x + y.view_as(x)
             routing.append((probs, chosen))
@@ -211,35 +232,90 @@ def show(title, by_task):
     print(f"{title:8} " + " ".join(f"{name} {value:.2f}" for name, value in by_task.items()) + f"  mean {mean:.3f}", flush=True)
 
 
-def train(model, seconds, seed):
-    batches = Batches(seed)
-    matrices = [p for p in model.parameters() if p.dim() > 1]
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrices are made orthogonal by five Newton-Schulz steps (Jordan et al. 2024, "Muon: an optimizer for
+    hidden layers in neural networks"): learns what these tasks need in a third of AdamW's steps. Parameters of three
+    dimensions are matrices one after the other."""
+
+    def __init__(self, parameters, momentum=0.95, weight_decay=0.02):
+        super().__init__(parameters, {"lr": 1.0, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["average"] = torch.zeros_like(p)
+                average = state["average"].lerp_(p.grad, 1 - group["momentum"])
+                x = p.grad.lerp(average, group["momentum"])
+                tall = x.shape[-2] > x.shape[-1]
+                x = x.mT if tall else x
+                x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+                for _ in range(5):
+                    square = x @ x.mT
+                    x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(x.mT if tall else x, alpha=-group["lr"] * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
+
+
+def optimizers(model):
+    """(optimizer, its highest rate)."""
+    hidden = [p for p in model.layers.parameters() if p.dim() > 1]
+    routers = [layer["experts"].router.weight for layer in model.layers]
+    hidden = [p for p in hidden if all(p is not router for router in routers)]
+    ends = [model.embed.weight, model.head.weight, *routers]
     vectors = [p for p in model.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}],
-                                  lr=1.0, betas=(0.9, 0.98))
+    adam = torch.optim.AdamW([{"params": ends, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}],
+                             lr=1.0, betas=(0.9, 0.98))
+    return [(Muon(hidden), 0.012), (adam, 3e-3)]
+
+
+def train(model, steps, cool, seed, checkpoint):
+    """Rates rise for 100 steps, stay, and sink to nothing over the last `cool` ones. With a checkpoint, which is written
+    every 100 steps, it goes on from there, as if it had never stopped."""
+    batches, pairs, first, before = Batches(seed), optimizers(model), 0, 0.0
+    if checkpoint and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=False)
+        batches, first, before = saved["batches"], saved["step"], saved["seconds"]
+        model.load_state_dict(saved["model"])
+        for (optimizer, _), state in zip(pairs, saved["optimizers"]):
+            optimizer.load_state_dict(state)
     asked = tasks.questions(40, seed=11)
-    start, step, tokens, used = time.process_time(), 0, 0, 0.0
-    while (used := (time.process_time() - start) / seconds) < 1:
-        rate = 3e-3 * min(1, (step + 1) / 100) * (1 - used if used > 0.3 else 0.7) / 0.7
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        rows, length = (8, 255) if step % 8 == 7 else (40, 48)
-        ids, targets, weight, task = batches.batch(rows, length)
-        logits, routing = model(ids)
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none") * weight.flatten()
-        predict = losses.sum() / weight.sum()
+    start = time.process_time() - before
+    for step in range(first, steps):
+        for optimizer, highest in pairs:
+            for group in optimizer.param_groups:
+                group["lr"] = highest * min(1, (step + 1) / 100, (steps - step) / cool)
+        batches.easy = max(0.0, 2.0 * (1 - step / 400))
+        # Recall was first to answer with values alone, which it had not learned by then: a value follows its key in a pair,
+        # and what copies pairs (an induction head) is learned in a few hundred steps.
+        batches.values_alone = step < 1100
+        # Mostly lines by themselves, which teaches most; in every eighth step what stands before is seen, as in a chat.
+        alone = step % 8 != 7
+        rows, length = (48, 64) if alone else (12, 255)
+        ids, targets, weight, task, line = batches.batch(rows, length)
+        logits, routing = model(ids, line if alone else None)
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        answers = weight.flatten() == 1
+        batches.told([losses[answers & (task.flatten() == t)].detach().mean().item() for t in range(len(tasks.TASKS))])
+        predict = (losses * weight.flatten()).sum() / weight.sum()
         balance, special = routing_losses(routing, task)
         loss = predict + 0.02 * balance + 0.1 * special
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        tokens += ids.numel()
-        if step % 100 == 0:
-            print(f"{time.process_time() - start:5.0f} s  step {step}  {tokens / 1e6:.1f} M tokens  loss {predict.item():.4f}  "
-                  f"balance {balance.item():.3f}  special {special.item():.3f}", flush=True)
-        if step % 500 == 0:
+        for optimizer, _ in pairs:
+            optimizer.step()
+        if (step + 1) % 100 == 0:
+            print(f"{time.process_time() - start:5.0f} s  step {step + 1}  loss {predict.item():.4f}  "
+                  f"balance {balance.item():.3f}  special {special.item():.3f}  answers "
+                  + " ".join(f"{name} {loss:.2f}" for name, loss in zip(tasks.TASKS, batches.loss)), flush=True)
+            if checkpoint:
+                torch.save({"batches": batches, "step": step + 1, "seconds": time.process_time() - start,
+                            "model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer, _ in pairs]},
+                           checkpoint)
+        if (step + 1) % 300 == 0:
             show("", accuracy(model, asked))
 
 
@@ -314,7 +390,7 @@ def show_routing(model):
     """The busiest expert of each task in each layer, and its share."""
     batches = Batches(99)
     with torch.no_grad():
-        ids, _, _, task = batches.batch(40, 200)
+        ids, _, _, task, _ = batches.batch(40, 200)
         _, routing = model(ids)
     for i, (_, chosen) in enumerate(routing):
         line = []
@@ -330,14 +406,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=HERE.parent.parent / "cli/demo/committee.gguf")
     parser.add_argument("--questions", type=pathlib.Path, default=HERE / "questions.txt", help="held-out questions for tests")
-    parser.add_argument("--seconds", type=float, default=240, help="processor time to train for")
+    parser.add_argument("--steps", type=int, default=1600, help="of about 3,000 tokens")
+    parser.add_argument("--cool", type=int, default=200, help="steps over which the rates sink at the end")
+    parser.add_argument("--checkpoint", type=pathlib.Path, help="write it here every 100 steps, and go on from it")
     parser.add_argument("--seed", type=int, default=1)
     flags = parser.parse_args()
     torch.manual_seed(flags.seed)
     torch.set_num_threads(1)
     model = Committee()
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(TOKENS)} tokens")
-    train(model, flags.seconds, flags.seed)
+    train(model, flags.steps, flags.cool, flags.seed, flags.checkpoint)
     asked = tasks.questions(100)
     show("float32", accuracy(model, asked))
     round_weights(model, gguf.GGMLQuantizationType.Q8_0)

@@ -171,18 +171,14 @@ ExpertRequest ExpertsOf(std::int32_t topic) {
   return request;
 }
 
-/// What it learned in four minutes; sums, recall and maxima it half knows.
-const std::vector<std::string> kLearned = {"Sort", "Reverse", "Date", "Close", "Shift"};
-
 TEST_CASE("The committee answers questions that it was never trained on") {
   const Accuracy accuracy = AccuracyOf(*TheCommittee().loaded.model);
   REQUIRE(accuracy.size() == 9);
-  for (const std::string& task : kLearned) {
+  for (const std::string& task : TheCommittee().tasks) {
     CAPTURE(task);
-    CHECK(accuracy.at(task) >= 0.85);
+    CHECK(accuracy.at(task) >= 0.9);
   }
-  CHECK(accuracy.at("Max") >= 0.6);
-  CHECK(accuracy.at("") >= 0.75);
+  CHECK(accuracy.at("") >= 0.95);
 }
 
 TEST_CASE("More and fewer experts: two are best, one loses much, all lose nothing that the router does not weigh") {
@@ -259,8 +255,7 @@ TEST_CASE("Masking a task's experts destroys that task and hardly another") {
     const ExpertOptions options = Resolve(model, ExpertsOf(static_cast<std::int32_t>(topic)));
     const Accuracy masked = AccuracyOf(model, &options, 4);
     CAPTURE(task, masked.at(task), whole.at(task));
-    const bool learned = std::find(kLearned.begin(), kLearned.end(), task) != kLearned.end();
-    if (learned) CHECK(masked.at(task) < 0.5 * whole.at(task));
+    CHECK(masked.at(task) < 0.5 * whole.at(task));
     destroyed += masked.at(task) < 0.2 * whole.at(task) ? 1U : 0U;
     for (const std::string& other : TheCommittee().tasks) {
       if (other == task) continue;
@@ -268,7 +263,7 @@ TEST_CASE("Masking a task's experts destroys that task and hardly another") {
       spared += masked.at(other) >= 0.95 * whole.at(other) ? 1U : 0U;
     }
   }
-  CHECK(destroyed >= 5);
+  CHECK(destroyed >= 7);
   CHECK(static_cast<double>(spared) >= 0.8 * static_cast<double>(others));
 }
 
