@@ -77,6 +77,10 @@ struct Partial {
 //   Unpack<format>(block, groups, scratch)                    a panel's block as bytes: the byte plane's layout
 //   Tile<format, R>(scratch, scales, pairs, groups, act, partial)
 //                                                             2 * pairs unpacked panels times R <= kTileRows rows
+//   kFolds<format>                                            where true, there are also
+//   Fits(scales)                                              whether s * q of a whole block fits unsigned bytes,
+//   UnpackFolded(block, scratch)                              which Unpack then gives instead of q,
+//   TileFolded                                                and Tile for these
 constexpr int64_t kUnpackedBytes = kBlock * kLanes;  // scratch of one panel
 constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: two pairs share a tile's preparation
 
@@ -117,16 +121,42 @@ static void MultiplyUpTo(const GemmTask& t, int64_t panel, int64_t first, int64_
   }
 }
 
-template <typename Kernel, PackFormat format, size_t R>
+template <typename Kernel, PackFormat format, size_t R, bool folded>
 static void TileUpTo(const GemmTask& t, const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs,
                      int64_t panel, int64_t column, int64_t first, int64_t count) {
   if (count == static_cast<int64_t>(R)) {
     const ActRows<R> act = RowsAt<R>(t, first, column, ActBlockOf(TraitsOf(format)));
     const Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0};
-    Kernel::template Tile<format, R>(scratch, scales, pairs, GroupsAt(column, t.w.k), act, partial);
+    if constexpr (folded) {
+      Kernel::template TileFolded<format, R>(scratch, scales, pairs, act, partial);
+    } else {
+      Kernel::template Tile<format, R>(scratch, scales, pairs, GroupsAt(column, t.w.k), act, partial);
+    }
   } else if constexpr (R > Kernel::kTileMinRows) {
-    TileUpTo<Kernel, format, R - 1>(t, scratch, scales, pairs, panel, column, first, count);
+    TileUpTo<Kernel, format, R - 1, folded>(t, scratch, scales, pairs, panel, column, first, count);
   }
+}
+
+/// Fills `scratch` and `scales` for a block of 2 * pairs panels; true: folded.
+template <typename Kernel, PackFormat format>
+static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t pairs, int64_t groups, uint8_t* scratch,
+                         const uint8_t** scales) {
+  constexpr PackTraits kTraits = TraitsOf(format);
+  bool folded = Kernel::template kFolds<format>;
+  for (int64_t p = 0; p < 2 * pairs; ++p) {
+    scales[p] = block + p * panel_bytes + groups * GroupBytes(kTraits.payload);
+    if constexpr (Kernel::template kFolds<format>) folded = folded && Kernel::template Fits<format>(scales[p]);
+  }
+  for (int64_t p = 0; p < 2 * pairs; ++p) {
+    if constexpr (Kernel::template kFolds<format>) {
+      if (folded) {
+        Kernel::template UnpackFolded<format>(block + p * panel_bytes, scratch + p * kUnpackedBytes);
+        continue;
+      }
+    }
+    Kernel::template Unpack<format>(block + p * panel_bytes, groups, scratch + p * kUnpackedBytes);
+  }
+  return folded;
 }
 
 /// All rows times panels [panel, panel + 2 * pairs): each block is unpacked once, and while its tiles are computed the
@@ -140,11 +170,7 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
   const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
     const int64_t groups = GroupsAt(column, t.w.k);
-    for (int64_t p = 0; p < 2 * pairs; ++p) {
-      const uint8_t* codes = block + p * t.w.panel_bytes;
-      Kernel::template Unpack<format>(codes, groups, scratch + p * kUnpackedBytes);
-      scales[p] = codes + groups * GroupBytes(kTraits.payload);
-    }
+    const bool folded = UnpackPanels<Kernel, format>(block, t.w.panel_bytes, pairs, groups, scratch, scales);
     block += BlockBytes(kTraits, groups);
     const bool last = column + kBlock >= t.w.k;
     const uint8_t* next = last ? t.w.panels + (panel + 2 * pairs) * t.w.panel_bytes : block;
@@ -158,7 +184,14 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
         }
       }
       const int64_t count = t.m / tiles + (tile < t.m % tiles ? 1 : 0);
-      TileUpTo<Kernel, format, Kernel::kTileRows>(t, scratch, scales, pairs, panel, column, first, count);
+      if constexpr (Kernel::template kFolds<format>) {
+        if (folded) {
+          TileUpTo<Kernel, format, Kernel::kTileRows, true>(t, scratch, scales, pairs, panel, column, first, count);
+          first += count;
+          continue;
+        }
+      }
+      TileUpTo<Kernel, format, Kernel::kTileRows, false>(t, scratch, scales, pairs, panel, column, first, count);
       first += count;
     }
   }

@@ -114,6 +114,8 @@ struct Rows256 {
   static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 4;
   static constexpr int64_t kTileMinRows = 3;
+  template <PackFormat>
+  static constexpr bool kFolds = false;
 
   template <Codes codes, size_t R>
   QUORUM_INLINE void Add(const uint8_t* at, const uint8_t* scales, int64_t groups, int32_t bias, const ActRows<R>& act,

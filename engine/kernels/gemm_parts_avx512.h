@@ -96,6 +96,21 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P]) {
   }
 }
 
+/// The largest code of the formats that fold (gemm_driver.h): those without a bias and with integer scales of at least
+/// 0.
+static constexpr int32_t LargestCode(const PackTraits& traits) {
+  return traits.payload == Payload::kBits2 ? 3 : traits.payload == Payload::kBits4 ? 15 : 31;
+}
+
+/// One quad of columns as s * q of 64 weights, where that fits bytes. `s` holds each scale twice in its lane.
+template <PackTraits traits, int quad>
+QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, uint8_t* scratch) {
+  const __m512i codes = LoadUnsigned<traits, quad>(group);
+  const __m512i even = _mm512_mullo_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(255)), s);
+  const __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(codes, 8), s);
+  _mm512_store_si512(scratch + quad * kLineBytes, _mm512_or_si512(even, _mm512_slli_epi16(odd, 8)));
+}
+
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Block>
 struct Vnni {
@@ -104,8 +119,11 @@ struct Vnni {
   static constexpr int64_t kFewRows = 4;
   static constexpr int64_t kTileRows = 6;
   static constexpr int64_t kTileMinRows = 4;
+  template <PackFormat format>
+  static constexpr bool kFolds =
+      TraitsOf(format).scales == Scales::kBytes || TraitsOf(format).scales == Scales::kNibbles;
 
-  template <PackTraits traits, bool prefetch, size_t R, size_t P>
+  template <PackTraits traits, bool prefetch, bool folded = false, size_t R, size_t P>
   QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t groups,
                          const ActRows<R>& act, const ActSide (&side)[R], const Partial& partial) {
     __m512 acc[R][P];
@@ -117,7 +135,11 @@ struct Vnni {
         acc[i][p] = partial.start ? _mm512_setzero_ps() : _mm512_loadu_ps(from + p * kLanes);
       }
     }
-    Block::template Add<traits, prefetch>(codes, scales, groups, act, side, acc);
+    if constexpr (folded) {
+      Block::template AddFolded<traits>(codes, scales, act, side, acc);
+    } else {
+      Block::template Add<traits, prefetch>(codes, scales, groups, act, side, acc);
+    }
 #pragma GCC unroll 8
     for (size_t i = 0; i < R; ++i) {
       float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
@@ -136,7 +158,7 @@ struct Vnni {
     Add<kTraits, true>(codes, scales, groups, act, side, partial);
   }
 
-  template <PackTraits traits, size_t R>
+  template <PackTraits traits, bool folded, size_t R>
   static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs,
                                                int64_t groups, int32_t bias, const ActRows<R>& act, Partial partial) {
     ActSide side[R];
@@ -144,7 +166,7 @@ struct Vnni {
     for (int64_t pair = 0; pair < pairs; ++pair) {
       const uint8_t* const codes[2] = {scratch, scratch + kUnpackedBytes};
       const uint8_t* const pair_scales[2] = {scales[0], scales[1]};
-      Add<traits, false>(codes, pair_scales, groups, act, side, partial);
+      Add<traits, false, folded>(codes, pair_scales, groups, act, side, partial);
       scratch += 2 * kUnpackedBytes;
       scales += 2;
       partial.dst += 2 * kLanes;
@@ -155,7 +177,48 @@ struct Vnni {
   static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
                    const ActRows<R>& act, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    TileOf<Unpacked(kTraits), R>(scratch, scales, pairs, groups, kTraits.bias, act, partial);
+    TileOf<Unpacked(kTraits), false, R>(scratch, scales, pairs, groups, kTraits.bias, act, partial);
+  }
+
+  template <PackFormat format, size_t R>
+  static void TileFolded(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, const ActRows<R>& act,
+                         const Partial& partial) {
+    TileOf<Unpacked(TraitsOf(format)), true, R>(scratch, scales, pairs, kBlockGroups, 0, act, partial);
+  }
+
+  template <PackFormat format>
+  static bool Fits(const uint8_t* scales) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    __m512i most = _mm512_setzero_si512();
+    for (int64_t h = 0; h < kBlock / kTraits.s_columns; ++h) {
+      most = _mm512_max_epi32(most, LoadSmallScales<kTraits.scales>(scales, h));
+    }
+    return _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(255 / LargestCode(kTraits))) == 0;
+  }
+
+  template <PackFormat format>
+  static void UnpackFolded(const uint8_t* block, uint8_t* scratch) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    constexpr int64_t kPerGroup = kGroup / kTraits.s_columns;
+    const uint8_t* scales = block + kBlockGroups * GroupBytes(kTraits.payload);
+    const auto twice = [&](int64_t h) __attribute__((always_inline)) {
+      const __m512i s = LoadSmallScales<kTraits.scales>(scales, h);
+      return _mm512_or_si512(s, _mm512_slli_epi32(s, 16));
+    };
+    for (int64_t g = 0; g < kBlockGroups; ++g) {
+      const __m512i s = twice(kPerGroup * g);
+      const __m512i next = kPerGroup == 2 ? twice(2 * g + 1) : s;
+      FoldQuad<kTraits, 0>(block, s, scratch);
+      FoldQuad<kTraits, 1>(block, s, scratch);
+      FoldQuad<kTraits, 2>(block, s, scratch);
+      FoldQuad<kTraits, 3>(block, s, scratch);
+      FoldQuad<kTraits, 4>(block, next, scratch);
+      FoldQuad<kTraits, 5>(block, next, scratch);
+      FoldQuad<kTraits, 6>(block, next, scratch);
+      FoldQuad<kTraits, 7>(block, next, scratch);
+      block += GroupBytes(kTraits.payload);
+      scratch += kUnpackedGroup;
+    }
   }
 
   template <PackFormat format>

@@ -73,12 +73,46 @@ struct TwoLevels {
     }
   }
 
+  /// The same of codes that are multiplied with their scales already, at most 255: 256 * 255 * 127 fits.
+  template <PackTraits traits, size_t R, size_t P>
+  QUORUM_INLINE void SumFolded(const uint8_t* const (&codes)[P], const ActRows<R>& act, const ActSide (&side)[R],
+                               __m512i (&total)[R][P]) {
+    const uint8_t* group[P];
+    for (size_t p = 0; p < P; ++p) group[p] = codes[p];
+    StartDots<false>(side, 0, total);
+    for (int64_t column = 0; column < kBlock; column += kGroup) {
+      AddQuad<traits, 0>(group, act, column, total);
+      AddQuad<traits, 1>(group, act, column, total);
+      AddQuad<traits, 2>(group, act, column, total);
+      AddQuad<traits, 3>(group, act, column, total);
+      AddQuad<traits, 4>(group, act, column, total);
+      AddQuad<traits, 5>(group, act, column, total);
+      AddQuad<traits, 6>(group, act, column, total);
+      AddQuad<traits, 7>(group, act, column, total);
+      NextGroup<traits, false>(group);
+    }
+  }
+
   /// acc[i][p] joins one block, which is always whole.
   template <PackTraits traits, bool prefetch, size_t R, size_t P>
   QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t /*groups*/,
                          const ActRows<R>& act, const ActSide (&side)[R], __m512 (&acc)[R][P]) {
     __m512i total[R][P];
     SumCodes<traits, prefetch>(codes, scales, act, side, total);
+    Join<traits>(scales, act, side, total, acc);
+  }
+
+  template <PackTraits traits, size_t R, size_t P>
+  QUORUM_INLINE void AddFolded(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P],
+                               const ActRows<R>& act, const ActSide (&side)[R], __m512 (&acc)[R][P]) {
+    __m512i total[R][P];
+    SumFolded<traits>(codes, act, side, total);
+    Join<traits>(scales, act, side, total, acc);
+  }
+
+  template <PackTraits traits, size_t R, size_t P>
+  QUORUM_INLINE void Join(const uint8_t* const (&scales)[P], const ActRows<R>& act, const ActSide (&side)[R],
+                          const __m512i (&total)[R][P], __m512 (&acc)[R][P]) {
     for (size_t p = 0; p < P; ++p) {
       const uint8_t* super = scales[p] + SuperOffset(traits);
       const __m512 d = LoadHalves(super);

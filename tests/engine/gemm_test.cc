@@ -1,5 +1,6 @@
 // The matrix products and the quantization of activations: the golden model against formulas, every other
 // instruction set against the golden model.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -321,20 +322,34 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
 }
 
 TEST_CASE("every instruction set gives the golden bits where all scales of some super-blocks are small") {
-  // AMX then needs one product in place of two (gemm_amx.cc): neither, one or both of two neighbouring panels.
-  Random random(37);
-  constexpr std::int64_t kColumns = 512;
-  std::vector<std::uint8_t> file = test::RandomFileRows(DType::kQ4_K, 80, kColumns, 1.0F, random);
-  const auto block_bytes = static_cast<std::size_t>(quant::Info(DType::kQ4_K).bytes);
-  for (std::size_t block = 0; block * block_bytes < file.size(); ++block) {
-    const std::size_t panel = block / 2 / 16;
-    if (panel == 1 || (panel == 3 && block % 2 == 1)) continue;
-    // s of groups 0..3 is at most 17, and without their two high bits that of groups 4..7 at most 15.
-    for (std::size_t i = 4; i < 8; ++i) file[block * block_bytes + i] %= 18;
-  }
-  const TestMatrix matrix(DType::kQ4_K, 80, kColumns, file);
-  for (const std::int64_t m : {12, 16, 17, 32, 33, 127, 128, 129, 150}) {
-    CheckAgainstScalar(matrix, RandomRows(m * kColumns, 1.0F, random), m);
+  // AMX then needs one product in place of two (gemm_amx.cc): neither, one or both of two neighbouring panels. AVX-512
+  // multiplies scales and codes of four panels first where all of them allow it: panels 4 to 7, in the first columns
+  // only.
+  struct Case {
+    DType type;
+    std::uint8_t scales;  // the first that is too large
+  };
+  for (const auto& [type, scales] : {Case{DType::kQ4_K, 18}, Case{DType::kQ5_K, 9}}) {
+    Random random(37);
+    constexpr std::int64_t kColumns = 512;
+    std::vector<std::uint8_t> file = test::RandomFileRows(type, 144, kColumns, 1.0F, random);
+    const auto block_bytes = static_cast<std::size_t>(quant::Info(type).bytes);
+    for (std::size_t block = 0; block * block_bytes < file.size(); ++block) {
+      const std::size_t panel = block / 2 / 16;
+      if (panel == 1 || ((panel == 3 || panel == 7) && block % 2 == 1)) continue;
+      // The six low bits of bytes 4 to 7 are s of groups 0 to 3, the two others the high bits of groups 4 to 7, whose
+      // low four are the low bits of bytes 12 to 15.
+      std::uint8_t* at = file.data() + block * block_bytes;
+      for (std::size_t i = 4; i < 8; ++i) at[i] %= scales;
+      for (std::size_t i = 12; i < 16; ++i) {
+        at[i] = static_cast<std::uint8_t>((at[i] & 0xF0) | std::min<int>(at[i] & 15, scales - 1));
+      }
+      if (panel == 5) at[4] = scales - 1;  // the largest that fits, and with it the largest code
+    }
+    const TestMatrix matrix(type, 144, kColumns, file);
+    for (const std::int64_t m : {12, 16, 17, 32, 33, 127, 128, 129, 150}) {
+      CheckAgainstScalar(matrix, RandomRows(m * kColumns, 1.0F, random), m);
+    }
   }
 }
 
