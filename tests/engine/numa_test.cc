@@ -5,49 +5,29 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <unistd.h>
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/cpu_limits.h"
 #include "engine/thread_pool.h"
 #include "tests/support/catch.h"
+#include "tests/support/fake_root.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
 
 namespace quorum::engine {
 namespace {
 
+using testing::FakeRoot;
 using testing::LoadedTiny;
 using testing::LoadTiny;
 using testing::TinyShape;
 
-/// A folder that stands for "/", removed at the end.
-class FakeRoot {
- public:
-  FakeRoot() {
-    std::string name = (std::filesystem::temp_directory_path() / "quorum_numa_XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~FakeRoot() { std::filesystem::remove_all(path_); }
-  FakeRoot(const FakeRoot&) = delete;
-  FakeRoot& operator=(const FakeRoot&) = delete;
-
-  void Node(const std::string& name, const std::string& cpus) const {
-    const std::filesystem::path folder = path_ + "/sys/devices/system/node/" + name;
-    std::filesystem::create_directories(folder);
-    std::ofstream(folder / "cpulist") << cpus;
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+void AddNode(const FakeRoot& root, const std::string& name, const std::string& cpus) {
+  root.Write("sys/devices/system/node/" + name + "/cpulist", cpus);
+}
 
 std::vector<int> Range(int begin, int end) {
   std::vector<int> ids;
@@ -64,14 +44,14 @@ std::vector<int> CpusOf(const Placement& placement) {
 TEST_CASE("Nodes are read with the CPUs that the process may use") {
   const FakeRoot root;
   CHECK(NumaNodes(Range(0, 8), root.path()).empty());
-  root.Node("node10", "6-7\n");
-  root.Node("node2", "0-2,8-9,12\n");
-  root.Node("node3", "\n");       // memory without CPUs
-  root.Node("node4", "40-50\n");  // not ours
-  root.Node("node5", "4-x\n");    // not what the kernel writes
-  root.Node("node6", "5-3\n");
-  root.Node("node7", "0-99999999999\n");
-  root.Node("nodeless", "3\n");
+  AddNode(root, "node10", "6-7\n");
+  AddNode(root, "node2", "0-2,8-9,12\n");
+  AddNode(root, "node3", "\n");       // memory without CPUs
+  AddNode(root, "node4", "40-50\n");  // not ours
+  AddNode(root, "node5", "4-x\n");    // not what the kernel writes
+  AddNode(root, "node6", "5-3\n");
+  AddNode(root, "node7", "0-99999999999\n");
+  AddNode(root, "nodeless", "3\n");
   std::filesystem::create_directories(root.path() + "/sys/devices/system/node/node8");
   const std::vector<NumaNode> nodes = NumaNodes(Range(1, 9), root.path());
   REQUIRE(nodes.size() == 2);
