@@ -159,6 +159,7 @@ void AddAdd(CLI::App& app, Action& action) {
       "layers read of the texts.\n"
       "At the end each text's perplexity is compared with MODEL's and with that of the expert's own model.");
   AddModelFlags(*command, flags->model);
+  command->remove_option(command->get_option("--demo"));  // the base is named
   command->get_option("MODEL")->description("The base: a GGUF file of architecture llama, qwen3 or qwen3moe");
   command->remove_option(command->get_option("--ctx"));
   command->add_option("DST", flags->dst, "The model to write")->required();

@@ -453,6 +453,7 @@ Status Merge(const Flags& flags) {
 CLI::App* AddCommand(CLI::App& app, const char* name, const char* what, Flags& flags) {
   CLI::App* command = app.add_subcommand(name, what);
   AddModelFlags(*command, flags.model);
+  command->remove_option(command->get_option("--demo"));  // the file to begin with is named
   command->get_option("MODEL")->description("The MoE model to begin with: a GGUF file");
   command->remove_option(command->get_option("--ctx"));
   command->add_option("DST", flags.dst, "The model to write")->required();

@@ -107,6 +107,7 @@ struct Run {
                        {"output_tokens", usage.completion},
                        {"output_tokens_details", {{"reasoning_tokens", usage.reasoning}}},
                        {"total_tokens", usage.prompt + usage.completion}};
+    chat->reports().AddTo(object);
     if (keep) store.Put(id, {object, std::move(items)});
     return object;
   }

@@ -8,7 +8,15 @@ namespace quorum::grammar {
 
 Result<ExprId> AddJsonSchema(std::string_view schema, JsonText& json) {
   QUORUM_ASSIGN(const auto document, SchemaDocument::Parse(schema));
-  return SchemaCompiler(*document, json).Compile();
+  Grammar& grammar = json.grammar();
+  const std::size_t first = grammar.rules().size();
+  auto root = SchemaCompiler(*document, json).Compile();
+  if (root.ok()) return root;
+  // What was begun stays behind, unused: the grammar goes on without it.
+  for (std::size_t rule = first; rule < grammar.rules().size(); ++rule) {
+    if (grammar.rules()[rule].body < 0) grammar.Define(static_cast<RuleId>(rule), grammar.Empty());
+  }
+  return root;
 }
 
 Result<Grammar> ParseJsonSchema(std::string_view schema, JsonSpace space) {

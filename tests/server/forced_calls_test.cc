@@ -269,6 +269,13 @@ TEST_CASE("A model that writes a call with other arguments than a strict tool ha
 
 TEST_CASE("A schema that cannot be followed: 400 where the tool is strict, else named and any object is taken") {
   TestService server({.context = 4000, .logits = Noise()});
+  const json deep = {{"type", "array"}, {"contains", {{"type", "integer"}}}, {"maxContains", 2}};
+  const auto nested = server.Post(
+      kChat, TestService::ChatBody({{"tools", {Function("f", {{"type", "object"}, {"properties", {{"x", deep}}}})}},
+                                    {"tool_choice", "required"},
+                                    {"max_tokens", 20}}));
+  CHECK(nested.status == 200);
+  CHECK(nested.Header("x-quorum-ignored") == "tools[].function.parameters");
   const json odd = {{"type", "object"}, {"properties", {{"x", {{"$ref", "#/nowhere"}}}}}};
   const json body = TestService::ChatBody({{"tools", {Function("f", odd, true)}}});
   const auto refused = server.Post(kChat, body);

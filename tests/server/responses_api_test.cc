@@ -57,6 +57,9 @@ TEST_CASE("A response has OpenAI's shape") {
       json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"max_output_tokens", 3}}).body);
   CHECK(cut["status"] == "incomplete");
   CHECK(cut["incomplete_details"]["reason"] == "max_output_tokens");
+  CHECK_FALSE(cut.contains("cache"));
+  const auto reported = server.Post(kPath, {{"input", "Hi"}, {"max_output_tokens", 3}, {"cache_report", true}});
+  CHECK(json::parse(reported.body)["cache"].is_object());
 }
 
 TEST_CASE("A stream of a response: created, its item and text, completed") {
