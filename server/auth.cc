@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
@@ -87,6 +89,8 @@ ApiKeys::Digest ApiKeys::DigestOf(std::string_view key) {
 
 Result<ApiKeys> ApiKeys::FromFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return InvalidArgument(fmt::format("{} is a folder", path));
   if (!file) return NotFound(fmt::format("cannot read the API key file {}", path));
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   return FromText(text, path);

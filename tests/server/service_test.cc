@@ -113,6 +113,7 @@ TEST_CASE("Keys: a right one opens, nothing else does, health and the page are p
   REQUIRE_FALSE(spaced.ok());
   CHECK(spaced.error().message.find("keys:2") == 0);
   CHECK_FALSE(server::ApiKeys::FromFile("/nonexistent/keys").ok());
+  CHECK_FALSE(server::ApiKeys::FromFile("/").ok());
 }
 
 TEST_CASE("Pages of other origins are let in only when asked for") {
