@@ -120,6 +120,11 @@ def test_experts_of_a_token(page):
     lines = tip.inner_text().splitlines()
     assert lines and all(re.fullmatch(r"layer +\d+: \d+ \(\d\.\d\d\)(, \d+ \(\d\.\d\d\))*", line) for line in lines), lines
     box = tip.bounding_box()
+    while box is None:  # the log scrolled under the mouse meanwhile, which takes the tip away
+        page.mouse.move(0, 0)
+        tokens.nth(1).hover()
+        tip.wait_for(state="visible")
+        box = tip.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 1100
     if PICTURES:
         page.screenshot(path=str(pathlib.Path(PICTURES, "experts_of_a_token.png")))
