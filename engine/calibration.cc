@@ -14,6 +14,7 @@
 #include "engine/activation_tap.h"
 #include "engine/model.h"
 #include "engine/weight_choice.h"
+#include "quant/expert_places.h"
 
 namespace quorum::engine {
 namespace {
@@ -64,14 +65,11 @@ std::optional<Reads> ReadsOf(std::string_view role) {
 
 /// Layer and role of "blk.3.attn_q.weight".
 std::optional<std::pair<std::size_t, std::string_view>> LayerAndRole(std::string_view name) {
-  constexpr std::string_view kPrefix = "blk.";
   constexpr std::string_view kSuffix = ".weight";
-  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return {};
-  name = name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
-  std::size_t layer = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), layer);
-  if (error != std::errc() || end == name.data() + name.size() || *end != '.') return {};
-  return std::pair(layer, name.substr(static_cast<std::size_t>(end - name.data()) + 1));
+  const auto split = quant::SplitLayer(name);
+  if (!split || !split->second.ends_with(kSuffix)) return {};
+  return std::pair(static_cast<std::size_t>(split->first),
+                   split->second.substr(0, split->second.size() - kSuffix.size()));
 }
 
 struct Squares {

@@ -84,6 +84,18 @@ std::vector<int> AllowedCpus() {
   return {};
 }
 
+bool RunThreadOn(std::span<const int> cpus) {
+  const int most = *std::max_element(cpus.begin(), cpus.end());
+  const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(most) + 1);
+  cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(most) + 1);
+  if (set == nullptr) return false;
+  CPU_ZERO_S(bytes, set);
+  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), bytes, set);
+  const bool done = sched_setaffinity(0, bytes, set) == 0;
+  CPU_FREE(set);
+  return done;
+}
+
 std::optional<double> CgroupCpuQuota(const std::string& root) {
   std::optional<double> limit;
   std::ifstream file(root + "/proc/self/cgroup");

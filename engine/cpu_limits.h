@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,10 @@ namespace quorum::engine {
 
 /// CPU ids that the calling thread may run on (sched_getaffinity), ascending. Empty when the kernel does not say.
 std::vector<int> AllowedCpus();
+
+/// Lets the calling thread, and those that it starts from now on, run on `cpus` (at least one) alone. False if the
+/// kernel refuses.
+bool RunThreadOn(std::span<const int> cpus);
 
 /// CPUs' worth of time that the tightest enclosing cgroup grants (quota / period), or nothing when unlimited.
 /// Reads `root`/proc/self/cgroup and walks from each named group up to its mount point (v2: cpu.max; v1:

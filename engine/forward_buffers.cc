@@ -5,8 +5,6 @@
 namespace quorum::engine {
 namespace {
 
-std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 ActView FromRow(ActView act, std::int64_t row) {
   if (act.x != nullptr) act.x += row * act.ld_x;
   if (act.q != nullptr) {

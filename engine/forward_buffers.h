@@ -104,6 +104,8 @@ class ActBuffer {
   Form block32_, block256_;
 };
 
+constexpr std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 /// One matrix product of a step: dst[i] = W act[i] for all rows.
 struct Product {
   const PackedView* w;

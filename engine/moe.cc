@@ -13,8 +13,6 @@ namespace {
 constexpr std::int64_t kWideColumns = 256;  // blocks of 256
 constexpr std::int64_t kColumns = 128;      // blocks of 32, and floats
 
-std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 std::int64_t SlotsPerRow(const ModelSpec& spec) {
   std::int64_t most = 1;
   for (const std::vector<LayerSpec>* stack : {&spec.layers, &spec.encoder}) {

@@ -4,12 +4,6 @@
 #include "engine/moe.h"
 
 namespace quorum::engine {
-namespace {
-
-std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-}  // namespace
-
 /// A task's columns of `out` belong to it alone, and it adds the pass's experts in ascending order. Where experts are
 /// shared out over memory nodes each group of workers leaves its experts' rows in `parts_`, which are then added
 /// by the same operations in the same order.

@@ -1,7 +1,6 @@
 #include "engine/numa.h"
 
 #include <linux/mempolicy.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +12,8 @@
 #include <iterator>
 #include <string_view>
 #include <system_error>
+
+#include "engine/cpu_limits.h"
 
 namespace quorum::engine {
 namespace {
@@ -51,18 +52,6 @@ struct NodeMask {
     return true;
   }
 };
-
-bool SetAffinity(const std::vector<int>& cpus) {
-  const int most = *std::max_element(cpus.begin(), cpus.end());
-  const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(most) + 1);
-  cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(most) + 1);
-  if (set == nullptr) return false;
-  CPU_ZERO_S(bytes, set);
-  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), bytes, set);
-  const bool done = sched_setaffinity(0, bytes, set) == 0;
-  CPU_FREE(set);
-  return done;
-}
 
 /// Threads of all nodes in turn: a node's own CPUs ascending.
 void SpreadOver(const std::vector<NumaNode>& nodes, int threads, bool grouped, Placement& placement) {
@@ -136,7 +125,7 @@ Placement PlaceThreads(NumaMode mode, int threads, int usable, const std::vector
 }
 
 bool BindThread(const Placement& placement) {
-  bool done = placement.process_cpus.empty() || SetAffinity(placement.process_cpus);
+  bool done = placement.process_cpus.empty() || RunThreadOn(placement.process_cpus);
   if (placement.preferred_nodes.empty()) return done;
   NodeMask mask;
   for (const int node : placement.preferred_nodes) done &= mask.Add(node);

@@ -1,7 +1,6 @@
 #include "engine/thread_pool.h"
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -71,18 +70,6 @@ class Signal {
   alignas(kCacheLine) std::atomic<std::uint32_t> word_{0};
   std::atomic<std::int32_t> sleepers_{0};
 };
-
-/// Failure is harmless: the thread then runs wherever the kernel puts it.
-void PinThisThread(int cpu) {
-  const auto index = static_cast<std::size_t>(cpu);
-  const std::size_t bytes = CPU_ALLOC_SIZE(index + 1);
-  cpu_set_t* set = CPU_ALLOC(index + 1);
-  if (set == nullptr) return;
-  CPU_ZERO_S(bytes, set);
-  CPU_SET_S(index, bytes, set);
-  sched_setaffinity(0, bytes, set);
-  CPU_FREE(set);
-}
 
 }  // namespace
 
@@ -159,7 +146,7 @@ class ThreadPool::Impl {
   }
 
   void WorkerLoop(int worker, Placement::Worker at) {
-    if (at.cpu >= 0) PinThisThread(at.cpu);
+    if (at.cpu >= 0) RunThreadOn({&at.cpu, 1});  // where it is refused, the thread runs wherever the kernel puts it
     const FloatMode mode;
     std::uint32_t seen = 0;
     while (true) {

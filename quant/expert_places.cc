@@ -1,14 +1,9 @@
 #include "quant/expert_places.h"
 
 #include <charconv>
-#include <optional>
-#include <string_view>
-#include <utility>
 
 namespace quorum::quant {
-namespace {
 
-/// "blk.12.rest" -> 12 and "rest".
 std::optional<std::pair<std::int32_t, std::string_view>> SplitLayer(std::string_view name) {
   if (!name.starts_with("blk.")) return {};
   std::int32_t layer = 0;
@@ -16,8 +11,6 @@ std::optional<std::pair<std::int32_t, std::string_view>> SplitLayer(std::string_
   if (error != std::errc() || layer < 0 || end == name.data() + name.size() || *end != '.') return {};
   return {{layer, name.substr(static_cast<std::size_t>(end + 1 - name.data()))}};
 }
-
-}  // namespace
 
 Place PlaceOf(const std::string& name) {
   const auto split = SplitLayer(name);

@@ -3,12 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "quant/gguf.h"
 
 namespace quorum::quant {
+
+/// "blk.12.rest" -> 12 and "rest"; nothing for other names.
+std::optional<std::pair<std::int32_t, std::string_view>> SplitLayer(std::string_view name);
 
 /// What a tensor has to do with experts.
 enum class Role : std::uint8_t {

@@ -82,20 +82,14 @@ QUORUM_INLINE void SplitQuad(const uint8_t* group, __m512i s, uint8_t* low, uint
   *any = _mm512_or_si512(*any, highs);
 }
 
-template <PackTraits traits>
-QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
-  const __m512i s = avx512::LoadSmallScales<traits.scales>(scales, h);
-  return _mm512_or_si512(_mm512_slli_epi32(s, 16), _mm512_and_si512(s, _mm512_set1_epi32(0xFFFF)));
-}
-
 /// Both planes of a block; returns whether the high one has anything but zeros.
 template <PackTraits traits>
 bool Split(const uint8_t* group, const uint8_t* scales, uint8_t* low, uint8_t* high) {
   __m512i any = _mm512_setzero_si512();
   for (int64_t g = 0; g < kBlockGroups; ++g) {
     constexpr int64_t kPerGroup = kGroup / traits.s_columns;
-    const __m512i s = ScalePairs<traits>(scales, g * kPerGroup);
-    const __m512i next = kPerGroup == 2 ? ScalePairs<traits>(scales, 2 * g + 1) : s;
+    const __m512i s = avx512::ScalePairs<traits>(scales, g * kPerGroup);
+    const __m512i next = kPerGroup == 2 ? avx512::ScalePairs<traits>(scales, 2 * g + 1) : s;
     SplitQuad<traits, 0>(group, s, low, high, &any);
     SplitQuad<traits, 1>(group, s, low, high, &any);
     SplitQuad<traits, 2>(group, s, low, high, &any);

@@ -17,14 +17,7 @@ struct OneLevel {
       __m512i dot[R][P];
       StartDots<traits.bias != 0>(side, g, dot);
       // Quads that share a line of nibbles are neighbours.
-      AddQuad<traits, 0>(group, act, column, dot);
-      AddQuad<traits, 4>(group, act, column, dot);
-      AddQuad<traits, 1>(group, act, column, dot);
-      AddQuad<traits, 5>(group, act, column, dot);
-      AddQuad<traits, 2>(group, act, column, dot);
-      AddQuad<traits, 6>(group, act, column, dot);
-      AddQuad<traits, 3>(group, act, column, dot);
-      AddQuad<traits, 7>(group, act, column, dot);
+      AddGroup<traits>(group, act, column, dot);
       NextGroup<traits, prefetch>(group);
       __m512 d[P];
       __m512 m[P];

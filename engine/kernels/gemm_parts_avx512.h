@@ -73,6 +73,20 @@ QUORUM_INLINE void AddQuad(const uint8_t* const (&group)[P], const ActRows<R>& a
   }
 }
 
+/// The same for a whole group: quads of both halves in turns.
+template <PackTraits traits, size_t R, size_t P>
+QUORUM_INLINE void AddGroup(const uint8_t* const (&group)[P], const ActRows<R>& act, int64_t column,
+                            __m512i (&dot)[R][P]) {
+  AddQuad<traits, 0>(group, act, column, dot);
+  AddQuad<traits, 4>(group, act, column, dot);
+  AddQuad<traits, 1>(group, act, column, dot);
+  AddQuad<traits, 5>(group, act, column, dot);
+  AddQuad<traits, 2>(group, act, column, dot);
+  AddQuad<traits, 6>(group, act, column, dot);
+  AddQuad<traits, 3>(group, act, column, dot);
+  AddQuad<traits, 7>(group, act, column, dot);
+}
+
 template <bool biased, size_t R, size_t P>
 QUORUM_INLINE void StartDots(const ActSide (&side)[R], int64_t s_group, __m512i (&dot)[R][P]) {
 #pragma GCC unroll 8
@@ -100,6 +114,13 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P]) {
 /// 0.
 static constexpr int32_t LargestCode(const PackTraits& traits) {
   return traits.payload == Payload::kBits2 ? 3 : traits.payload == Payload::kBits4 ? 15 : 31;
+}
+
+/// Integer scales of s-group `h`, each twice in its lane: for products of 16 bits.
+template <PackTraits traits>
+QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
+  const __m512i s = LoadSmallScales<traits.scales>(scales, h);
+  return _mm512_or_si512(_mm512_slli_epi32(s, 16), _mm512_and_si512(s, _mm512_set1_epi32(0xFFFF)));
 }
 
 /// One quad of columns as s * q of 64 weights, where that fits bytes. `s` holds each scale twice in its lane.
@@ -201,13 +222,9 @@ struct Vnni {
     constexpr PackTraits kTraits = TraitsOf(format);
     constexpr int64_t kPerGroup = kGroup / kTraits.s_columns;
     const uint8_t* scales = block + kBlockGroups * GroupBytes(kTraits.payload);
-    const auto twice = [&](int64_t h) __attribute__((always_inline)) {
-      const __m512i s = LoadSmallScales<kTraits.scales>(scales, h);
-      return _mm512_or_si512(s, _mm512_slli_epi32(s, 16));
-    };
     for (int64_t g = 0; g < kBlockGroups; ++g) {
-      const __m512i s = twice(kPerGroup * g);
-      const __m512i next = kPerGroup == 2 ? twice(2 * g + 1) : s;
+      const __m512i s = ScalePairs<kTraits>(scales, kPerGroup * g);
+      const __m512i next = kPerGroup == 2 ? ScalePairs<kTraits>(scales, 2 * g + 1) : s;
       FoldQuad<kTraits, 0>(block, s, scratch);
       FoldQuad<kTraits, 1>(block, s, scratch);
       FoldQuad<kTraits, 2>(block, s, scratch);

@@ -44,14 +44,7 @@ struct TwoLevels {
         AddScaled(s, dot, total);
       } else {
         StartDots<kBiased>(side, g, dot);
-        AddQuad<traits, 0>(group, act, column, dot);
-        AddQuad<traits, 4>(group, act, column, dot);
-        AddQuad<traits, 1>(group, act, column, dot);
-        AddQuad<traits, 5>(group, act, column, dot);
-        AddQuad<traits, 2>(group, act, column, dot);
-        AddQuad<traits, 6>(group, act, column, dot);
-        AddQuad<traits, 3>(group, act, column, dot);
-        AddQuad<traits, 7>(group, act, column, dot);
+        AddGroup<traits>(group, act, column, dot);
         for (size_t p = 0; p < P; ++p) s[p] = LoadSmallScales<traits.scales>(scales[p], g);
         AddScaled(s, dot, total);
       }
@@ -81,14 +74,7 @@ struct TwoLevels {
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
     StartDots<false>(side, 0, total);
     for (int64_t column = 0; column < kBlock; column += kGroup) {
-      AddQuad<traits, 0>(group, act, column, total);
-      AddQuad<traits, 1>(group, act, column, total);
-      AddQuad<traits, 2>(group, act, column, total);
-      AddQuad<traits, 3>(group, act, column, total);
-      AddQuad<traits, 4>(group, act, column, total);
-      AddQuad<traits, 5>(group, act, column, total);
-      AddQuad<traits, 6>(group, act, column, total);
-      AddQuad<traits, 7>(group, act, column, total);
+      AddGroup<traits>(group, act, column, total);
       NextGroup<traits, false>(group);
     }
   }
