@@ -22,6 +22,18 @@
 namespace quorum::cli {
 namespace {
 
+/// "*", or what browsers send as Origin: a scheme and a host, perhaps a port, and nothing else.
+CLI::Validator Origin() {
+  return {[](const std::string& text) -> std::string {
+            const std::size_t scheme = text.find("://");
+            const bool whole = scheme != std::string::npos && scheme > 0 && scheme + 3 < text.size() &&
+                               text.find_first_of("/ ,*?#", scheme + 3) == std::string::npos;
+            if (text == "*" || text == "null" || whole) return {};
+            return fmt::format("an origin is SCHEME://HOST[:PORT] without a path, or *, not '{}'", text);
+          },
+          "ORIGIN"};
+}
+
 struct ServeFlags {
   ServingFlags serving;
   std::string host = "127.0.0.1";
@@ -172,7 +184,8 @@ void AddServe(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"mean", "last"}))
       ->capture_default_str();
   command->add_option("--cors-origin", flags->cors_origin, "Let web pages of this origin use the API (* for all)")
-      ->envname("QUORUM_CORS_ORIGIN");
+      ->envname("QUORUM_CORS_ORIGIN")
+      ->check(Origin());
   command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in MiB")
       ->envname("QUORUM_MAX_BODY_MB")
       ->check(CLI::Range(1, 4096))

@@ -107,6 +107,7 @@ class ThreadedEngine : public Engine {
 
   Result<std::shared_ptr<Generation>> Submit(GenerationRequest request) override;
   EngineStats Stats() const override;
+  bool stores_prefixes() const override { return !options_.prefix_file.empty(); }
   std::int32_t context_length() const override { return context_; }
   bool encodes_prompt() const override { return decoder_start_.has_value(); }
   bool Drain(std::chrono::milliseconds limit) override;

@@ -188,6 +188,8 @@ class Engine {
   virtual std::int32_t context_length() const = 0;
   /// Whether the prompt is an encoder's source, to which the reply is a text of its own.
   virtual bool encodes_prompt() const = 0;
+  /// Whether GenerationRequest::save_prefix has a file to go to.
+  virtual bool stores_prefixes() const = 0;
 
   /// Refuses new requests from now on; returns true when everything finished within `limit`, else cancels the rest.
   virtual bool Drain(std::chrono::milliseconds limit) = 0;

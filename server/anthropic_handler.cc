@@ -47,6 +47,12 @@ const char* StopReason(const ChatRun& chat) {
 
 Json StopSequence(const ChatRun& chat) { return chat.StopText(0).empty() ? Json() : Json(chat.StopText(0)); }
 
+// What Anthropic's API has no word for: reports that were asked for, and that a reply ran out of its time.
+void AddExtensions(const ChatRun& chat, Json& answer) {
+  chat.reports().AddTo(answer);
+  if (chat.TimedOut(0)) answer["timed_out"] = true;
+}
+
 // What the model wrote as arguments; anything but an object cannot be shown as `input`.
 Json InputOf(const std::string& arguments) {
   Json input = Json::parse(arguments, nullptr, false);
@@ -94,6 +100,7 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
   Json answer = Envelope(chat, std::move(content));
   answer["stop_reason"] = StopReason(chat);
   answer["stop_sequence"] = StopSequence(chat);
+  AddExtensions(chat, answer);
   return JsonResponse(answer);
 }
 
@@ -118,6 +125,7 @@ class MessageStream {
     Json last = {{"type", "message_delta"},
                  {"delta", {{"stop_reason", StopReason(chat_)}, {"stop_sequence", StopSequence(chat_)}}},
                  {"usage", Usage(chat_.usage())}};
+    AddExtensions(chat_, last);
     if (events_.SendNamed("message_delta", last)) events_.SendNamed("message_stop", {{"type", "message_stop"}});
   }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "server/engine_fields.h"
 #include "server/random_id.h"
 
 namespace quorum::server {
@@ -206,6 +207,8 @@ Status ReadThinking(JsonFields& fields, ChatRequest& out) {
     enabled = type != "disabled";
     QUORUM_ASSIGN(const auto budget, inner.Int("budget_tokens", 0, INT32_MAX));
     if (enabled && budget.has_value()) {
+      if (!out.generation.budget_field.empty()) out.generation.ignored.push_back(out.generation.budget_field);
+      out.generation.budget_field = "thinking.budget_tokens";
       out.generation.request.thinking.budget = static_cast<std::int32_t>(*budget);
     }
     for (auto& name : inner.Unread()) out.generation.ignored.push_back(std::move(name));
@@ -255,11 +258,7 @@ Status ReadSampling(JsonFields& fields, ChatRequest& out) {
   const Json* stops = fields.Find("stop_sequences");
   if (stops == nullptr) return {};
   if (!stops->is_array()) return fields.Wrong("stop_sequences", "an array of strings");
-  for (const Json& stop : *stops) {
-    if (!stop.is_string()) return fields.Wrong("stop_sequences", "an array of strings");
-    if (!stop.get_ref<const std::string&>().empty()) out.generation.request.stop.push_back(stop.get<std::string>());
-  }
-  return {};
+  return ReadStopStrings(*stops, "stop_sequences", out.generation);
 }
 
 }  // namespace
@@ -284,6 +283,8 @@ Result<ChatRequest> ParseAnthropicRequest(std::string_view body, bool counting) 
   out.continue_final_message = last["role"] == "assistant" && !last.contains("tool_calls") && last["content"] != "";
   out.add_generation_prompt = !out.continue_final_message;
   QUORUM_TRY(ReadTools(fields, out));
+  QUORUM_TRY(ReadEngineFields(fields, out.generation));
+  DropTokenReports(out.generation);
   QUORUM_TRY(ReadThinking(fields, out));
   QUORUM_TRY(ReadFormat(fields, out));
   QUORUM_TRY(ReadSampling(fields, out));

@@ -55,7 +55,7 @@ Error Unauthenticated(std::string message) {
 
 }  // namespace
 
-std::optional<double> KeyAccount::Enter(Clock::time_point now) {
+std::optional<KeyAccount::Refusal> KeyAccount::Enter(Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   if (limits_.tokens_per_minute > 0) {
     const double rate = static_cast<double>(limits_.tokens_per_minute) / 60.0;
@@ -64,9 +64,18 @@ std::optional<double> KeyAccount::Enter(Clock::time_point now) {
       tokens_ = std::min(tokens_ + seconds * rate, static_cast<double>(limits_.tokens_per_minute));
     }
     filled_ = now;
-    if (tokens_ <= 0) return std::min(120.0, (1.0 - tokens_) / rate);
+    if (tokens_ <= 0) {
+      return Refusal{fmt::format("this API key may use {} tokens a minute and has used them; try again later",
+                                 limits_.tokens_per_minute),
+                     std::min(120.0, (1.0 - tokens_) / rate)};
+    }
   }
-  if (limits_.concurrent > 0 && running_ >= limits_.concurrent) return 1.0;
+  if (limits_.concurrent > 0 && running_ >= limits_.concurrent) {
+    return Refusal{fmt::format("this API key may have {} {} at a time, and {}; try again later", limits_.concurrent,
+                               limits_.concurrent == 1 ? "request" : "requests",
+                               limits_.concurrent == 1 ? "it has one" : "it has as many"),
+                   1.0};
+  }
   ++running_;
   return std::nullopt;
 }
@@ -105,7 +114,13 @@ Result<ApiKeys> ApiKeys::FromText(std::string_view text, const std::string& name
     const std::string_view line = Trim(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty() || line.front() == '#') continue;
-    QUORUM_ASSIGN(Key key, ReadLine(line, fmt::format("{}:{}", name, number)));
+    const std::string where = fmt::format("{}:{}", name, number);
+    QUORUM_ASSIGN(Key key, ReadLine(line, where));
+    for (const Key& other : keys.keys_) {
+      if (other.digest == key.digest) {
+        return InvalidArgument(fmt::format("{}: this key stands in an earlier line, too", where));
+      }
+    }
     keys.keys_.push_back(std::move(key));
   }
   if (keys.keys_.empty()) return InvalidArgument(fmt::format("{} holds no API key", name));

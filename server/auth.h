@@ -32,8 +32,12 @@ class KeyAccount {
 
   const std::string& name() const { return name_; }
 
-  /// Takes a place for a request. Nothing: it may run; else the seconds until trying again makes sense.
-  std::optional<double> Enter(Clock::time_point now);
+  struct Refusal {
+    std::string message;  // which limit
+    double wait;          // seconds until trying again makes sense
+  };
+  /// Takes a place for a request. Nothing: it may run.
+  std::optional<Refusal> Enter(Clock::time_point now);
   void Leave();
   /// Tokens are paid for when they are known: the account may fall below zero, and requests wait until it is not.
   void Charge(std::int64_t tokens);
@@ -53,8 +57,8 @@ class ApiKeys {
   /// One key a line; empty lines and lines that begin with '#' are skipped. A key is one word, or `sha256:` and the
   /// hexadecimal digest of one, so that the file need not hold it. Behind it may stand `name=WORD`, `concurrent=N` and
   /// `tokens-per-minute=N`.
-  /// Errors: kNotFound, kInvalidArgument (a key with characters that a header cannot carry, an option that is none, or
-  /// no key at all).
+  /// Errors: kNotFound, kInvalidArgument (a key with characters that a header cannot carry or that stands there twice,
+  /// an option that is none, or no key at all).
   static Result<ApiKeys> FromFile(const std::string& path);
   static Result<ApiKeys> FromText(std::string_view text, const std::string& name);
 

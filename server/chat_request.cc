@@ -201,6 +201,9 @@ Result<ChatRequest> ReadChatRequest(const Json& body) {
 
   QUORUM_ASSIGN(const auto max_completion, fields.Int("max_completion_tokens", 1, INT32_MAX));
   QUORUM_ASSIGN(const auto max_tokens, fields.Int("max_tokens", 1, INT32_MAX));
+  if (max_completion.has_value() && max_tokens.has_value() && *max_completion != *max_tokens) {
+    out.generation.ignored.push_back("max_tokens");
+  }
   // Neither: up to the end of the context, which the engine knows.
   request.max_tokens = static_cast<std::int32_t>(max_completion.value_or(max_tokens.value_or(INT32_MAX)));
 

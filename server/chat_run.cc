@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "server/engine_fields.h"
 #include "server/error_body.h"
 #include "server/prompt_builder.h"
 #include "server/request_reports.h"
@@ -16,6 +17,7 @@ MessageRules RulesOf(const ServedModel& model, const ChatRequest& request) {
   rules.format = model.tool_format;
   rules.tools = OfferedTools(request.tool_use.callable);
   rules.calls_allowed = request.tool_use.may_call();
+  rules.demanded = request.tool_use.forced();
   rules.one_call = !request.tool_use.parallel;
   if (!request.generation.stream) rules.hold_bytes = std::string::npos;
   return rules;
@@ -37,7 +39,7 @@ void PrepareForThoughts(const ServedModel& model, const std::vector<tok::TokenId
   request.thinking = model.thinking;
   request.thinking.budget = budget;
   if (model.thinking.close.empty() && budget >= 0) {
-    ignored.push_back("thinking_budget");
+    ignored.push_back(fields.budget_field);
     request.thinking.budget = -1;
   }
   request.thinking.open_at_start = EndsInThought(model.reasoning, *model.tokenizer, prompt);
@@ -95,6 +97,7 @@ Result<std::shared_ptr<ChatRun>> ChatRun::Begin(const ApiContext& context, ChatR
   if (limit < INT32_MAX && prompt_tokens + limit > context.model->engine->context_length()) {
     ignored.push_back(std::string(kClamped) + "max_tokens");
   }
+  DropUnavailable(*context.model->engine, request.generation.request, ignored);
   PrepareForTools(*context.model, request.tool_use, request.generation.request);
   PrepareForThoughts(*context.model, prompt, request.generation, ignored);
   QUORUM_ASSIGN(auto grammar, GrammarOf(*context.model, request, ignored));

@@ -6,6 +6,7 @@
 
 #include "server/choice_output.h"
 #include "server/completion_request.h"
+#include "server/engine_fields.h"
 #include "server/error_body.h"
 #include "server/generation_reader.h"
 #include "server/prompt_builder.h"
@@ -245,6 +246,11 @@ Result<std::shared_ptr<Completion>> Begin(const ApiContext& context, HttpRequest
     prompts.push_back(std::move(ids));
   }
   ignored.insert(ignored.end(), request.generation.ignored.begin(), request.generation.ignored.end());
+  if (engine::GenerationRequest& asked = request.generation.request; asked.thinking.budget >= 0) {
+    ignored.push_back(request.generation.budget_field);  // thoughts are told apart in chats only
+    asked.thinking.budget = -1;
+  }
+  DropUnavailable(*context.model->engine, request.generation.request, ignored);
   const std::string& asked = request.generation.model;
   if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
   QUORUM_TRY(CheckStrict(context, ignored));

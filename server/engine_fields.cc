@@ -4,7 +4,6 @@
 #include <charconv>
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <utility>
 
 namespace quorum::server {
@@ -64,26 +63,41 @@ Status ReadMoe(JsonFields& fields, engine::ExpertRequest& out, std::vector<std::
 
 }  // namespace
 
-Status ReadEngineFields(JsonFields& fields, engine::GenerationRequest& out, std::vector<std::string>& ignored) {
-  QUORUM_TRY(ReadMoe(fields, out.experts, ignored));
+Status ReadEngineFields(JsonFields& fields, GenerationFields& out) {
+  engine::GenerationRequest& request = out.request;
+  QUORUM_TRY(ReadMoe(fields, request.experts, out.ignored));
   QUORUM_ASSIGN(const auto priority, fields.Int("priority", INT32_MIN, INT32_MAX));
-  out.priority = static_cast<std::int32_t>(priority.value_or(0));
+  request.priority = static_cast<std::int32_t>(priority.value_or(0));
   QUORUM_ASSIGN(const auto timeout, fields.Number("timeout", 0, kMaxSeconds, true));
   if (timeout.has_value()) {
-    out.time_limit = std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*timeout * 1000)));
+    request.time_limit =
+        std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*timeout * 1000)));
   }
   QUORUM_ASSIGN(const auto cache_report, fields.Bool("cache_report"));
-  out.explain_cache = cache_report.value_or(false);
+  request.explain_cache = cache_report.value_or(false);
   QUORUM_ASSIGN(const auto cache_save, fields.Bool("cache_save"));
-  out.save_prefix = cache_save.value_or(false);
-  QUORUM_ASSIGN(const auto thinking_budget, fields.Int("thinking_budget", 0, INT32_MAX));
-  QUORUM_ASSIGN(const auto thinking_token_budget, fields.Int("thinking_token_budget", 0, INT32_MAX));  // vLLM's name
-  if (const auto budget = thinking_budget.has_value() ? thinking_budget : thinking_token_budget; budget.has_value()) {
-    out.thinking.budget = static_cast<std::int32_t>(*budget);
+  request.save_prefix = cache_save.value_or(false);
+  for (const char* name : {"thinking_token_budget", "thinking_budget"}) {
+    QUORUM_ASSIGN(const auto budget, fields.Int(name, 0, INT32_MAX));
+    if (!budget.has_value()) continue;
+    if (!out.budget_field.empty()) out.ignored.push_back(out.budget_field);
+    out.budget_field = name;
+    request.thinking.budget = static_cast<std::int32_t>(*budget);
   }
   QUORUM_ASSIGN(const auto speculate, fields.Bool("speculate"));
-  out.speculate = speculate.value_or(true);
+  request.speculate = speculate.value_or(true);
   return {};
+}
+
+void DropTokenReports(GenerationFields& out) {
+  if (out.request.experts.trace) out.ignored.push_back("moe.report");
+  out.request.experts.trace = false;
+}
+
+void DropUnavailable(const engine::Engine& engine, engine::GenerationRequest& request,
+                     std::vector<std::string>& ignored) {
+  if (request.save_prefix && !engine.stores_prefixes()) ignored.push_back("cache_save");
+  request.save_prefix &= engine.stores_prefixes();
 }
 
 }  // namespace quorum::server

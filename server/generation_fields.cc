@@ -58,16 +58,11 @@ Status ReadLogitBias(JsonFields& fields, std::map<tok::TokenId, float>& out) {
   return {};
 }
 
-Status ReadStops(JsonFields& fields, engine::GenerationRequest& out) {
+Status ReadStops(JsonFields& fields, GenerationFields& out) {
   if (const Json* stop = fields.Find("stop")) {
     const Json list = stop->is_string() ? Json::array({*stop}) : *stop;
     if (!list.is_array()) return fields.Wrong("stop", "a string or an array of strings");
-    for (const Json& text : list) {
-      if (!text.is_string()) {
-        return InvalidArgument(fmt::format("'stop' must hold strings, but one of them is {}", KindOf(text)), "stop");
-      }
-      if (!text.get_ref<const std::string&>().empty()) out.stop.push_back(text.get<std::string>());
-    }
+    QUORUM_TRY(ReadStopStrings(list, "stop", out));
   }
   if (const Json* ids = fields.Find("stop_token_ids")) {
     if (!ids->is_array()) return fields.Wrong("stop_token_ids", "an array of token ids");
@@ -75,7 +70,7 @@ Status ReadStops(JsonFields& fields, engine::GenerationRequest& out) {
       if (!id.is_number_integer() || id.get<double>() < 0 || id.get<double>() > INT32_MAX) {
         return fields.Wrong("stop_token_ids", "an array of token ids");
       }
-      out.stop_ids.push_back(id.get<tok::TokenId>());
+      out.request.stop_ids.push_back(id.get<tok::TokenId>());
     }
   }
   return {};
@@ -97,6 +92,20 @@ Status ReadStream(JsonFields& fields, GenerationFields& out) {
 }
 
 }  // namespace
+
+Status ReadStopStrings(const Json& list, const char* field, GenerationFields& out) {
+  for (const Json& text : list) {
+    if (!text.is_string()) {
+      return InvalidArgument(fmt::format("'{}' must hold strings, but one of them is {}", field, KindOf(text)), field);
+    }
+    if (text.get_ref<const std::string&>().empty()) {
+      out.ignored.push_back(field);  // every text has it, at once
+    } else {
+      out.request.stop.push_back(text.get<std::string>());
+    }
+  }
+  return {};
+}
 
 Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   QUORUM_TRY(RefuseUnsupported(fields));
@@ -123,6 +132,7 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   Take(frequency, sampling.frequency_penalty);
   Take(repeat, sampling.repetition_penalty);
   Take(repetition, sampling.repetition_penalty);
+  if (repeat.has_value() && repetition.has_value() && *repeat != *repetition) out.ignored.push_back("repeat_penalty");
   sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(top_k.value_or(0), 0));
   QUORUM_TRY(ReadLogitBias(fields, sampling.logit_bias));
 
@@ -130,14 +140,14 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   sampling.seed = seed.has_value() ? static_cast<std::uint64_t>(*seed) : RandomBits();
   QUORUM_ASSIGN(const auto n, fields.Int("n", 1, 128));
   Take(n, request.n);
-  QUORUM_TRY(ReadStops(fields, request));
+  QUORUM_TRY(ReadStops(fields, out));
   QUORUM_ASSIGN(const auto ignore_eos, fields.Bool("ignore_eos"));
   request.ignore_eos = ignore_eos.value_or(false);
   QUORUM_ASSIGN(const auto skip_special, fields.Bool("skip_special_tokens"));
   request.include_control_text = !skip_special.value_or(true);
   QUORUM_ASSIGN(const auto as_ids, fields.Bool("return_tokens_as_token_ids"));
   out.tokens_as_ids = as_ids.value_or(false);
-  QUORUM_TRY(ReadEngineFields(fields, request, out.ignored));
+  QUORUM_TRY(ReadEngineFields(fields, out));
   return ReadStream(fields, out);
 }
 

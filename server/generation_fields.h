@@ -19,6 +19,7 @@ struct GenerationFields {
   bool stream = false;
   bool include_usage = false;        // stream_options.include_usage
   bool tokens_as_ids = false;        // return_tokens_as_token_ids
+  std::string budget_field;          // what the client called request.thinking.budget; empty: it gave none
   std::vector<std::string> ignored;  // fields that were sent and are not honoured
 };
 
@@ -26,6 +27,9 @@ struct GenerationFields {
 /// Errors: kInvalidArgument with the field as param for a wrong type or range; kUnsupported for a field that would
 /// change the answer and is not implemented. Never silent: what is neither honoured nor refused ends up in `ignored`.
 Status ReadGenerationFields(JsonFields& fields, GenerationFields& out);
+
+/// Adds the stop strings of an array. Empty ones would end every text at once: `field` is named in `ignored` instead.
+Status ReadStopStrings(const Json& list, const char* field, GenerationFields& out);
 
 /// Ranges of log-probability counts.
 inline constexpr std::int64_t kMaxTopLogprobs = 20;

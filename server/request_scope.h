@@ -13,14 +13,17 @@ namespace quorum::server {
 /// Shared by those who write parts of the answer; one of them at a time.
 class RequestScope {
  public:
-  /// `account` may be null. A place has been taken in it (KeyAccount::Enter) and is given back at the end.
-  RequestScope(std::string id, std::shared_ptr<KeyAccount> account)
-      : id_(std::move(id)), account_(std::move(account)), started_(std::chrono::steady_clock::now()) {}
+  explicit RequestScope(std::string id) : id_(std::move(id)), started_(std::chrono::steady_clock::now()) {}
   ~RequestScope() {
     if (account_ != nullptr) account_->Leave();
   }
   RequestScope(const RequestScope&) = delete;
   RequestScope& operator=(const RequestScope&) = delete;
+
+  /// Whose key came with the request.
+  void NameKey(std::string name) { key_name_ = std::move(name); }
+  /// A place has been taken in `account` (KeyAccount::Enter): it is given back at the end, and pays for the tokens.
+  void HoldPlace(std::shared_ptr<KeyAccount> account) { account_ = std::move(account); }
 
   /// A prompt has been computed, `cached` of its tokens being there already.
   void CountPrompt(std::int64_t tokens, std::int64_t cached) {
@@ -34,7 +37,7 @@ class RequestScope {
   }
 
   const std::string& id() const { return id_; }
-  std::string key_name() const { return account_ == nullptr ? std::string() : account_->name(); }
+  const std::string& key_name() const { return key_name_; }
   std::int64_t prompt() const { return prompt_; }
   std::int64_t cached() const { return cached_; }
   std::int64_t generated() const { return generated_; }
@@ -42,7 +45,8 @@ class RequestScope {
 
  private:
   const std::string id_;
-  const std::shared_ptr<KeyAccount> account_;
+  std::string key_name_;
+  std::shared_ptr<KeyAccount> account_;  // null: no place is held
   const std::chrono::steady_clock::time_point started_;
   std::int64_t prompt_ = 0, cached_ = 0, generated_ = 0;
 };

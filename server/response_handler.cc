@@ -100,7 +100,7 @@ struct Run {
     }
     for (const Json& item : output) items.push_back(item);
     Json object = Object(status, std::move(output));
-    if (cut()) object["incomplete_details"] = {{"reason", "max_output_tokens"}};
+    if (cut()) object["incomplete_details"] = {{"reason", chat->TimedOut(0) ? "timeout" : "max_output_tokens"}};
     const UsageCount& usage = chat->usage();
     object["usage"] = {{"input_tokens", usage.prompt},
                        {"input_tokens_details", {{"cached_tokens", usage.cached}}},

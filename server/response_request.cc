@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "server/engine_fields.h"
+
 namespace quorum::server {
 namespace {
 
@@ -277,6 +279,7 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
   auto chat = ReadChatRequest(body);
   if (!chat.ok()) return Renamed(chat.error());
   out.chat = std::move(*chat);
+  DropTokenReports(out.chat.generation);
   out.chat.generation.ignored.insert(out.chat.generation.ignored.end(), ignored.begin(), ignored.end());
   out.echo = EchoOf(parsed, out.chat, out.store);
   return out;

@@ -76,7 +76,7 @@ void Service::SetModel(std::shared_ptr<const ServedModel> model) {
 HttpResponse Service::Handle(HttpRequest& request) {
   std::string_view route = "other";
   if (options_.log_prompts) LogBody(request);
-  auto scope = std::make_shared<RequestScope>(request.request_id, nullptr);
+  const auto scope = std::make_shared<RequestScope>(request.request_id);
   HttpResponse response = Dispatch(request, route, scope);
   AddCors(response);
   if (request.path.starts_with(kAnthropicPrefix)) {
@@ -129,7 +129,7 @@ void Service::LogAtEnd(const HttpRequest& request, std::string_view route, const
 }
 
 HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_name,
-                               std::shared_ptr<RequestScope>& scope) {
+                               const std::shared_ptr<RequestScope>& scope) {
   const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
   const Route* found = nullptr;
   std::string allow;
@@ -152,15 +152,15 @@ HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_nam
       response.headers.push_back({"WWW-Authenticate", "Bearer"});
       return response;
     }
+    if (*account != nullptr) scope->NameKey((*account)->name());
     const bool works = found != nullptr && found->needs == Needs::kModel && found->method == "POST";
     if (*account != nullptr && works) {
-      if (const auto wait = (*account)->Enter(KeyAccount::Clock::now()); wait.has_value()) {
-        HttpResponse response = ErrorResponse(429, "this API key has used up its requests or tokens; try again later",
-                                              {}, "rate_limit_exceeded");
-        SetRetryAfter(response, *wait);
+      if (const auto refusal = (*account)->Enter(KeyAccount::Clock::now()); refusal.has_value()) {
+        HttpResponse response = ErrorResponse(429, refusal->message, {}, "rate_limit_exceeded");
+        SetRetryAfter(response, refusal->wait);
         return response;
       }
-      scope = std::make_shared<RequestScope>(request.request_id, *account);
+      scope->HoldPlace(*account);
     }
   }
   if (found == nullptr && allow.empty()) {

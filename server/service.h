@@ -50,7 +50,7 @@ class Service {
   };
   static const std::vector<Route>& Routes();
 
-  HttpResponse Dispatch(HttpRequest& request, std::string_view& route_name, std::shared_ptr<RequestScope>& scope);
+  HttpResponse Dispatch(HttpRequest& request, std::string_view& route_name, const std::shared_ptr<RequestScope>& scope);
   HttpResponse Preflight(std::string_view allow) const;
   bool OriginAllowed(const HttpRequest& request) const;
   void AddCors(HttpResponse& response) const;

@@ -27,6 +27,8 @@ class HarmonyReader final : public MessageReader {
 
   MessageDelta Finish(bool cut) override {
     MessageDelta out;
+    // A header says nothing before it is whole.
+    if (cut && part_ == Part::kHeader && pending_.find(kMessage) == std::string::npos) pending_.clear();
     while (Advance(true, out)) {
     }
     if (part_ == Part::kCallBody) EndCall(cut, out);
@@ -141,8 +143,9 @@ class HarmonyReader final : public MessageReader {
   void EndCall(bool cut, MessageDelta& out) {
     if (!Dropped()) {
       const std::size_t first = body_.find_first_not_of(" \n\t\r");
-      if (first == std::string::npos && !cut) {
-        out.calls.push_back({calls_++, name_, "{}"});
+      if (first == std::string::npos && (!cut || rules_.demanded)) {
+        out.calls.push_back({calls_++, name_, cut ? "" : "{}"});
+        broken_ = broken_ || cut;
       } else if (!bad_ && arguments_.has_value() &&
                  (cut || open_bytes_ > 0 || WholeArguments(arguments_->clean()).has_value())) {
         EmitArguments(out);

@@ -33,7 +33,8 @@ class CallReader final : public MessageReader {
     while (Advance(true, out)) {
     }
     // White space at the end belongs to the content where there is nothing else.
-    if (calls_ == 0) out.content += spaces_;
+    if (calls_ == 0 && !rules_.demanded) out.content += spaces_;
+    if (!cut) out.content += held_;
     return out;
   }
 
@@ -90,8 +91,9 @@ class CallReader final : public MessageReader {
       return;
     }
     at_start_ = false;
-    out.content += spaces_;
-    out.content += text.substr(0, last + 1);
+    std::string& content = rules_.demanded ? held_ : out.content;
+    content += spaces_;
+    content += text.substr(0, last + 1);
     spaces_ = text.substr(last + 1);
   }
 
@@ -125,16 +127,25 @@ class CallReader final : public MessageReader {
     // What may still be read, is; a call that is whole needs no care.
     if (dialect_->Read(pending_, false).verdict != Dialect::Verdict::kMore) return;
     const std::vector<ToolCall>& calls = dialect_->calls();
-    if (calls.empty() || calls.back().name.empty() || calls.back().arguments.empty()) return;
-    spaces_.clear();
-    EmitCalls(calls, out);
-    broken_ = broken_ || !calls.back().complete;
+    const bool named = !calls.empty() && !calls.back().name.empty();
+    if (named && (rules_.demanded || !calls.back().arguments.empty())) {
+      spaces_.clear();
+      EmitCalls(calls, out);
+      // One that is demanded is a call as soon as it has a name.
+      const bool dropped = rules_.one_call && calls_ >= 1;
+      if (emitted_ < calls.size() && open_bytes_ == 0 && !dropped)
+        out.calls.push_back({calls_++, calls.back().name, {}});
+      broken_ = broken_ || !calls.back().complete;
+    } else if (!rules_.demanded) {
+      return;
+    }
     LeaveRegion(pending_.size());
   }
 
   const MessageRules rules_;
   const std::unique_ptr<Dialect> dialect_;
   std::string pending_;  // not decided; begins with the region when in_region_
+  std::string held_;     // content of a reply that should have none: the beginning of a call, if it is cut
   std::string spaces_;   // white space behind the content that is out
   bool in_region_ = false;
   bool at_start_ = true;        // no content yet

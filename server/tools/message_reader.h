@@ -19,6 +19,7 @@ struct MessageRules {
   /// A call comes out when it is whole, so that one that breaks off can still be content; but one whose arguments grow
   /// beyond so many bytes comes out piece by piece. npos: never (an answer in one piece).
   std::size_t hold_bytes = 256;
+  bool demanded = false;  // the reply is held to calls (tool_choice): what begins like one is one
 };
 
 /// Used by one thread. The pieces' concatenation does not depend on how the text was cut, as long as every call is

@@ -67,7 +67,7 @@ void Fuzz(std::string_view data) {
   const bool cut = (data[1] & 1) != 0;
   const std::string_view cuts = data.substr(2, 2);
   const std::string text = tok::SanitizeUtf8(data.substr(4));  // the engine lets out nothing else
-  MessageRules rules{format, Tools(), true, (data[1] & 2) != 0, std::string::npos};
+  MessageRules rules{format, Tools(), true, (data[1] & 2) != 0, std::string::npos, (data[1] & 4) != 0};
   const Message whole = Read(rules, text, {}, cut);
   const Message pieces = Read(rules, text, cuts, cut);
   QUORUM_CHECK(whole.content == pieces.content && whole.reasoning == pieces.reasoning);

@@ -42,6 +42,32 @@ std::vector<Named> NamedEvents(const std::string& body) {
   return events;
 }
 
+TEST_CASE("A message may ask for experts and reports as a chat does") {
+  TestServiceOptions options;
+  options.experts = {2, {0, 4, 4}};
+  TestService server(std::move(options));
+  const json asks = {
+      {"moe", {{"top_k", 3}, {"report", true}}}, {"cache_report", true}, {"priority", 2}, {"timeout", 60}};
+  const auto response = server.Post(kPath, Body(asks));
+  REQUIRE(response.status == 200);
+  CHECK(response.Header("x-quorum-ignored").empty());
+  const json answer = json::parse(response.body);
+  CHECK(answer["moe"]["layers"].size() == 2);
+  CHECK(answer["cache"]["prompt_tokens"] == 21);
+  CHECK_FALSE(answer.contains("timed_out"));
+
+  json streamed = asks;
+  streamed["stream"] = true;
+  for (const Named& event : NamedEvents(server.Post(kPath, Body(streamed)).body)) {
+    CHECK(event.data.contains("moe") == (event.event == "message_delta"));
+    CHECK(event.data.contains("cache") == (event.event == "message_delta"));
+  }
+  CHECK(server.Post(kPath, Body({{"moe", {{"report", "tokens"}}}})).Header("x-quorum-ignored") == "moe.report");
+  CHECK(server.Post(kPath, Body({{"moe", {{"top_k", 9}}}})).status == 400);
+  const json thinking = {{"thinking", {{"type", "enabled"}, {"budget_tokens", 10}}}};
+  CHECK(server.Post(kPath, Body(thinking)).Header("x-quorum-ignored") == "thinking, thinking.budget_tokens");
+}
+
 TEST_CASE("A message has Anthropic's shape") {
   TestService server;
   const auto response = server.Post(kPath, Body());

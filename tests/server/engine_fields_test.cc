@@ -186,6 +186,17 @@ TEST_CASE("Priority, time limit and guessing: types and ranges are checked") {
   CHECK(RefusedParam(server, {{"cache_report", "yes"}}) == "cache_report");
 }
 
+TEST_CASE("What this server cannot do for a request is named") {
+  const json asks = {{"cache_save", true}, {"thinking_budget", 5}, {"prompt", "a"}, {"max_tokens", 1}};
+  TestService plain;
+  CHECK(plain.Post(kCompletions, asks).Header("x-quorum-ignored") == "cache_save, thinking_budget");
+  CHECK(plain.Post(kChat, TestService::ChatBody({{"cache_save", true}})).Header("x-quorum-ignored") == "cache_save");
+  TestServiceOptions options;
+  options.engine.prefix_file = "/nonexistent/folder/prefixes";
+  TestService stores(std::move(options));
+  CHECK(stores.Post(kCompletions, asks).Header("x-quorum-ignored") == "thinking_budget");
+}
+
 TEST_CASE("A request whose time is over ends as it is, and says so") {
   TestServiceOptions options;
   options.reply = "abcdefghijklmnopqrstuvwxyz";

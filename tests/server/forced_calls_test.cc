@@ -209,7 +209,7 @@ TEST_CASE("A demanded call that a limit cuts ends with length, and is never clai
   for (const FormatCase& format : Formats()) {
     CAPTURE(format.name);
     TestService server(Options(format));
-    for (int limit = 1; limit < 260; limit += 13) {
+    for (int limit = 1; limit < 260; limit += limit < 60 ? 3 : 13) {
       CAPTURE(limit);
       const json body = TestService::ChatBody({{"tools", kTools},
                                                {"tool_choice", "required"},
@@ -224,6 +224,11 @@ TEST_CASE("A demanded call that a limit cuts ends with length, and is never clai
           CheckWhole(reply);
         } else {
           CHECK(reply.finish == "length");
+        }
+        CHECK(reply.content.empty());  // the beginning of a call is not something that was said
+        for (const auto& [name, arguments] : reply.calls) {
+          CHECK((name == "weather" || name == "now"));
+          CHECK((arguments.empty() || arguments.front() == '{'));
         }
       }
     }

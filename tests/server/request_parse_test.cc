@@ -127,7 +127,22 @@ TEST_CASE("A chat request is read as it stands") {
         R"([{"role":"user","content":"hi","name":"ann"},{"role":"assistant","content":"","tool_calls":[)"
         R"({"id":"c","type":"function","function":{"name":"f","arguments":{"b":1,"a":2}}},)"
         R"({"id":"d","type":"function","function":{"name":"g","arguments":"not json"}}]}])");
-  CHECK(request->generation.ignored == std::vector<std::string>{"stream_options.include_obfuscation", "user"});
+  CHECK(request->generation.ignored == std::vector<std::string>{"stop", "stream_options.include_obfuscation", "user"});
+}
+
+TEST_CASE("Of two fields that say the same thing differently, the one that is not followed is named") {
+  const auto ignored = [](const std::string& fields) {
+    const auto request = ParseChatRequest("{" + fields + R"(, "messages": [{"role": "user", "content": ""}]})");
+    REQUIRE(request.ok());
+    return request->generation.ignored;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(ignored(R"("max_tokens": 5, "max_completion_tokens": 9)") == Names{"max_tokens"});
+  CHECK(ignored(R"("max_tokens": 9, "max_completion_tokens": 9)").empty());
+  CHECK(ignored(R"("repeat_penalty": 1.1, "repetition_penalty": 1.2)") == Names{"repeat_penalty"});
+  CHECK(ignored(R"("thinking_token_budget": 5, "thinking_budget": 5)") == Names{"thinking_token_budget"});
+  CHECK(ignored(R"("stop": "")") == Names{"stop"});
+  CHECK(ignored(R"("stop": [])").empty());
 }
 
 TEST_CASE("OpenAI's defaults are the defaults") {

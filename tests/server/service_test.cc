@@ -362,6 +362,7 @@ TEST_CASE("Keys: hashed ones, and limits of requests and tokens") {
   CHECK(busy.status == 429);
   CHECK(busy.Header("retry-after") == "1");
   CHECK(json::parse(busy.body)["error"]["code"] == "rate_limit_exceeded");
+  CHECK(json::parse(busy.body)["error"]["message"].get<std::string>().find("1 request at a time") != std::string::npos);
   server.hold = false;
   CHECK(running.Read().status == 200);
   CHECK(Eventually([&] { return server.Post(kChat, TestService::ChatBody(), first).status == 200; }));
@@ -372,10 +373,12 @@ TEST_CASE("Keys: hashed ones, and limits of requests and tokens") {
   CHECK(server.Post(kChat, other, second).status == 200);
   const auto spent = server.Post(kChat, TestService::ChatBody(), second);
   CHECK(spent.status == 429);
+  CHECK(json::parse(spent.body)["error"]["message"].get<std::string>().find("15 tokens a minute") != std::string::npos);
   CHECK(std::stoi(spent.Header("retry-after")) > 20);
   CHECK(std::stoi(spent.Header("retry-after")) <= 120);
   CHECK(server.Get("/v1/models", second).status == 200);
-  for (const char* bad : {"key colour=red", "key concurrent=0", "key concurrent=x", "sha256:12", "key name="}) {
+  for (const char* bad : {"key colour=red", "key concurrent=0", "key concurrent=x", "sha256:12", "key name=",
+                          "second\nsha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4"}) {
     CHECK_FALSE(server::ApiKeys::FromText(bad, "keys").ok());
   }
 }
