@@ -106,6 +106,7 @@ void WriteRope(const ModelSpec& spec, Keys& keys) {
       keys.Float("rope.scaling.factor", rope.factor);
       return;
     case RopeScaling::kLongRope:
+      keys.String("rope.scaling.type", "longrope");  // without it llama.cpp refuses the factors of a Llama
       keys.Int("rope.scaling.original_context_length", rope.original_context);
       keys.Float("rope.scaling.attn_factor", rope.magnitude);
       return;

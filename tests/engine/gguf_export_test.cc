@@ -81,6 +81,14 @@ TEST_CASE("Folders of every family with a GGUF architecture become files that co
   CHECK(made >= 18);
 }
 
+TEST_CASE("LongRoPE is named in the file: llama.cpp takes a Llama's factors only then") {
+  const quant::Folder scratch;
+  REQUIRE(Export(testing::OracleFolder() + "/phi3", scratch / "m.gguf", "f32").ok());
+  const auto made = quant::GgufFile::Open(scratch / "m.gguf");
+  REQUIRE(made.ok());
+  CHECK(*made->GetString("phi3.rope.scaling.type") == "longrope");
+}
+
 TEST_CASE("Smaller types of a folder are those of the file that has its weights") {
   SetLogLevel(LogLevel::kError);
   const quant::Folder scratch;

@@ -5,6 +5,10 @@
 
 Without MODEL: the committed models of every family with experts, given a vocabulary of single characters. Each is pruned and merged
 by half (groups of experts as a whole), and both programs tell the perplexity of the same positions. Needs gguf and numpy.
+
+llama.cpp rounds activations to the type of the weights they meet (bf16, q8_0), which sends tokens of random models to other experts.
+--float writes all weights as float32 and has both compute in float32 (its flash attention, which rounds to half, is off in any case):
+what differs then is a difference of the models, and llama_differences.py says which.
 """
 import argparse
 import json
@@ -24,8 +28,8 @@ FAMILIES = ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "olmoe_clip", "deepsee
 LETTERS = string.ascii_lowercase + string.ascii_uppercase + string.digits
 
 
-def with_letters(source, target):
-    """`source` with tokens of single characters, and names for what is left of its vocabulary."""
+def with_letters(source, target, in_floats=False):
+    """`source` with tokens of single characters, and names for what is left of its vocabulary; with `in_floats`, all weights as float32."""
     reader = gguf.GGUFReader(source)
     vocabulary = next(int(t.shape[1]) for t in reader.tensors if t.name == "token_embd.weight")
     architecture = reader.fields["general.architecture"].contents()
@@ -46,7 +50,10 @@ def with_letters(source, target):
     writer.add_bos_token_id(vocabulary - 1)
     writer.add_add_bos_token(False)
     for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        if in_floats:
+            writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type))
+        else:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -62,6 +69,31 @@ def run(command, env=None):
     return done.stdout + done.stderr
 
 
+def pieces(text):
+    """`text` as the tokens that with_letters gives."""
+    return re.findall("ab|.", text)
+
+
+class Pair:
+    """Both programs' perplexities of the same positions."""
+
+    def __init__(self, flags):
+        self.flags = flags
+        self.env = dict(os.environ, LD_LIBRARY_PATH=str(flags.llama_perplexity.resolve().parent))
+
+    def ours(self, path, text):
+        return json.loads(run([self.flags.quorum, "eval", path, "--text", text, "--ctx", self.flags.ctx, "--like-llama-perplexity",
+                               "--json", "--act", "int16", "--kv", "f32", "--log-level", "error"]))["perplexity"]
+
+    def theirs(self, path, text):
+        command = [self.flags.llama_perplexity, "-m", path, "-f", text, "-c", self.flags.ctx, "-b", self.flags.ctx,
+                   "-t", self.flags.threads, "-ctk", "f32", "-ctv", "f32", "-fa", "off", "--load-mode", "none"]
+        for _ in range(50):  # its last lines may be lost when it ends
+            if found := re.search(r"Final estimate: PPL = ([\d.]+)", run(command, self.env)):
+                return float(found.group(1))
+        raise RuntimeError("llama-perplexity gives no estimate")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?")
@@ -71,34 +103,27 @@ def main():
     parser.add_argument("--ctx", default="128")
     parser.add_argument("--threads", default="1", help="of llama-perplexity")
     parser.add_argument("--keep", default="50%")
-    parser.add_argument("--only", nargs="*", default=FAMILIES)
+    parser.add_argument("--models", type=pathlib.Path, help="in place of the committed ones all GGUFs of this folder, as tests/oracle/random_cases.py makes them")
+    parser.add_argument("--only", nargs="*", help="of these models")
+    parser.add_argument("--unchanged", action="store_true", help="only as they are")
+    parser.add_argument("--float", action="store_true", help="without MODEL: all weights in float32")
     flags = parser.parse_args()
-    env = dict(os.environ, LD_LIBRARY_PATH=str(flags.llama_perplexity.resolve().parent))
+    pair = Pair(flags)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
 
-        def ours(path, text):
-            return json.loads(run([flags.quorum, "eval", path, "--text", text, "--ctx", flags.ctx, "--like-llama-perplexity", "--json",
-                                   "--act", "int16", "--kv", "f32", "--log-level", "error"]))["perplexity"]
-
-        def theirs(path, text):
-            command = [flags.llama_perplexity, "-m", path, "-f", text, "-c", flags.ctx, "-b", flags.ctx, "-t", flags.threads,
-                       "-ctk", "f32", "-ctv", "f32", "--load-mode", "none"]
-            for _ in range(10):  # its last lines may be lost when it ends
-                if found := re.search(r"Final estimate: PPL = ([\d.]+)", run(command, env)):
-                    return float(found.group(1))
-            raise RuntimeError("llama-perplexity gives no estimate")
-
         print("| model | experts | Quorum | llama.cpp | ratio - 1 |\n|---|---|---:|---:|---:|")
-        for family in [flags.model] if flags.model else flags.only:
+        models = flags.models or MODELS
+        families = flags.only or (sorted(path.stem for path in models.glob("*.gguf")) if flags.models else FAMILIES)
+        for family in [flags.model] if flags.model else families:
             if flags.model:
                 base, text = pathlib.Path(flags.model), pathlib.Path(flags.text)
             else:
                 base, text = folder / f"{family}.gguf", folder / "text"
-                known = [t for t in with_letters(MODELS / f"{family}.gguf", base) if len(t) == 1]
+                known = [t for t in with_letters(models / f"{family}.gguf", base, flags.float) if len(t) == 1]
                 draw = random.Random(1)
                 text.write_text("".join(draw.choice(known) for _ in range(1500)))
-            for change in ("as it is", "prune", "merge"):
+            for change in ("as it is",) if flags.unchanged else ("as it is", "prune", "merge"):
                 try:
                     path = base
                     if change != "as it is":
@@ -110,7 +135,7 @@ def main():
                             assert made["equals_masked"]
                     else:
                         experts = change
-                    a, b = ours(path, text), theirs(path, text)
+                    a, b = pair.ours(path, text), pair.theirs(path, text)
                     print(f"| {base.stem} | {experts} | {a:.4f} | {b:.4f} | {a / b - 1:+.5f} |", flush=True)
                 except RuntimeError as error:
                     print(f"| {base.stem} | {change} | {error} | | |", flush=True)
