@@ -10,6 +10,7 @@
 #include "engine/base/aligned_buffer.h"
 #include "engine/dnnl_gemm.h"
 #include "engine/dnnl_int8.h"
+#include "engine/forward_buffers.h"
 #include "engine/kernels/packed_matrix.h"
 
 namespace quorum::cli {
@@ -25,15 +26,18 @@ constexpr std::int64_t kMostCopies = 64;  // of the yardstick's weights: they ar
 class Rows {
  public:
   Rows(const engine::KernelTable& kernels, std::int64_t m, std::int64_t k, std::int64_t block)
-      : q_(Size(m * k)), scale_(Size(m * Blocks(k, block))), sum_(Size(m * Blocks(k, 16))) {
+      : ld_(engine::ActStride(k)),
+        q_(Size(m * ld_)),
+        scale_(Size(m * Blocks(k, block))),
+        sum_(Size(m * Blocks(k, 16))) {
     std::vector<float> x(Size(k));
     for (std::int64_t row = 0; row < m; ++row) {
       for (std::int64_t i = 0; i < k; ++i) x[Size(i)] = std::sin(static_cast<float>(i * 7 + row * 13));
-      kernels.quantize_row(x.data(), k, block, q_.data() + row * k, scale_.data() + row * Blocks(k, block),
+      kernels.quantize_row(x.data(), k, block, q_.data() + row * ld_, scale_.data() + row * Blocks(k, block),
                            sum_.data() + row * Blocks(k, 16));
     }
     view_.q = q_.data();
-    view_.ld_q = k;
+    view_.ld_q = ld_;
     view_.scale = scale_.data();
     view_.ld_b = Blocks(k, block);
     view_.sum = sum_.data();
@@ -45,6 +49,7 @@ class Rows {
   static std::size_t Size(std::int64_t n) { return static_cast<std::size_t>(n); }
   static std::int64_t Blocks(std::int64_t k, std::int64_t block) { return (k + block - 1) / block; }
 
+  std::int64_t ld_;
   std::vector<std::int8_t> q_;
   std::vector<float> scale_;
   std::vector<std::int32_t> sum_;

@@ -43,7 +43,7 @@ ActForms WithFloats(ActForms forms) {
 }
 
 ActBuffer::ActBuffer(Bump& memory, std::int64_t rows, std::int64_t cols, const ActForms& forms, ActPrecision precision)
-    : cols_(cols), ld_q_(CeilDiv(cols, 64) * 64), ld_s_(CeilDiv(cols, 16)) {
+    : cols_(cols), ld_q_(ActStride(cols)), ld_s_(CeilDiv(cols, 16)) {
   if (forms.floats) x_ = memory.Take<float>(rows * cols);
   if (forms.block32) block32_ = TakeForm(memory, rows, 32, precision);
   if (forms.block256) block256_ = TakeForm(memory, rows, 256, precision);
