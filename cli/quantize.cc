@@ -319,7 +319,8 @@ Status Quantize(const Flags& flags) {
   QUORUM_TRY(source.Describe(writer));
   if (flags.equalize) {
     QUORUM_ASSIGN(const quant::EqualizeShape shape, source.Shape());
-    QUORUM_ASSIGN(const std::int64_t equalized, quant::Equalize(shape, sources, *importance));
+    QUORUM_ASSIGN(const std::int64_t equalized,
+                  quant::Equalize(shape, options.plan, options.threads, sources, *importance));
     if (equalized > 0) writer.SetUint32("quorum.quantize.equalized", static_cast<std::uint32_t>(equalized));
   }
   if (flags.target_bits > 0 || !flags.target_size.empty()) QUORUM_TRY(SpendBudget(flags, sources, writer, options));

@@ -7,9 +7,9 @@
 
 #include "engine/base/check.h"
 #include "quant/dense_ffn.h"
+#include "quant/encode.h"
 #include "quant/expert_surgery.h"
 #include "quant/gguf_parser.h"
-#include "quant/quantize.h"
 
 namespace quorum::quant {
 namespace {
@@ -31,7 +31,7 @@ Status WriteAs(const GgufTensor& tensor, DType type, const GgufWriter::Sink& sin
     values.resize(static_cast<std::size_t>(n));
     blocks.resize(static_cast<std::size_t>(BytesOf(type, n)));
     QUORUM_CHECK(Dequantize(tensor.type, tensor.data.data() + BytesOf(tensor.type, at), values.data(), n));
-    QUORUM_CHECK(Quantize(type, values.data(), blocks.data(), n));
+    QUORUM_CHECK(Encode({type, false}, values.data(), nullptr, blocks.data(), n));
     QUORUM_TRY(sink(blocks));
   }
   return {};
@@ -147,7 +147,7 @@ class Adder {
                                  ", expected " + std::to_string(dims[0]) + " x " + std::to_string(dims[1]) + " as in " +
                                  src_.path());
         }
-        if (tensor.type != Type(i, m) && !CanQuantize(Type(i, m))) {
+        if (tensor.type != Type(i, m) && !CanEncode(Type(i, m))) {
           return Unsupported(file.path() + ": tensor " + Quoted(tensor.name) + " is " +
                              std::string(Info(tensor.type).name) + " and cannot be made " +
                              std::string(Info(Type(i, m)).name) + ", the type of the other experts");

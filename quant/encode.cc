@@ -1,5 +1,6 @@
 #include "quant/encode.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstring>
@@ -181,10 +182,18 @@ std::string EncodingNames() {
   return names;
 }
 
+namespace {
+
+bool Known(const Encoding& encoding) {
+  return std::ranges::any_of(kEncodings, [&](const NamedEncoding& at) { return at.encoding == encoding; });
+}
+
+}  // namespace
+
+bool CanEncode(DType type) { return Known({type, false}); }
+
 bool Encode(const Encoding& encoding, const float* src, const float* importance, void* dst, std::int64_t n) {
-  bool known = false;
-  for (const NamedEncoding& at : kEncodings) known = known || at.encoding == encoding;
-  if (!known) return false;
+  if (!Known(encoding)) return false;
   const DTypeInfo& info = Info(encoding.type);
   QUORUM_CHECK(n >= 0 && n % info.block == 0);
   if (info.block == 1) return Quantize(encoding.type, src, dst, n);

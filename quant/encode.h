@@ -34,6 +34,9 @@ std::string EncodingNames();
 /// as the search finds them. Q8_0, and without importance Q4_0, Q4_1, Q5_0 and Q5_1, are ggml's plain rounding.
 bool Encode(const Encoding& encoding, const float* src, const float* importance, void* dst, std::int64_t n);
 
+/// Whether Encode makes `type`, without further constraints.
+bool CanEncode(DType type);
+
 /// Whether all of them are numbers.
 bool AllFinite(const float* values, std::int64_t n);
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "quant/equalize_search.h"
 #include "quant/gguf_parser.h"
 
 namespace quorum::quant {
@@ -14,14 +16,13 @@ namespace {
 
 constexpr std::array<std::string_view, 7> kArchitectures = {"llama",    "qwen2", "qwen3",  "qwen2moe",
                                                             "qwen3moe", "olmoe", "smollm3"};
-constexpr float kMostScale = 16.0F;
-
 using Scales = std::vector<float>;
 
 class Equalizer {
  public:
-  Equalizer(const EqualizeShape& shape, std::vector<SourceTensor>& sources, ImportanceMatrix& importance)
-      : shape_(shape), importance_(importance) {
+  Equalizer(const EqualizeShape& shape, std::vector<SourceTensor>& sources, ImportanceMatrix& importance,
+            const QuantizePlan& plan, int threads)
+      : shape_(shape), importance_(importance), plan_(plan), threads_(threads) {
     for (SourceTensor& source : sources) by_name_[source.name] = &source;
   }
 
@@ -57,24 +58,19 @@ class Equalizer {
     return means;  // a common factor does not matter
   }
 
-  /// What each column is multiplied with, and its channel divided by.
-  static Scales FromSquares(const std::vector<double>& squares) {
-    double logs = 0;
-    double known = 0;
-    for (const double square : squares) {
-      if (!(square > 0)) continue;
-      logs += std::log(square);
-      known += 1;
+  /// The matrices of `tensor`, or one of them, that get a type and of whose columns something is known.
+  std::vector<ChannelReader> Readers(const SourceTensor& tensor, std::int64_t only = -1) const {
+    std::vector<ChannelReader> readers;
+    const std::int64_t matrices = tensor.dims.size() > 2 ? tensor.dims[2] : 1;
+    const std::int64_t rows = tensor.rows() / matrices;
+    for (std::int64_t i = 0; i < matrices; ++i) {
+      if (only >= 0 && i != only) continue;
+      const std::optional<Encoding> wanted = plan_.Choose(tensor.name, tensor.dims.size(), false, i);
+      std::vector<float> means = importance_.Means(tensor.name, i, tensor.dims[0]);
+      if (!wanted || means.empty()) continue;
+      readers.push_back({&tensor, i * rows, rows, std::move(means), FitToRow(*wanted, tensor.dims[0])});
     }
-    Scales scales(squares.size(), 1.0F);
-    if (known == 0) return scales;
-    const double middle = std::exp(logs / known);
-    for (std::size_t c = 0; c < squares.size(); ++c) {
-      // (rms / middle rms)^0.5, squares being of rms
-      if (squares[c] > 0)
-        scales[c] = std::clamp(static_cast<float>(std::pow(squares[c] / middle, 0.25)), 1 / kMostScale, kMostScale);
-    }
-    return scales;
+    return readers;
   }
 
   /// Multiplies element (row, col) with factor(row, col).
@@ -125,15 +121,17 @@ class Equalizer {
     if (norm == nullptr || norm->dims.size() != 1 || !norm->read) return {};
     std::vector<double> squares;
     std::vector<SourceTensor*> matrices;
+    std::vector<ChannelReader> rounded;
     for (const std::string& reader : readers) {
       SourceTensor* matrix = Find(Name(layer, reader + ".weight"));
       if (matrix == nullptr) continue;
       QUORUM_TRY(Fit(*matrix, norm->dims[0]));
       matrices.push_back(matrix);
       if (squares.empty()) squares = Pooled(matrix->name, norm->dims[0]);
+      std::ranges::move(Readers(*matrix), std::back_inserter(rounded));
     }
     if (squares.empty()) return {};
-    const auto scales = std::make_shared<const Scales>(FromSquares(squares));
+    const auto scales = std::make_shared<const Scales>(SearchScales(squares, {}, rounded, threads_));
     DivideValues(*norm, scales);
     if (SourceTensor* bias = Find(Name(layer, norm_name + ".bias"))) DivideValues(*bias, scales);
     for (SourceTensor* matrix : matrices) {
@@ -159,13 +157,14 @@ class Equalizer {
                              std::to_string(shape_.heads) + " heads in " + std::to_string(shape_.kv_heads) + " groups");
     }
     std::vector<double> tied(static_cast<std::size_t>(shape_.kv_heads * head));
-    const auto source = [group, head](std::int64_t c) {
-      return static_cast<std::size_t>(c / head / group * head + c % head);
-    };
-    for (std::int64_t c = 0; c < width; ++c) tied[source(c)] += squares[static_cast<std::size_t>(c)];
-    const auto scales = std::make_shared<const Scales>(FromSquares(tied));
-    Scales wide(static_cast<std::size_t>(width));
-    for (std::int64_t c = 0; c < width; ++c) wide[static_cast<std::size_t>(c)] = (*scales)[source(c)];
+    std::vector<std::size_t> source(static_cast<std::size_t>(width));  // each column's value
+    for (std::int64_t c = 0; c < width; ++c) {
+      source[static_cast<std::size_t>(c)] = static_cast<std::size_t>(c / head / group * head + c % head);
+      tied[source[static_cast<std::size_t>(c)]] += squares[static_cast<std::size_t>(c)];
+    }
+    const auto scales = std::make_shared<const Scales>(SearchScales(tied, source, Readers(*output), threads_));
+    Scales wide;
+    for (const std::size_t from : source) wide.push_back((*scales)[from]);
     DivideRows(*v, scales);
     if (SourceTensor* bias = Find(Name(layer, "attn_v.bias"))) DivideValues(*bias, scales);
     Rescale(output->name, wide);
@@ -187,8 +186,9 @@ class Equalizer {
     Scales all;
     for (std::int64_t i = 0; i < matrices; ++i) {
       const std::vector<float> means = importance_.Means(down->name, i, ff);
-      const Scales scales =
-          means.empty() ? Scales(static_cast<std::size_t>(ff), 1.0F) : FromSquares({means.begin(), means.end()});
+      const Scales scales = means.empty() ? Scales(static_cast<std::size_t>(ff), 1.0F)
+                                          : SearchScales(std::vector<double>(means.begin(), means.end()), {},
+                                                         Readers(*down, i), threads_);
       all.insert(all.end(), scales.begin(), scales.end());
     }
     Rescale(down->name, all);
@@ -204,18 +204,20 @@ class Equalizer {
 
   const EqualizeShape& shape_;
   ImportanceMatrix& importance_;
+  const QuantizePlan& plan_;
+  int threads_;
   std::map<std::string, SourceTensor*, std::less<>> by_name_;
   std::int64_t pairs_ = 0;
 };
 
 }  // namespace
 
-Result<std::int64_t> Equalize(const EqualizeShape& shape, std::vector<SourceTensor>& sources,
-                              ImportanceMatrix& importance) {
+Result<std::int64_t> Equalize(const EqualizeShape& shape, const QuantizePlan& plan, int threads,
+                              std::vector<SourceTensor>& sources, ImportanceMatrix& importance) {
   if (std::ranges::find(kArchitectures, shape.architecture) == kArchitectures.end()) {
     return Unsupported("equalization is not known to keep the answers of architecture " + Quoted(shape.architecture));
   }
-  return Equalizer(shape, sources, importance).Run();
+  return Equalizer(shape, sources, importance, plan, threads).Run();
 }
 
 }  // namespace quorum::quant

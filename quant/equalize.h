@@ -20,13 +20,13 @@ struct EqualizeShape {
   std::int64_t heads = 0, kv_heads = 0;
 };
 
-/// Scales channels by (rms / geometric mean of rms)^0.5: the norms' weights against the matrices and routers that read
-/// them; rows of V against columns of the output matrix, alike for the heads of a group; rows of up against columns of
-/// down, for each expert. `importance` becomes that of the new model. Channels of which it says nothing keep their
-/// scale. Tensors that change are read as floats from then on. Returns how many pairs were equalized. Errors:
-/// kUnsupported (an architecture whose norms and matrices may not be paired that way), kInvalidArgument (shapes that do
-/// not fit).
-Result<std::int64_t> Equalize(const EqualizeShape& shape, std::vector<SourceTensor>& sources,
-                              ImportanceMatrix& importance);
+/// Scales channels where that makes the error of rounding to `plan`'s types less (equalize_search.h says how it is
+/// judged): the norms' weights against the matrices and routers that read them; rows of V against columns of the output
+/// matrix, alike for the heads of a group; rows of up against columns of down, for each expert. `importance` becomes
+/// that of the new model. Channels of which it says nothing keep their scale. Tensors that change are read as floats
+/// from then on. Returns how many pairs were looked at. Errors: kUnsupported (an architecture whose norms and matrices
+/// may not be paired that way), kInvalidArgument (shapes that do not fit).
+Result<std::int64_t> Equalize(const EqualizeShape& shape, const QuantizePlan& plan, int threads,
+                              std::vector<SourceTensor>& sources, ImportanceMatrix& importance);
 
 }  // namespace quorum::quant

@@ -15,8 +15,8 @@ namespace quorum::quant {
 namespace {
 
 constexpr std::string_view kChecksumKey = "quorum.quantize.sha256";
-constexpr std::int64_t kChunkElements = 1 << 18;  // what a thread takes at a time
-constexpr std::int64_t kChunksPerThread = 4;      // of a batch, which is written when all of it is done
+constexpr std::int64_t kChunkElements = 1 << 16;  // what a thread takes at a time
+constexpr std::int64_t kChunksPerThread = 16;     // of a batch, which goes to the writer when all of it is done
 constexpr std::int64_t kReadElements = 1 << 15;   // that are read at a time
 constexpr std::size_t kCopyBytes = std::size_t{8} << 20;
 
@@ -71,32 +71,22 @@ class TensorEncoder {
     const std::int64_t chunk = std::max<std::int64_t>(1, kChunkElements / cols_);
     const std::int64_t batch = chunk * kChunksPerThread * options_.threads;
     const auto row_bytes = static_cast<std::size_t>(BytesOf(choice_.encoding.type, cols_));
-    // While a batch is made, the one before it is written: by one of the same threads, first thing.
-    const std::size_t room = static_cast<std::size_t>(std::min(batch, choice_.rows)) * row_bytes;
-    std::vector<std::byte> out(room), made(room);
-    std::span<const std::byte> waiting;
-    Status written;
+    std::vector<std::byte> made(static_cast<std::size_t>(std::min(batch, choice_.rows)) * row_bytes);
     for (std::int64_t row = 0; row < choice_.rows; row += batch) {
       const std::int64_t count = std::min(batch, choice_.rows - row);
-      ForEach(options_.threads, 1 + (count + chunk - 1) / chunk, [&](std::int64_t i) {
-        if (i == 0) {
-          if (!waiting.empty()) written = sink(waiting);
-          return;
-        }
-        const std::int64_t first = (i - 1) * chunk;
+      ForEach(options_.threads, (count + chunk - 1) / chunk, [&](std::int64_t i) {
+        const std::int64_t first = i * chunk;
         EncodeRows(row + first, std::min(chunk, count - first),
-                   out.data() + static_cast<std::size_t>(first) * row_bytes);
+                   made.data() + static_cast<std::size_t>(first) * row_bytes);
       });
-      QUORUM_TRY(std::move(written));
       if (bad_row_ >= 0) {
         return InvalidArgument("tensor " + Quoted(choice_.name) + " has a value in row " +
                                std::to_string(bad_row_.load()) + " that is not finite");
       }
       if (choice_.source->release) choice_.source->release(choice_.first_row + row, count);
-      out.swap(made);
-      waiting = std::span(made).first(static_cast<std::size_t>(count) * row_bytes);
+      QUORUM_TRY(sink(std::span(made).first(static_cast<std::size_t>(count) * row_bytes)));
     }
-    return waiting.empty() ? Status() : sink(waiting);
+    return {};
   }
 
  private:

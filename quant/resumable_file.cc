@@ -15,6 +15,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/mapped_file.h"
+#include "quant/background_append.h"
 #include "quant/gguf_parser.h"
 #include "quant/gguf_writer.h"
 
@@ -202,22 +203,30 @@ Result<std::string> GgufWriter::WriteResumable(const std::string& path, bool rep
   } else {
     QUORUM_TRY(file.Hash(head.size(), kept, hash));
   }
+  std::uint64_t made = file.size();
   std::uint64_t told = 0;
   const auto tell = [&]() -> Status {
-    told = file.size();
-    if (!progress || progress(file.size(), total)) return {};
+    told = made;
+    if (!progress || progress(made, total)) return {};
     return Error{ErrorCode::kCancelled,
                  "writing " + path + " was interrupted; the same command goes on from " + path + ".partial",
                  {},
                  {}};
   };
+  BackgroundAppend background(file, hash);
   const Sink sink = [&](std::span<const std::byte> bytes) -> Status {
-    QUORUM_TRY(file.Append(bytes));
-    hash.Add(bytes);
-    return file.size() - told >= kPiece ? tell() : Status();
+    QUORUM_TRY(background.Add(bytes));
+    made += bytes.size();
+    return made - told >= kPiece ? tell() : Status();
   };
-  for (std::size_t i = first; i < tensors_.size(); ++i) QUORUM_TRY(EmitTensor(tensors_[i], alignment, sink));
-  QUORUM_TRY(tell());
+  Status emitted;
+  for (std::size_t i = first; i < tensors_.size() && emitted.ok(); ++i) {
+    emitted = EmitTensor(tensors_[i], alignment, sink);
+  }
+  if (emitted.ok()) emitted = tell();
+  const Status written = background.Finish();  // of an interrupted run too: a later one goes on from there
+  QUORUM_TRY(std::move(emitted));
+  QUORUM_TRY(written);
   const std::string checksum = hash.Finish();
   QUORUM_CHECK(file.size() == total);
   SetString(checksum_key, checksum);

@@ -16,6 +16,7 @@
 #include "quant/carve.h"
 #include "quant/dense_ffn.h"
 #include "quant/expert_surgery.h"
+#include "quant/quantize_model.h"
 #include "tests/quant/scratch.h"
 #include "tests/support/catch.h"
 #include "tests/support/model_runner.h"
@@ -254,6 +255,32 @@ TEST_CASE("Relatives become experts of a dense base: their blocks verbatim, thei
   CHECK(four.model->experts().most() == 4);
   CHECK(OwnShare(*four.model, domains, 2, 3) > 0.6);
   CHECK(OwnShare(*four.model, domains, 0, 3) < 0.3);
+}
+
+TEST_CASE("Relatives are rounded to the type of a quantized base") {
+  const Folder folder;
+  WriteTiny({}, folder / "base.gguf");
+  WriteRelative(folder / "base.gguf", 11, folder / "one.gguf");
+  const auto plain = quant::GgufFile::Open(folder / "base.gguf"), one = quant::GgufFile::Open(folder / "one.gguf");
+  REQUIRE((plain.ok() && one.ok()));
+  const std::vector<quant::SourceTensor> sources = quant::SourcesOf(*plain);
+  quant::GgufWriter writer;
+  quant::CopyMetadata(*plain, writer);
+  quant::QuantizeOptions options;
+  options.plan.base = *quant::FindEncoding("q5_0");
+  REQUIRE(quant::QuantizeTensors(writer, sources, options, folder / "small.gguf").ok());
+  const std::vector<std::vector<float>> router(2, std::vector<float>(2 * 64, 0.1F));
+  const auto made =
+      quant::AddExperts(folder / "small.gguf", folder / "moe.gguf", {{folder / "one.gguf"}, router, 1, false});
+  if (!made.ok()) FAIL(made.error().message);
+  const auto moe = quant::GgufFile::Open(folder / "moe.gguf");
+  REQUIRE(moe.ok());
+  const quant::GgufTensor& stack = *moe->FindTensor("blk.1.ffn_down_exps.weight");
+  CHECK(stack.type == quant::DType::kQ5_0);
+  const std::vector<float> values = quant::TensorFloats(*one->FindTensor("blk.1.ffn_down.weight"), "one").value();
+  std::vector<std::byte> blocks(stack.data.size() / 2);
+  REQUIRE(quant::Encode(options.plan.base, values.data(), nullptr, blocks.data(), std::ssize(values)));
+  CHECK(std::memcmp(stack.data.data() + blocks.size(), blocks.data(), blocks.size()) == 0);
 }
 
 TEST_CASE("What cannot become an expert is refused") {

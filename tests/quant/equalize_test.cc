@@ -74,7 +74,9 @@ TEST_CASE("Equalizing keeps every product and evens the channels") {
   matrix.entries[p + "ffn_down_exps.weight"] = {squares(kFf * kExperts), {1, 2, 0}};
   const ImportanceMatrix before = matrix;
 
-  const auto pairs = Equalize({"llama", kHeads, kKv}, made.sources, matrix);
+  QuantizePlan plan;
+  plan.base = *FindEncoding("q8_0");
+  const auto pairs = Equalize({"llama", kHeads, kKv}, plan, 1, made.sources, matrix);
   REQUIRE(pairs.ok());
   CHECK(*pairs == 4);
   const auto at = [](const std::vector<float>& x, std::int64_t i) { return x[static_cast<std::size_t>(i)]; };
@@ -136,8 +138,8 @@ TEST_CASE("Equalizing keeps every product and evens the channels") {
   const std::string q = p + "attn_q.weight";
   CHECK(spread(matrix.Find(q)->sums) < 0.3 * spread(before.Find(q)->sums));
 
-  CHECK_FALSE(Equalize({"gpt-oss", kHeads, kKv}, made.sources, matrix).ok());
-  CHECK_FALSE(Equalize({"llama", 3, 2}, made.sources, matrix).ok());
+  CHECK_FALSE(Equalize({"gpt-oss", kHeads, kKv}, plan, 1, made.sources, matrix).ok());
+  CHECK_FALSE(Equalize({"llama", 3, 2}, plan, 1, made.sources, matrix).ok());
 }
 
 }  // namespace
