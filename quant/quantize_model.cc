@@ -24,6 +24,11 @@ bool IsPlain(DType type) {
   return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16 || type == DType::kF64;
 }
 
+/// Whether what is quantized already loses something by becoming `to`: not as floats, nor MXFP4 that is made of MXFP4.
+bool Requantizes(DType from, DType to) {
+  return !IsPlain(from) && !IsPlain(to) && !(from == to && from == DType::kMXFP4);
+}
+
 /// "blk.3." of "blk.3.ffn_gate_exps.weight"; empty for tensors that are no stack of experts.
 std::string ExpertLayer(std::string_view name) {
   const std::size_t at = name.find("ffn_");
@@ -284,12 +289,13 @@ Result<std::vector<TensorChoice>> ChooseTypes(const std::vector<SourceTensor>& s
           return Unsupported("tensor " + Quoted(source.name) + " of type " + std::string(Info(source.type).name) +
                              " holds no weights to quantize");
         }
-        // Floats of what is quantized lose nothing that matters, nor does MXFP4 that is made of MXFP4.
-        const bool harmless = IsPlain(fitting.type) || (fitting.type == source.type && fitting.type == DType::kMXFP4);
-        if (!IsPlain(source.type) && !harmless && !options.requantize) {
+        if (Requantizes(source.type, fitting.type) && !options.requantize) {
+          const Encoding same{source.type, false};
+          const bool can_stay = CanEncode(source.type) && (!source.raw.empty() || source.type == DType::kMXFP4);
           return Unsupported("tensor " + Quoted(source.name) + " is quantized already, as " +
                              std::string(Info(source.type).name) + ": quantizing it once more as " + NameOf(fitting) +
-                             " loses more than from the original weights; " + "--requantize does it nevertheless");
+                             " loses more than from the original weights; --requantize does it nevertheless" +
+                             (can_stay ? ", a plan's line \"" + source.name + " " + NameOf(same) + "\" keeps it" : ""));
         }
         choice.encoding = fitting;
         choice.copy = false;
@@ -332,7 +338,7 @@ void Describe(GgufWriter& writer, const std::vector<TensorChoice>& choices, cons
     made.elements = choice.rows * choice.source->dims[0];
     made.bytes = static_cast<std::uint64_t>(BytesOf(choice.encoding.type, made.elements));
     made.copied = choice.copy;
-    made.requantized = !choice.copy && !IsPlain(choice.source->type) && !IsPlain(choice.encoding.type);
+    made.requantized = !choice.copy && Requantizes(choice.source->type, choice.encoding.type);
     report.elements += made.elements;
     writer.AddTensor(choice.name, choice.encoding.type, choice.dims,
                      [&choice, &options, &made](const GgufWriter::Sink& sink) {

@@ -217,6 +217,7 @@ TEST_CASE("What cannot be quantized is refused with its name") {
   const auto refused = Run(quantized, options, folder / "q4.gguf");
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().message.find("quantized already") != std::string::npos);
+  CHECK(refused.error().message.find(" q8_0\" keeps it") != std::string::npos);
   options.requantize = true;
   const auto made = Run(quantized, options, folder / "q4.gguf");
   REQUIRE(made.ok());
