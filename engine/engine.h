@@ -195,6 +195,10 @@ class Engine {
   virtual bool Drain(std::chrono::milliseconds limit) = 0;
 };
 
+/// The error for a prompt of `prompt` tokens (`at_least`: or more) in a context of `context`, of which a reply needs
+/// `reply`. Clients of OpenAI's and of Anthropic's API each look for words of their own in it.
+Error PromptTooLong(std::int64_t prompt, bool at_least, std::int64_t context, std::int64_t reply);
+
 /// `model` and `tokenizer` must outlive the engine.
 std::unique_ptr<Engine> MakeEngine(StepModel& model, const tok::Tokenizer& tokenizer, const EngineOptions& options);
 

@@ -71,6 +71,15 @@ void Request::SetOrdinal(std::int64_t ordinal, Clock::time_point now) {
   if (params.time_limit.count() > 0) deadline = now + params.time_limit;
 }
 
+Error PromptTooLong(std::int64_t prompt, bool at_least, std::int64_t context, std::int64_t reply) {
+  std::string message = "prompt is too long: " + std::to_string(prompt) + " tokens > " +
+                        std::to_string(context - reply) + " maximum. This model's maximum context length is " +
+                        std::to_string(context) + " tokens";
+  if (reply > 0) message += ", and the reply needs at least " + std::to_string(reply);
+  message += at_least ? "; the prompt has at least that many tokens." : ".";
+  return InvalidArgument(std::move(message), "prompt", "context_length_exceeded");
+}
+
 Status CheckRequest(const GenerationRequest& request, std::int32_t vocab, std::int32_t context, bool encodes_prompt,
                     const ExpertShape& shape) {
   if (request.prompt.empty()) return InvalidArgument("The prompt is empty: it needs at least one token.", "prompt");
@@ -110,12 +119,9 @@ Status CheckRequest(const GenerationRequest& request, std::int32_t vocab, std::i
     return InvalidArgument("This model's encoder reads the prompt as a whole: its tokens have no logprobs.", "echo");
   }
   // A reply needs at least one position of its own, which is not the encoder's; scoring needs none.
-  const std::size_t needed = request.prompt.size() + (request.max_tokens > 0 && !encodes_prompt ? 1 : 0);
-  if (needed > static_cast<std::size_t>(context)) {
-    return InvalidArgument("This model's context length is " + std::to_string(context) +
-                               " tokens, but the prompt has " + std::to_string(request.prompt.size()) + " tokens" +
-                               (needed > request.prompt.size() ? " and the reply needs at least 1." : "."),
-                           "prompt", "context_length_exceeded");
+  const std::int64_t needed = std::ssize(request.prompt) + (request.max_tokens > 0 && !encodes_prompt ? 1 : 0);
+  if (needed > context) {
+    return PromptTooLong(std::ssize(request.prompt), false, context, std::ssize(request.prompt) < needed ? 1 : 0);
   }
   return {};
 }

@@ -19,6 +19,7 @@ MessageRules RulesOf(const ServedModel& model, const ChatRequest& request) {
   rules.calls_allowed = request.tool_use.may_call();
   rules.demanded = request.tool_use.forced();
   rules.one_call = !request.tool_use.parallel;
+  if (rules.demanded) rules.hold_bytes = 0;
   if (!request.generation.stream) rules.hold_bytes = std::string::npos;
   return rules;
 }
@@ -122,7 +123,7 @@ ChatRun::ChatRun(const ApiContext& context, ChatRequest request, std::vector<tok
       request_(std::move(request)),
       prompt_(std::move(prompt)),
       generation_(std::move(generation)),
-      reader_({generation_}, context.metrics, started) {
+      reader_({generation_}, context.metrics, context.scope, started) {
   usage_.prompt = static_cast<std::int64_t>(prompt_.size());
   const MessageRules rules = RulesOf(model(), request_);
   for (std::int32_t i = 0; i < engine_request().n; ++i) {
@@ -209,8 +210,7 @@ Result<ChatDelta> ChatRun::Apply(engine::Event event) {
   if (delta.finished) {
     usage_.completion += choice.completion_tokens();
     usage_.reasoning += choice.reasoning_tokens();
-    context_.scope->CountGenerated(choice.completion_tokens());
-    Append(out.message, messages_[index]->Finish(choice.cut()));
+    Append(out.message, messages_[index]->Finish(choice.cut() || !choice.stop_text().empty()));
   }
   return out;
 }

@@ -53,7 +53,7 @@ struct Completion {
         request(std::move(asked)),
         prompts(std::move(ids)),
         echoes(prompts.size()),
-        reader(std::move(generations), api.metrics, started) {
+        reader(std::move(generations), api.metrics, api.scope, started) {
     frame = {RandomId("cmpl-"), "text_completion", api.now_unix, api.model->id, api.model->fingerprint};
     for (std::size_t p = 0; p < prompts.size(); ++p) {
       usage.prompt += static_cast<std::int64_t>(prompts[p].size());
@@ -108,10 +108,7 @@ struct Completion {
     if (delta.finished && choice.cancelled()) {
       return Error{ErrorCode::kUnavailable, "the server is shutting down", {}, {}};
     }
-    if (delta.finished) {
-      usage.completion += choice.completion_tokens();
-      context.scope->CountGenerated(choice.completion_tokens());
-    }
+    if (delta.finished) usage.completion += choice.completion_tokens();
     return delta;
   }
 

@@ -12,9 +12,10 @@ constexpr std::chrono::milliseconds kSharedPatience{2};  // several generations:
 }  // namespace
 
 GenerationReader::GenerationReader(std::vector<std::shared_ptr<engine::Generation>> generations, Metrics& metrics,
-                                   Clock::time_point started)
+                                   std::shared_ptr<RequestScope> scope, Clock::time_point started)
     : generations_(std::move(generations)),
       metrics_(metrics),
+      scope_(std::move(scope)),
       started_(started),
       client_seen_(started),
       last_token_(generations_.size()) {}
@@ -25,6 +26,9 @@ void GenerationReader::CancelAll() {
   if (all_read_) return;
   for (const auto& generation : generations_) {
     if (!generation->done()) generation->Cancel();
+    while (const auto event = generation->Next(std::chrono::milliseconds(0))) {
+      if (event->kind == engine::Event::Kind::kToken) scope_->CountGenerated(1);
+    }
   }
   all_read_ = true;
 }
@@ -77,6 +81,7 @@ void GenerationReader::Measure(const Item& item) {
     metrics_.QueueTime(waited_);
   }
   if (item.event.kind != engine::Event::Kind::kToken) return;
+  scope_->CountGenerated(1);
   const auto now = Clock::now();
   if (first_token_) metrics_.TimeToFirstToken(std::chrono::duration<double>(now - started_).count());
   first_token_ = false;

@@ -9,15 +9,17 @@
 
 #include "engine/engine.h"
 #include "server/metrics.h"
+#include "server/request_scope.h"
 
 namespace quorum::server {
 
-/// Used by one thread. Cancels what has not finished when it is destroyed.
+/// Used by one thread. Cancels what has not finished when it is destroyed. Counts tokens in `scope` as they come: also
+/// those that nobody reads any more.
 class GenerationReader {
  public:
   /// `started`: when the request was submitted.
   GenerationReader(std::vector<std::shared_ptr<engine::Generation>> generations, Metrics& metrics,
-                   std::chrono::steady_clock::time_point started);
+                   std::shared_ptr<RequestScope> scope, std::chrono::steady_clock::time_point started);
   ~GenerationReader();
   GenerationReader(const GenerationReader&) = delete;
   GenerationReader& operator=(const GenerationReader&) = delete;
@@ -43,6 +45,7 @@ class GenerationReader {
 
   std::vector<std::shared_ptr<engine::Generation>> generations_;
   Metrics& metrics_;
+  const std::shared_ptr<RequestScope> scope_;
   const Clock::time_point started_;
   Clock::time_point client_seen_;
   std::size_t turn_ = 0;  // where the next round begins: no generation starves another

@@ -56,7 +56,8 @@ class XmlWriter {
       for (const auto& [key, schema] : properties.items()) QUORUM_TRY(add(key, schema));
     }
     for (const Json& key : required) {
-      if (key.is_string() && properties.is_object() && !properties.contains(key)) QUORUM_TRY(add(key.get<std::string>(), Json::object()));
+      if (key.is_string() && properties.is_object() && !properties.contains(key))
+        QUORUM_TRY(add(key.get<std::string>(), Json::object()));
     }
     return grammar_.Sequence(std::move(parts));
   }

@@ -221,9 +221,9 @@ Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* pa
   const auto context = static_cast<std::size_t>(model.engine->context_length());
   const std::size_t at_least = bytes / model.longest_token;
   if (at_least <= context) return {};
-  return InvalidArgument(fmt::format("This model's context length is {} tokens, but the prompt has at least {} tokens.",
-                                     context, at_least),
-                         param, "context_length_exceeded");
+  Error error = engine::PromptTooLong(static_cast<std::int64_t>(at_least), true, model.engine->context_length(), 0);
+  error.param = param;
+  return error;
 }
 
 namespace {

@@ -12,7 +12,7 @@ Result<Network> Network::Compile(const Grammar& grammar, const CharSet& spellabl
 }
 
 std::size_t Network::bytes() const {
-  return nodes_.size() * (sizeof(Node) + sizeof(std::int32_t)) + edges_.size() * sizeof(Edge) +
+  return nodes_.size() * (sizeof(Node) + 2 * sizeof(std::int32_t) + 1) + edges_.size() * sizeof(Edge) +
          targets_.size() * sizeof(NodeId) + repeats_.size() * sizeof(Repetition);
 }
 

@@ -64,6 +64,11 @@ class Network {
 
   /// Frames that must still be opened, at once, to get from `id` to the end of its rule; kNeverEnds: it cannot.
   std::int32_t need(NodeId id) const { return needs_[static_cast<std::size_t>(id)]; }
+  /// Whether the end of the node's rule can be reached from it without input.
+  bool nullable(NodeId id) const { return nullable_[static_cast<std::size_t>(id)] != 0; }
+  /// What is reached from a node without input, and without its rule's end, has no higher rank; the same one only in a
+  /// circle, on which no frames are opened.
+  std::int32_t rank(NodeId id) const { return ranks_[static_cast<std::size_t>(id)]; }
   bool has_repeats() const { return !repeats_.empty(); }
 
   /// Bytes that no edge tells apart have the same class, 0 ... byte_classes() - 1.
@@ -86,6 +91,8 @@ class Network {
   std::vector<Repetition> repeats_;
   std::vector<NodeId> rule_starts_;
   std::vector<std::int32_t> needs_;
+  std::vector<char> nullable_;
+  std::vector<std::int32_t> ranks_;
   NodeId start_ = 0;
   std::array<std::uint8_t, 256> class_of_{};
   std::size_t byte_classes_ = 1;

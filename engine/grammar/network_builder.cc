@@ -31,7 +31,7 @@ Result<Network> NetworkBuilder::Build() {
     return InvalidArgument("no text that this model can write satisfies it");
   }
   if (out_.need(out_.start_) >= kMaxDepth) return InvalidArgument("whatever satisfies it is nested too deeply");
-  QUORUM_TRY(CheckLeftRecursion());
+  QUORUM_TRY(RankNodes());
   ClassifyBytes();
   return std::move(out_);
 }
@@ -286,8 +286,9 @@ std::vector<std::vector<NodeId>> NetworkBuilder::Dependents() const {
 }
 
 void NetworkBuilder::FindNullable() {
-  nullable_.assign(out_.size(), 0);
-  const auto is = [this](NodeId id) { return nullable_[static_cast<std::size_t>(id)] != 0; };
+  std::vector<char>& nullable = out_.nullable_;
+  nullable.assign(out_.size(), 0);
+  const auto is = [&nullable](NodeId id) { return nullable[static_cast<std::size_t>(id)] != 0; };
   const auto now = [&](NodeId id) {
     const Network::Node& node = out_.node(id);
     switch (node.kind) {
@@ -302,14 +303,14 @@ void NetworkBuilder::FindNullable() {
   };
   const auto dependents = Dependents();
   std::vector<NodeId> work = {Network::kEndNode};
-  nullable_[Network::kEndNode] = 1;
+  nullable[Network::kEndNode] = 1;
   // A repeat of nothing, or a call of a rule that is only its end, hangs on the end node too.
   while (!work.empty()) {
     const NodeId id = work.back();
     work.pop_back();
     for (const NodeId above : dependents[static_cast<std::size_t>(id)]) {
       if (is(above) || !now(above)) continue;
-      nullable_[static_cast<std::size_t>(above)] = 1;
+      nullable[static_cast<std::size_t>(above)] = 1;
       work.push_back(above);
     }
   }
@@ -378,7 +379,7 @@ void NetworkBuilder::ForEachStepWithoutInput(NodeId id, const Visit& visit) cons
       break;
     case Network::Kind::kCall:
       go(out_.rule_start(node.first), node.next != Network::kEndNode);
-      if (nullable_[static_cast<std::size_t>(out_.rule_start(node.first))] != 0) go(node.next, false);
+      if (out_.nullable(out_.rule_start(node.first))) go(node.next, false);
       break;
     case Network::Kind::kRepeat:
       go(out_.repeat(node.first).body, true);
@@ -387,12 +388,14 @@ void NetworkBuilder::ForEachStepWithoutInput(NodeId id, const Visit& visit) cons
   }
 }
 
-/// A cycle without input that opens frames would open them for ever. Tarjan's components (1972), without recursion.
-Status NetworkBuilder::CheckLeftRecursion() const {
+/// Tarjan's components (1972), without recursion, come in the order that ranks need. A cycle without input that opens
+/// frames would open them for ever: left recursion.
+Status NetworkBuilder::RankNodes() {
   const std::size_t n = out_.size();
   std::vector<std::int32_t> order(n, -1);
   std::vector<std::int32_t> low(n, 0);
-  std::vector<std::int32_t> component(n, -1);
+  std::vector<std::int32_t>& component = out_.ranks_;
+  component.assign(n, -1);
   std::vector<NodeId> open;
   struct Frame {
     NodeId node;

@@ -45,7 +45,7 @@ class NetworkBuilder {
 
   void FindNullable();
   void FindNeeds();
-  Status CheckLeftRecursion() const;
+  Status RankNodes();
   void ClassifyBytes();
   template <typename Visit>
   void ForEachDependency(NodeId id, const Visit& visit) const;
@@ -57,7 +57,6 @@ class NetworkBuilder {
   const Grammar& grammar_;
   const CharSet& spellable_;
   Network out_;
-  std::vector<char> nullable_;  // by node: the end can be reached without input
   bool too_large_ = false;
 };
 

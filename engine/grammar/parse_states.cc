@@ -11,7 +11,7 @@ ParseStates::ParseStates(const Network& network)
   std::vector<Place> none;
   Intern(none, false, 1);  // kDead
   Begin();
-  Reach(network.start(), StackPool::kBottom);
+  Enter(network.start(), StackPool::kBottom);
   start_ = Close();
 }
 
@@ -31,7 +31,7 @@ StateId ParseStates::Find(StateId from, std::uint8_t byte) {
     const Place place = places_[state.first + i];
     const auto edges = network_.edges(network_.node(place.node));
     for (const Network::Edge& edge : edges) {
-      if (edge.low <= byte && byte <= edge.high) Reach(edge.target, place.stacks);
+      if (edge.low <= byte && byte <= edge.high) Enter(edge.target, place.stacks);
     }
   }
   const StateId to = Close();
@@ -47,20 +47,21 @@ StateId ParseStates::Find(StateId from, std::uint8_t byte) {
 void ParseStates::Begin() {
   ++round_;
   touched_.clear();
-  work_.clear();
-  ended_.clear();
+  pops_ = 0;
   accepting_ = false;
+}
+
+/// A node that is reached from outside of the closure, or by closing a frame: the rule's end that may follow closes
+/// more. Inside the closure that need not be looked at: what a call that reads nothing returns to, Follow reaches.
+void ParseStates::Enter(NodeId node, StackId stacks) {
+  Reach(node, stacks);
+  if (network_.nullable(node)) Pop(stacks);
 }
 
 /// Nodes that cannot be finished from here within the depth are left out; a stack that got this far always can: some
 /// way on from each node needs no more than the node itself does.
 void ParseStates::Reach(NodeId node, StackId stacks) {
-  if (node == Network::kEndNode) {
-    if (std::find(ended_.begin(), ended_.end(), stacks) != ended_.end()) return;
-    ended_.push_back(stacks);
-    Pop(stacks);
-    return;
-  }
+  if (node == Network::kEndNode) return;
   const auto i = static_cast<std::size_t>(node);
   if (pool_.depth(stacks) + network_.need(node) > kMaxDepth) return;
   if (reached_in_[i] != round_) {
@@ -75,7 +76,7 @@ void ParseStates::Reach(NodeId node, StackId stacks) {
   }
   if (pending_[i] == 0 && network_.node(node).kind != Network::Kind::kBytes) {
     pending_[i] = 1;
-    work_.push_back(node);
+    work_.emplace(network_.rank(node), node);
   }
 }
 
@@ -93,6 +94,7 @@ void ParseStates::Follow(NodeId id, StackId stacks) {
         Reach(start, stacks);
       } else if (network_.need(start) < Network::kNeverEnds && network_.need(node.next) < Network::kNeverEnds) {
         Reach(start, pool_.Push({node.next, 0, 0, stacks}));
+        if (network_.nullable(start)) Reach(node.next, stacks);
       }
       break;
     }
@@ -109,16 +111,21 @@ void ParseStates::Follow(NodeId id, StackId stacks) {
 }
 
 void ParseStates::Pop(StackId stacks) {
+  const auto index = static_cast<std::size_t>(stacks);
+  if (index >= popped_in_.size()) popped_in_.resize(index + index / 2 + 64, 0);
+  if (popped_in_[index] == round_) return;
+  popped_in_[index] = round_;
+  ++pops_;
   const auto span = pool_.frames(stacks);
   const std::vector<Frame> frames(span.begin(), span.end());  // the pool grows meanwhile
   for (const Frame& frame : frames) {
     if (frame.symbol == Frame::kBottom) {
       accepting_ = true;
     } else if (!frame.repeat()) {
-      Reach(frame.symbol, frame.below);
+      Enter(frame.symbol, frame.below);
     } else {
       const Network::Repetition& repeat = network_.repeat(frame.repeat_index());
-      if (frame.low == 0) Reach(repeat.next, frame.below);
+      if (frame.low == 0) Enter(repeat.next, frame.below);
       if (frame.high == 0) continue;
       Reach(repeat.body, pool_.Push({frame.symbol, frame.low == 0 ? 0 : frame.low - 1,
                                      frame.high == kUnbounded ? kUnbounded : frame.high - 1, frame.below}));
@@ -128,8 +135,8 @@ void ParseStates::Pop(StackId stacks) {
 
 StateId ParseStates::Close() {
   while (!work_.empty()) {
-    const NodeId node = work_.back();
-    work_.pop_back();
+    const NodeId node = work_.top().second;
+    work_.pop();
     pending_[static_cast<std::size_t>(node)] = 0;
     Follow(node, reached_[static_cast<std::size_t>(node)]);
   }
@@ -141,7 +148,7 @@ StateId ParseStates::Close() {
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.node < b.node; });
   if (places.size() > kMaxPlaces) places.resize(kMaxPlaces);  // forbids some texts, allows no wrong ones
   // Rounded up, or the way on which a state was reached would make it many states.
-  const std::size_t work = touched_.size() + ended_.size();
+  const std::size_t work = touched_.size() + pops_;
   return Intern(places, accepting_, static_cast<std::int32_t>(work <= 32 ? 32 : std::bit_ceil(work)) / 32);
 }
 

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <queue>
 #include <span>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/grammar/network.h"
@@ -69,8 +71,10 @@ class ParseStates {
   }
   StateId Find(StateId from, std::uint8_t byte);
 
-  // One closure: what is reached without input.
+  // One closure: what is reached without input. Frames that were open before it are closed first, and then nodes are
+  // followed by rank, each with all its stacks at once: an ambiguous grammar has many ways to a node, but few nodes.
   void Begin();
+  void Enter(NodeId node, StackId stacks);
   void Reach(NodeId node, StackId stacks);
   void Follow(NodeId node, StackId stacks);
   void Pop(StackId stacks);
@@ -90,8 +94,9 @@ class ParseStates {
   std::vector<StackId> reached_;           // by node: with which stacks, if in this round
   std::vector<char> pending_;              // by node: to be followed
   std::vector<NodeId> touched_;
-  std::vector<NodeId> work_;
-  std::vector<StackId> ended_;
+  std::priority_queue<std::pair<std::int32_t, NodeId>> work_;  // the highest rank first
+  std::vector<std::uint32_t> popped_in_;                       // by stack set: the round in which it was popped
+  std::size_t pops_ = 0;
   bool accepting_ = false;
 };
 

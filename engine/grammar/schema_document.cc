@@ -323,7 +323,7 @@ Status SchemaDocument::WalkChildren(Id id, int depth) {
       case Shape::kSchemaMap:
       case Shape::kDependencies:
         for (const auto& [key, sub] : value.items()) {
-          if (sub.is_array()) continue;
+          if (keyword->shape == Shape::kDependencies && sub.is_array()) continue;  // names
           QUORUM_TRY(Walk(sub, id, name + "/" + EscapePointer(key), depth + 1));
         }
         break;

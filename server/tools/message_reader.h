@@ -18,7 +18,7 @@ struct MessageRules {
   bool one_call = false;       // parallel_tool_calls: false: further calls are dropped
   /// A call comes out when it is whole, so that one that breaks off can still be content; but one whose arguments grow
   /// beyond so many bytes comes out piece by piece. npos: never (an answer in one piece).
-  std::size_t hold_bytes = 256;
+  std::size_t hold_bytes = 32;
   bool demanded = false;  // the reply is held to calls (tool_choice): what begins like one is one
 };
 
@@ -31,7 +31,8 @@ class MessageReader {
   /// Takes text; what is certain now.
   virtual MessageDelta Push(std::string_view text) = 0;
 
-  /// The text ends. `cut`: by a limit, so that a call which has begun stays one (its arguments are incomplete).
+  /// The text ends. `cut`: by a limit or a stop string, so that a call which has begun stays one (its arguments are
+  /// incomplete).
   virtual MessageDelta Finish(bool cut) = 0;
 
   /// Calls that have come out.

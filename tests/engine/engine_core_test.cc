@@ -162,7 +162,8 @@ TEST_CASE("Requests are refused with the field at fault") {
         }) == "ok");
   GenerationRequest request = Greedy(Prompt(120), 5);
   CHECK(CheckRequest(request, 32, 100).error().message ==
-        "This model's context length is 100 tokens, but the prompt has 120 tokens and the reply needs at least 1.");
+        "prompt is too long: 120 tokens > 99 maximum. This model's maximum context length is 100 tokens, and the reply "
+        "needs at least 1.");
 }
 
 TEST_CASE("A time limit ends a request as it is, or refuses it when its turn never came") {

@@ -1,5 +1,11 @@
 #include "engine/grammar/gbnf.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include "tests/support/catch.h"
 #include "tests/support/grammar_texts.h"
 
@@ -54,6 +60,24 @@ TEST_CASE("GBNF: ambiguity does not cost more and more") {
   // Every text has exponentially many derivations.
   Check("root ::= s\ns ::= \"a\" s \"a\" | \"a\" s | \"\"",
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"b"});
+  // Rules that may be empty, that begin alike, and of rising precedence: each level doubles the ways to a place.
+  for (const int levels : {16, 60}) {
+    std::string nothing = "root ::= r0\n", alike = nothing, rising = nothing;
+    for (int i = 0; i < levels; ++i) {
+      const std::string rule = fmt::format("r{} ::= ", i), next = fmt::format("r{}", i + 1);
+      nothing += fmt::format("{}{} {}\n", rule, next, next);
+      alike += fmt::format("{}{} | {} \"c\"\n", rule, next, next);
+      rising += fmt::format("{}{} | {} \"o{}\" r{}\n", rule, next, next, i, i);
+    }
+    const std::string last = fmt::format("r{} ::= \"a\" | ", levels);
+    for (const auto& [text, yes] :
+         std::vector<std::pair<std::string, std::string>>{{nothing + last + "\"\"", "aaaaaaaaaa"},
+                                                          {alike + last + "\"b\"", "accccc"},
+                                                          {rising + last + "\"(\" r0 \")\"", "(ao3ao7a)o1a"}}) {
+      Check(text, {yes}, {"x"});
+      CHECK((*CompileGbnf(text))->bytes() < 2'000'000);
+    }
+  }
   Check("root ::= (\"a\"? \"a\"? \"a\"?){0,200}", {std::string_view("aaaaaaaaaaaaaaaaaaaaaaa")}, {"ab"});
 }
 

@@ -1,5 +1,9 @@
 #include "engine/grammar/json_schema.h"
 
+#include <string>
+
+#include <fmt/format.h>
+
 #include "tests/support/catch.h"
 #include "tests/support/grammar_texts.h"
 
@@ -270,6 +274,16 @@ TEST_CASE("Schema: what is not supported is named") {
   Check(
       R"({"type":"string","x-note":1,"title":"t","description":"d","default":"","examples":[1],"$schema":"s","deprecated":false})",
       {R"("a")"}, {});
+}
+
+TEST_CASE("Schema: a list in place of a member's schema is refused where it stands") {
+  for (const char* keyword : {"properties", "patternProperties", "$defs", "dependentSchemas"}) {
+    for (const char* list : {"[]", "[\"a\"]", "[{}]"}) {
+      const std::string text = fmt::format(R"({{"type": "object", "{}": {{"b": {}}}}})", keyword, list);
+      CAPTURE(text);
+      CHECK(Complaint(CompileSchema(text)).find(fmt::format("#/{}/b", keyword)) != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("Schema: hostile ones are refused or bounded, and soon") {

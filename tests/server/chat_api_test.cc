@@ -358,7 +358,8 @@ TEST_CASE("A prompt over the context is 400 context_length_exceeded with both co
     CHECK(error["code"] == "context_length_exceeded");
     CHECK(error["param"] == "messages");
     const std::string message = error["message"];
-    CHECK(message.find("64") != std::string::npos);
+    CHECK(message.find("maximum context length is 64 tokens") != std::string::npos);  // litellm's words
+    CHECK(message.find("prompt is too long: 119 tokens > 63 maximum") == 0);          // Claude Code's
     CHECK(message.find("119") != std::string::npos);
   }
   // Far over it, the text is not even tokenized.
@@ -524,8 +525,11 @@ TEST_CASE("A template's own complaint is the client's error, and no template is 
 
 TEST_CASE("Bytes of a prompt that the vocabulary has no token for are counted in the answer") {
   TestService server;
-  const auto chat =
-      server.Post(kChat, TestService::ChatBody({{"messages", {{{"role", "user"}, {"content", "a\x01" "b\x01"}}}}}));
+  const auto chat = server.Post(kChat, TestService::ChatBody({{"messages",
+                                                               {{{"role", "user"},
+                                                                 {"content",
+                                                                  "a\x01"
+                                                                  "b\x01"}}}}}));
   CHECK(chat.status == 200);
   CHECK(chat.Header("x-quorum-ignored") == "prompt bytes without a token: 2");
   const auto completion = server.Post("/v1/completions", {{"prompt", "\x01x"}, {"max_tokens", 1}});

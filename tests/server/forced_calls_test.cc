@@ -235,6 +235,47 @@ TEST_CASE("A demanded call that a limit cuts ends with length, and is never clai
   }
 }
 
+TEST_CASE("A stop string within a demanded call leaves a call that is not whole, and no markup as content") {
+  for (const FormatCase& format : Formats()) {
+    CAPTURE(format.name);
+    TestService server(Options(format));
+    const json parameters = {{"type", "object"},
+                             {"properties", {{"city", {{"enum", {"Paris"}}}}}},
+                             {"required", {"city"}},
+                             {"additionalProperties", false}};
+    for (const bool stream : {false, true}) {
+      const Reply reply = Ask(server,
+                              TestService::ChatBody({{"tools", {Function("weather", parameters)}},
+                                                     {"tool_choice", "required"},
+                                                     {"parallel_tool_calls", false},
+                                                     {"stop", {"Paris"}},
+                                                     {"max_tokens", 300}}),
+                              stream);
+      CHECK(reply.content.empty());
+      CHECK(reply.finish == "stop");
+      REQUIRE(reply.calls.size() == 1);
+      CHECK(reply.calls[0].first == "weather");
+      CHECK(json::parse(reply.calls[0].second, nullptr, false).is_discarded());
+    }
+  }
+}
+
+TEST_CASE("A demanded call's arguments come while they are written") {
+  TestService server(
+      {.reply = "<tool_call>\n{\"name\": \"note\", \"arguments\": {\"t\": \"abcdefghijk\"}}\n</tool_call>"});
+  const json parameters = {{"type", "object"}, {"properties", {{"t", {{"type", "string"}}}}}, {"required", {"t"}}};
+  const json body = TestService::ChatBody({{"tools", {Function("note", parameters)}},
+                                           {"tool_choice", "required"},
+                                           {"parallel_tool_calls", false},
+                                           {"temperature", 0},
+                                           {"stream", true}});
+  int pieces = 0;
+  for (const json& chunk : ParseEvents(server.Post(kChat, body).body).events) {
+    for (const json& choice : chunk["choices"]) pieces += choice["delta"].contains("tool_calls") ? 1 : 0;
+  }
+  CHECK(pieces > 8);
+}
+
 TEST_CASE("What begins as a call of a strict tool becomes one within its schema") {
   const json strict = {Function("weather", kParameters, true)};
   for (const FormatCase& format : Formats()) {

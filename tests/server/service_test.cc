@@ -383,6 +383,28 @@ TEST_CASE("Keys: hashed ones, and limits of requests and tokens") {
   }
 }
 
+TEST_CASE("A key pays for tokens also when its client leaves before the end") {
+  auto keys = server::ApiKeys::FromText("first concurrent=1 tokens-per-minute=60\n", "keys");
+  REQUIRE(keys.ok());
+  TestServiceOptions options;
+  options.service.keys = *keys;
+  TestService server(std::move(options));
+  const std::string key = "Authorization: Bearer first\r\n";
+  const std::string body = TestService::ChatBody({{"stream", true}, {"ignore_eos", true}, {"max_tokens", 1500}}).dump();
+  RawClient leaves(server.port());
+  leaves.Send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + key +
+              "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  REQUIRE(Eventually([&] { return server.steps > 80; }));
+  leaves.Close();
+  bool served = false;
+  CHECK(Eventually([&] {  // first it is busy
+    const auto next = server.Post(kChat, TestService::ChatBody(), key);
+    served = served || next.status == 200;
+    return next.body.find("60 tokens a minute") != std::string::npos;
+  }));
+  CHECK_FALSE(served);
+}
+
 TEST_CASE("A strict server refuses what it would ignore or lower, before anything is computed") {
   TestServiceOptions options;
   options.service.strict = true;
