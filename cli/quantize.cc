@@ -319,8 +319,10 @@ Status Quantize(const Flags& flags) {
   QUORUM_TRY(source.Describe(writer));
   if (flags.equalize) {
     QUORUM_ASSIGN(const quant::EqualizeShape shape, source.Shape());
-    QUORUM_ASSIGN(const std::int64_t equalized,
-                  quant::Equalize(shape, options.plan, options.threads, sources, *importance));
+    const quant::EqualizeOptions how{options.plan, options.threads, [](std::int64_t done, std::int64_t layers) {
+                                       return ShowCount("evening channels: layers", done, layers);
+                                     }};
+    QUORUM_ASSIGN(const std::int64_t equalized, quant::Equalize(shape, how, sources, *importance));
     if (equalized > 0) writer.SetUint32("quorum.quantize.equalized", static_cast<std::uint32_t>(equalized));
   }
   if (flags.target_bits > 0 || !flags.target_size.empty()) QUORUM_TRY(SpendBudget(flags, sources, writer, options));

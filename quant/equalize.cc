@@ -16,24 +16,30 @@ namespace {
 
 constexpr std::array<std::string_view, 7> kArchitectures = {"llama",    "qwen2", "qwen3",  "qwen2moe",
                                                             "qwen3moe", "olmoe", "smollm3"};
+
 using Scales = std::vector<float>;
 
 class Equalizer {
  public:
   Equalizer(const EqualizeShape& shape, std::vector<SourceTensor>& sources, ImportanceMatrix& importance,
-            const QuantizePlan& plan, int threads)
-      : shape_(shape), importance_(importance), plan_(plan), threads_(threads) {
+            const EqualizeOptions& options)
+      : shape_(shape), importance_(importance), options_(options) {
     for (SourceTensor& source : sources) by_name_[source.name] = &source;
   }
 
   Result<std::int64_t> Run() {
-    for (std::int64_t i = 0; Find(Name(i, "attn_norm.weight")) != nullptr; ++i) {
+    std::int64_t layers = 0;
+    while (Find(Name(layers, "attn_norm.weight")) != nullptr) ++layers;
+    for (std::int64_t i = 0; i < layers; ++i) {
       QUORUM_TRY(Norm(i, "attn_norm", {"attn_q", "attn_k", "attn_v"}));
       QUORUM_TRY(Norm(i, "ffn_norm",
                       {"ffn_gate", "ffn_up", "ffn_gate_exps", "ffn_up_exps", "ffn_gate_shexp", "ffn_up_shexp",
                        "ffn_gate_inp", "ffn_gate_inp_shexp"}));
       QUORUM_TRY(Values(i));
       for (const char* suffix : {"", "_exps", "_shexp"}) QUORUM_TRY(Hidden(i, suffix));
+      if (options_.progress && !options_.progress(i + 1, layers)) {
+        return Error{ErrorCode::kCancelled, "evening channels was interrupted", {}, {}};
+      }
     }
     return pairs_;
   }
@@ -65,7 +71,7 @@ class Equalizer {
     const std::int64_t rows = tensor.rows() / matrices;
     for (std::int64_t i = 0; i < matrices; ++i) {
       if (only >= 0 && i != only) continue;
-      const std::optional<Encoding> wanted = plan_.Choose(tensor.name, tensor.dims.size(), false, i);
+      const std::optional<Encoding> wanted = options_.plan.Choose(tensor.name, tensor.dims.size(), false, i);
       std::vector<float> means = importance_.Means(tensor.name, i, tensor.dims[0]);
       if (!wanted || means.empty()) continue;
       readers.push_back({&tensor, i * rows, rows, std::move(means), FitToRow(*wanted, tensor.dims[0])});
@@ -131,7 +137,7 @@ class Equalizer {
       std::ranges::move(Readers(*matrix), std::back_inserter(rounded));
     }
     if (squares.empty()) return {};
-    const auto scales = std::make_shared<const Scales>(SearchScales(squares, {}, rounded, threads_));
+    const auto scales = std::make_shared<const Scales>(SearchScales(squares, {}, rounded, options_.threads));
     DivideValues(*norm, scales);
     if (SourceTensor* bias = Find(Name(layer, norm_name + ".bias"))) DivideValues(*bias, scales);
     for (SourceTensor* matrix : matrices) {
@@ -162,7 +168,7 @@ class Equalizer {
       source[static_cast<std::size_t>(c)] = static_cast<std::size_t>(c / head / group * head + c % head);
       tied[source[static_cast<std::size_t>(c)]] += squares[static_cast<std::size_t>(c)];
     }
-    const auto scales = std::make_shared<const Scales>(SearchScales(tied, source, Readers(*output), threads_));
+    const auto scales = std::make_shared<const Scales>(SearchScales(tied, source, Readers(*output), options_.threads));
     Scales wide;
     for (const std::size_t from : source) wide.push_back((*scales)[from]);
     DivideRows(*v, scales);
@@ -188,7 +194,7 @@ class Equalizer {
       const std::vector<float> means = importance_.Means(down->name, i, ff);
       const Scales scales = means.empty() ? Scales(static_cast<std::size_t>(ff), 1.0F)
                                           : SearchScales(std::vector<double>(means.begin(), means.end()), {},
-                                                         Readers(*down, i), threads_);
+                                                         Readers(*down, i), options_.threads);
       all.insert(all.end(), scales.begin(), scales.end());
     }
     Rescale(down->name, all);
@@ -204,20 +210,19 @@ class Equalizer {
 
   const EqualizeShape& shape_;
   ImportanceMatrix& importance_;
-  const QuantizePlan& plan_;
-  int threads_;
+  const EqualizeOptions& options_;
   std::map<std::string, SourceTensor*, std::less<>> by_name_;
   std::int64_t pairs_ = 0;
 };
 
 }  // namespace
 
-Result<std::int64_t> Equalize(const EqualizeShape& shape, const QuantizePlan& plan, int threads,
+Result<std::int64_t> Equalize(const EqualizeShape& shape, const EqualizeOptions& options,
                               std::vector<SourceTensor>& sources, ImportanceMatrix& importance) {
   if (std::ranges::find(kArchitectures, shape.architecture) == kArchitectures.end()) {
     return Unsupported("equalization is not known to keep the answers of architecture " + Quoted(shape.architecture));
   }
-  return Equalizer(shape, sources, importance, plan, threads).Run();
+  return Equalizer(shape, sources, importance, options).Run();
 }
 
 }  // namespace quorum::quant

@@ -48,7 +48,7 @@ void Quantize(const std::string& src, const std::string& dst, const char* type, 
     const auto spec = SpecFromGguf(*file);
     REQUIRE(spec.ok());
     const auto pairs = quant::Equalize({spec->architecture, spec->attention.heads, spec->attention.kv_heads},
-                                       options.plan, 2, sources, matrix);
+                                       {options.plan, 2, {}}, sources, matrix);
     REQUIRE(pairs.ok());
     CHECK(*pairs >= 3 * std::ssize(spec->layers));
   }

@@ -76,7 +76,7 @@ TEST_CASE("Equalizing keeps every product and evens the channels") {
 
   QuantizePlan plan;
   plan.base = *FindEncoding("q8_0");
-  const auto pairs = Equalize({"llama", kHeads, kKv}, plan, 1, made.sources, matrix);
+  const auto pairs = Equalize({"llama", kHeads, kKv}, {plan, 1, {}}, made.sources, matrix);
   REQUIRE(pairs.ok());
   CHECK(*pairs == 4);
   const auto at = [](const std::vector<float>& x, std::int64_t i) { return x[static_cast<std::size_t>(i)]; };
@@ -138,8 +138,12 @@ TEST_CASE("Equalizing keeps every product and evens the channels") {
   const std::string q = p + "attn_q.weight";
   CHECK(spread(matrix.Find(q)->sums) < 0.3 * spread(before.Find(q)->sums));
 
-  CHECK_FALSE(Equalize({"gpt-oss", kHeads, kKv}, plan, 1, made.sources, matrix).ok());
-  CHECK_FALSE(Equalize({"llama", 3, 2}, plan, 1, made.sources, matrix).ok());
+  const auto stopped =
+      Equalize({"llama", kHeads, kKv}, {plan, 1, [](auto, auto) { return false; }}, made.sources, matrix);
+  REQUIRE_FALSE(stopped.ok());
+  CHECK(stopped.error().code == ErrorCode::kCancelled);
+  CHECK_FALSE(Equalize({"gpt-oss", kHeads, kKv}, {plan, 1, {}}, made.sources, matrix).ok());
+  CHECK_FALSE(Equalize({"llama", 3, 2}, {plan, 1, {}}, made.sources, matrix).ok());
 }
 
 }  // namespace
