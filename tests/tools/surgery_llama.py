@@ -103,7 +103,8 @@ def main():
     parser.add_argument("--ctx", default="128")
     parser.add_argument("--threads", default="1", help="of llama-perplexity")
     parser.add_argument("--keep", default="50%")
-    parser.add_argument("--models", type=pathlib.Path, help="in place of the committed ones all GGUFs of this folder, as tests/oracle/random_cases.py makes them")
+    parser.add_argument("--models", type=pathlib.Path,
+                        help="in place of the committed ones all GGUFs of this folder, as tests/oracle/random_cases.py makes them")
     parser.add_argument("--only", nargs="*", help="of these models")
     parser.add_argument("--unchanged", action="store_true", help="only as they are")
     parser.add_argument("--float", action="store_true", help="without MODEL: all weights in float32")
@@ -111,7 +112,6 @@ def main():
     pair = Pair(flags)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-
         print("| model | experts | Quorum | llama.cpp | ratio - 1 |\n|---|---|---:|---:|---:|")
         models = flags.models or MODELS
         families = flags.only or (sorted(path.stem for path in models.glob("*.gguf")) if flags.models else FAMILIES)
