@@ -12,10 +12,14 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "cli/long_work.h"
 #include "cli/model_flags.h"
+#include "cli/model_header.h"
+#include "cli/output_file.h"
 #include "cli/text_files.h"
 #include "cli/text_model.h"
+#include "engine/base/units.h"
 #include "engine/domain_router.h"
 #include "engine/text_run.h"
 #include "quant/dense_ffn.h"
@@ -50,11 +54,13 @@ Result<std::vector<std::vector<float>>> Routers(const std::string& path, std::si
 }
 
 /// Perplexity of each domain's text.
-Result<std::vector<double>> Perplexities(engine::Model& model, const Texts& texts, std::int32_t window) {
+Result<std::vector<double>> Perplexities(const std::string& name, engine::Model& model, const Texts& texts,
+                                         std::int32_t window) {
   std::vector<double> all;
   for (const engine::TopicText& text : texts.texts) {
-    QUORUM_ASSIGN(const std::vector<float> losses, engine::TextLosses(model, text.tokens, {.window = window}));
-    all.push_back(std::exp(engine::MeanLoss(losses)));
+    const auto losses = engine::TextLosses(model, text.tokens, {.window = window});
+    if (!losses.ok()) return InModel(name, losses.error());
+    all.push_back(std::exp(engine::MeanLoss(*losses)));
   }
   return all;
 }
@@ -81,16 +87,13 @@ Result<std::vector<double>> OwnShares(engine::Model& model, const Texts& texts, 
 }
 
 Status Add(const Flags& flags) {
-  if (flags.experts.size() != flags.texts.size()) {
-    return InvalidArgument(
-        fmt::format("{} --expert and {} --text: each expert needs a text of what it is for, in the same order",
-                    flags.experts.size(), flags.texts.size()));
-  }
+  quant::AddPlan plan{flags.experts, {}, flags.top_k, flags.replace};
+  QUORUM_TRY(quant::CheckAddExperts(flags.model.path, flags.dst, plan));
+  QUORUM_TRY(CheckOutput(flags.dst, flags.replace));
   std::vector<std::string> paths = {flags.base_text};
   paths.insert(paths.end(), flags.texts.begin(), flags.texts.end());
   QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.model.path, 0));
   QUORUM_ASSIGN(const Texts texts, ReadTexts(paths, *tokenizer.tokenizer, false));
-  quant::AddPlan plan{flags.experts, {}, flags.top_k, flags.replace};
   std::vector<double> before;
   std::int32_t window = 0, first = 0;  // the expert of domain 0
   {
@@ -102,7 +105,7 @@ Status Add(const Flags& flags) {
                   engine::ViewDomains(model, texts.texts, window, routers));
     for (const engine::DomainView& view : views) plan.router.push_back(engine::DomainRows(view, routers.empty()));
     first = routers.empty() ? 0 : model.experts().most() - 1;
-    QUORUM_ASSIGN(before, Perplexities(model, texts, window));
+    QUORUM_ASSIGN(before, Perplexities(flags.model.path, model, texts, window));
   }
   QUORUM_ASSIGN(const quant::UpcycleSummary made, quant::AddExperts(flags.model.path, flags.dst, plan, ShowBytes));
   std::vector<double> alone = {before.front()};  // each expert's own model on its own text
@@ -113,7 +116,7 @@ Status Add(const Flags& flags) {
     alone.push_back(std::exp(engine::MeanLoss(losses)));
   }
   QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.dst, window));
-  QUORUM_ASSIGN(const std::vector<double> after, Perplexities(*loaded.model, texts, window));
+  QUORUM_ASSIGN(const std::vector<double> after, Perplexities(flags.dst, *loaded.model, texts, window));
   QUORUM_ASSIGN(const std::vector<double> shares, OwnShares(*loaded.model, texts, window, first));
   const engine::ExpertShape shape = loaded.model->experts();
   if (flags.json) {
@@ -135,9 +138,8 @@ Status Add(const Flags& flags) {
                            .dump(2));
     return {};
   }
-  fmt::print("{}\n  {} layers, {} experts each, {} used a token; {:.1f} M parameters, {:.2f} GB\n", flags.dst,
-             made.layers, shape.most(), shape.top_k, static_cast<double>(made.parameters) * 1e-6,
-             static_cast<double>(made.bytes) * 1e-9);
+  fmt::print("{}\n  {} layers, {} experts each, {} used a token; {:.1f} M parameters, {}\n", flags.dst, made.layers,
+             shape.most(), shape.top_k, static_cast<double>(made.parameters) * 1e-6, FormatBytes(made.bytes));
   fmt::print("  text                       perplexity: before   its model      now   tokens that visit its expert\n");
   for (std::size_t i = 0; i < texts.topics.size(); ++i) {
     const bool has_expert = i > 0 || first == 0;
@@ -153,15 +155,13 @@ void AddAdd(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("add", "Make experts of dense models that grew out of one base");
   command->footer(
-      "Branch, train, mix (Sukhbaatar et al. 2024) without the last training: the feed-forward networks of each "
-      "--expert join those of\n"
-      "MODEL, dense or with experts; attention and all else stay MODEL's. The router's new rows come from what the "
-      "layers read of the texts.\n"
-      "At the end each text's perplexity is compared with MODEL's and with that of the expert's own model.");
-  AddModelFlags(*command, flags->model);
-  command->remove_option(command->get_option("--demo"));  // the base is named
-  command->get_option("MODEL")->description("The base: a GGUF file of architecture llama, qwen3 or qwen3moe");
-  command->remove_option(command->get_option("--ctx"));
+      "Branch, train, mix (Sukhbaatar et al. 2024) without the last training: the feed-forward networks of "
+      "each --expert join those of MODEL, dense or with experts; attention and all else stay MODEL's. The "
+      "router's new rows come from what the layers read of the texts. At the end each text's perplexity is "
+      "compared with MODEL's and with that of the expert's own model.");
+  AddModelFlags(
+      *command, flags->model,
+      {.model = "The base: a GGUF file of architecture llama, qwen3 or qwen3moe", .named = true, .context = false});
   command->add_option("DST", flags->dst, "The model to write")->required();
   command->add_option("--expert", flags->experts, "A dense GGUF model of the same shape; may be given often")
       ->required()
@@ -173,16 +173,17 @@ void AddAdd(CLI::App& app, Action& action) {
       ->required()
       ->check(CLI::ExistingFile);
   command->add_option("--top-k", flags->top_k, "Experts that a token uses; 0: as MODEL has it, 2 for a dense one")
-      ->envname("QUORUM_ADD_TOP_K")
       ->check(CLI::Range(0, 1024));
-  command
-      ->add_option("--ctx", flags->window,
-                   "Tokens in a window of the texts; 0: 512, or the model's context where that is less")
-      ->envname("QUORUM_EXPERTS_CTX")
-      ->check(CLI::Range(0, 1 << 20));
+  AddWindowFlag(*command, flags->window)->envname("QUORUM_EXPERTS_CTX");
   command->add_flag("--force", flags->replace, "Write over an existing file");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {
+    if (flags->experts.size() != flags->texts.size()) {
+      throw CLI::ParseError(
+          fmt::format("{} --expert and {} --text: each expert needs a text of what it is for, in the same order",
+                      flags->experts.size(), flags->texts.size()),
+          kUsageStatus);
+    }
     action = [flags] {
       CatchInterrupts();
       return Exit(Add(*flags));

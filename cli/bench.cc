@@ -15,7 +15,10 @@
 #include "cli/bench_gemm.h"
 #include "cli/bench_sequences.h"
 #include "cli/command.h"
+#include "cli/command_line.h"
+#include "cli/long_work.h"
 #include "cli/model_flags.h"
+#include "cli/model_header.h"
 #include "engine/base/cpu.h"
 #include "engine/roof.h"
 
@@ -103,7 +106,7 @@ Result<double> Measure(engine::Model& model, const Test& test, const BenchFlags&
 nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const LoadedModel& loaded,
                               const engine::Roof& roof) {
   const std::vector<double> rates = test.Rates();
-  nlohmann::ordered_json json = {{"model_filename", flags.model.path},
+  nlohmann::ordered_json json = {{"model_filename", flags.model.Name()},
                                  {"model_type", loaded.model->spec().architecture},
                                  {"backends", fmt::format("quorum-{}", loaded.model->kernels().name)},
                                  {"cpu_features", CpuFeatures()},
@@ -193,7 +196,10 @@ std::int64_t RoofBuffer() {
 
 Status Bench(const BenchFlags& flags) {
   std::vector<Test> tests = TestsOf(flags);
-  if (tests.empty()) return InvalidArgument("nothing to measure: give -p or -n");
+  if (flags.expert_counters) {
+    QUORUM_ASSIGN(const engine::ModelSpec spec, ReadSpec(flags.model.path));
+    if (!spec.has_experts()) return InvalidArgument(flags.model.path + " is dense: there are no experts to count");
+  }
   engine::LoadOptions options;
   options.max_batch = 1;
   std::int32_t longest = 0;
@@ -226,7 +232,8 @@ Status Bench(const BenchFlags& flags) {
         "| model | kernels | act | kv | threads | test | t/s | GB/s | TOPS |\n"
         "|---|---|---|---|---:|---:|---:|---:|---:|\n");
   }
-  const std::string name = flags.model.path.substr(flags.model.path.rfind('/') + 1);
+  const std::string path = flags.model.Name();
+  const std::string name = path.substr(path.rfind('/') + 1);
   for (Test& test : tests) {
     QUORUM_TRY(Measure(*loaded.model, test, flags, &test.cost));  // warms up, too
     for (std::int32_t i = 0; i < flags.repetitions; ++i) {
@@ -246,8 +253,7 @@ void AddBench(CLI::App& app, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prefill and decode speed, in llama-bench's rows, and what of the machine's limits that is");
-  AddModelFlags(*command, flags->model);
-  command->remove_option(command->get_option("--ctx"));  // follows from what is measured
+  AddModelFlags(*command, flags->model, {.context = false});  // the context follows from what is measured
   command->add_option("-p,--n-prompt", flags->prompts, "Prompt lengths to measure; 0: none")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 20))
@@ -270,17 +276,26 @@ void AddBench(CLI::App& app, Action& action) {
   command->add_option("-r,--repetitions", flags->repetitions, "Samples of each row")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  command->add_flag(
+  CLI::Option* gemm = command->add_flag(
       "--gemm", flags->gemm,
       "Measure instead the products of experts by themselves, beside oneDNN's int8 product of the same shape");
-  command->add_flag("--expert-counters", flags->expert_counters,
-                    "Measure instead what counting the experts costs a decoding step, with and without it in turns");
+  command
+      ->add_flag("--expert-counters", flags->expert_counters,
+                 "Measure instead what counting the experts costs a decoding step, with and without it in turns")
+      ->excludes(gemm);
   command->add_flag("--json", flags->json, "Print a JSON list with llama-bench's keys");
-  command->callback([flags, &action] {
-    action = [flags] {
-      const Status status = Bench(*flags);
-      return status.ok() ? 0 : Fail(status.error());
-    };
+  command->callback([flags, command, &action] {
+    if (flags->gemm) {
+      Refuse(*command, {"--n-prompt", "--n-gen", "--batch", "--depth", "--chunk", "--repetitions"},
+             "has no effect with --gemm");
+    }
+    if (flags->expert_counters) {
+      Refuse(*command, {"--n-prompt", "--depth", "--chunk", "--repetitions"}, "has no effect with --expert-counters");
+    }
+    if (TestsOf(*flags).empty()) {
+      throw CLI::ParseError("nothing to measure: --n-prompt and --n-gen are both 0", kUsageStatus);
+    }
+    action = [flags] { return Exit(Bench(*flags)); };
   });
 }
 

@@ -30,7 +30,7 @@ void AddPull(CLI::App& app, Action& action);
 void AddSelftest(CLI::App& app, Action& action);
 void AddShellCommands(CLI::App& app, Action& action);  // completion, man
 
-/// Prints `quorum: <message>` to stderr and returns exit status 1.
+/// Prints `quorum: <message>` to stderr and returns the exit status of failures.
 int Fail(const Error& error);
 
 }  // namespace quorum::cli

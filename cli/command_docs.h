@@ -13,9 +13,12 @@ struct OptionDoc {
   std::string short_name;  // "-p"; empty: none
   bool positional = false;
   bool required = false;
-  std::string value;                 // what it takes, "INT"; empty: a flag
+  std::string value;                 // what it takes: FILE, N (a number) or TEXT; empty: a flag
+  bool list = false;                 // takes several values
+  std::string range;                 // of a number, "0 to 1024"; empty: not bounded
   std::vector<std::string> choices;  // the values that it takes; empty: not a fixed list
   bool file = false;                 // takes the name of a file or folder
+  std::string group;                 // under which heading it stands in --help
   std::string description;
   std::string environment;  // the variable that sets it, too
   std::string standard;     // what it is when not given
@@ -28,6 +31,10 @@ struct CommandDoc {
   std::vector<OptionDoc> options;
 };
 
+/// What is behind the option: "TEXT...", or its choices where they are few: "int8|bf16".
+std::string ValueOf(const OptionDoc& option);
+
+CommandDoc DocumentCommand(const CLI::App& app);
 /// The program itself, and then its subcommands.
 std::vector<CommandDoc> DocumentCommands(CLI::App& app);
 

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "engine/base/mapped_file.h"
+
 // The assembler puts the file among the constants: compilers take minutes for megabytes of literals.
 asm(".section .rodata\n"
     ".balign 64\n"
@@ -35,7 +37,9 @@ Result<std::string> DemoModelPath() {
       if (n < 0) return Internal(std::string("no memory for the demo model: ") + std::strerror(errno));
       at += n;
     }
-    return "/proc/self/fd/" + std::to_string(fd);
+    const std::string path = "--demo";
+    MappedFile::Name(path, "/proc/self/fd/" + std::to_string(fd));
+    return path;
   }();
   return made;
 }

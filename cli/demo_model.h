@@ -7,9 +7,12 @@
 
 namespace quorum::cli {
 
-/// A path under which this process, and only it, can open the model as an ordinary GGUF file, as long as it runs: an
-/// anonymous file in memory. The same path each time. Error kInternal when the system gives none.
+/// The path under which this process can open the model as an ordinary GGUF file (MappedFile::Name): what people type
+/// for it, "--demo". Error kInternal when the system has no memory for it.
 Result<std::string> DemoModelPath();
+
+/// What tables and the API call it.
+inline constexpr const char* kDemoName = "demo";
 
 /// What it can be asked, for people.
 extern const char* const kDemoQuestions;

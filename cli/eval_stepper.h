@@ -22,7 +22,8 @@ class Stepper {
   static Result<Stepper> Load(const ModelFlags& flags, std::int32_t context, const engine::ExpertRequest& experts);
 
   /// Logits (rows, vocab) of tokens [first, first + rows) of the sequence, given those before, which were computed by
-  /// earlier calls. `rows` is kScoredRows at most. With `last_only` only the last row's logits: (1, vocab).
+  /// earlier calls. `rows` is kScoredRows at most. With `last_only` only the last row's logits: (1, vocab). Errors:
+  /// those of Model::Step; kDataLoss for logits that are not finite.
   Status Step(std::span<const tok::TokenId> sequence, std::size_t first, std::size_t rows, bool last_only,
               std::span<float> logits);
 
@@ -33,14 +34,12 @@ class Stepper {
   Status Choose(const engine::ExpertRequest& experts);
 
  private:
-  Stepper(LoadedModel loaded, std::int32_t context);
+  Stepper(LoadedModel loaded, std::string name, std::int32_t context);
   LoadedModel loaded_;
+  std::string name_;
   std::vector<std::int32_t> pages_;
   engine::ExpertOptions experts_;
   bool own_routing_ = true;
 };
-
-/// Reads "3", "1,2" (in every layer) or "0:1,2;5:7" (layer 0's experts 1 and 2, layer 5's expert 7).
-Status ParseMask(const std::string& text, engine::ExpertRequest& experts);
 
 }  // namespace quorum::cli

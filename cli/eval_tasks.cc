@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/eval_stepper.h"
+#include "cli/long_work.h"
 #include "engine/base/mapped_file.h"
 #include "engine/eval_task.h"
 #include "engine/load_tokenizer.h"
@@ -122,7 +123,9 @@ Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t 
   Json rows = Json::array();
   for (std::size_t i = 0; i < tasks->size(); ++i) {
     const engine::EvalTask& task = (*tasks)[i];
+    if (!ShowCount("tasks", static_cast<std::int64_t>(i), std::ssize(*tasks))) return Interrupted();
     const auto outcome = runner.Run(task);
+    if (!outcome.ok() && outcome.error().code == ErrorCode::kCancelled) return Interrupted();
     if (!outcome.ok()) {
       return Error{outcome.error().code, fmt::format("{}: task {}: {}", path, i + 1, outcome.error().message), {}, {}};
     }
@@ -133,10 +136,11 @@ Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t 
     row.update(outcome->detail);
     rows.push_back(std::move(row));
   }
+  ShowCount("tasks", std::ssize(*tasks), std::ssize(*tasks));
   const engine::MeanInterval accuracy = engine::MeanOf(right);
   const engine::MeanInterval normalized = engine::MeanOf(by_length);
   if (json) {
-    Json out = {{"model", flags.path},
+    Json out = {{"model", flags.Name()},
                 {"tasks_file", path},
                 {"tasks", right.size()},
                 {"accuracy", accuracy.mean},

@@ -12,16 +12,18 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "cli/experts_page.h"
 #include "cli/experts_report.h"
 #include "cli/long_work.h"
 #include "cli/model_flags.h"
+#include "cli/model_header.h"
+#include "cli/output_file.h"
 #include "cli/text_files.h"
 #include "cli/text_model.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
 #include "engine/expert_log.h"
-#include "engine/model_files.h"
 #include "engine/text_run.h"
 #include "tokenizer/utf8_stream.h"
 
@@ -67,7 +69,7 @@ Status ReadLog(const std::string& path, Found& found) {
 /// Runs the texts and sums up what was seen, writing the log on the way.
 Status Observe(const ExpertsFlags& flags, engine::Model& model, const tok::Tokenizer& tokenizer, const Texts& texts,
                std::int32_t window, Found& found) {
-  found.head = {flags.model.demo ? std::string("committee") : flags.model.path, model.experts(), texts.topics};
+  found.head = {flags.model.Name(), model.experts(), texts.topics};
   found.insight.emplace(found.head.shape, static_cast<std::int32_t>(texts.topics.size()));
   std::ofstream log;
   if (!flags.log.empty()) {
@@ -118,11 +120,14 @@ Status WritePage(const std::string& path, const Json& report) {
   return {};
 }
 
-/// Without loading: reads what the file says of itself.
-Status CheckHasExperts(const std::string& path) {
-  QUORUM_ASSIGN(const std::unique_ptr<engine::ModelFiles> files, engine::ModelFiles::Open(path));
-  if (files->spec().has_experts()) return {};
-  return InvalidArgument(path + " is dense: it has no experts (quorum upcycle makes some)");
+/// Whatever the files say of themselves is judged before the weights are loaded, which may take long.
+Status CheckFiles(const ExpertsFlags& flags, const std::optional<Spread>& before) {
+  QUORUM_ASSIGN(const engine::ModelSpec spec, ReadSpec(flags.model.path));
+  if (!spec.has_experts())
+    return InvalidArgument(flags.model.Name() + " is dense: it has no experts (quorum upcycle makes some)");
+  if (!before) return {};
+  const engine::ExpertInsight empty(ExpertShapeOf(spec), 1);
+  return CheckComparable(*before, SpreadOf(flags.model.Name(), empty));
 }
 
 Status Experts(const ExpertsFlags& flags) {
@@ -132,12 +137,18 @@ Status Experts(const ExpertsFlags& flags) {
     const auto name = found.names.find(id);
     return name == found.names.end() ? std::string() : name->second;
   };
+  std::optional<Spread> before;
+  if (!flags.compare.empty()) {
+    QUORUM_ASSIGN(before, ReadSpread(flags.compare));
+  }
+  for (const std::string* path : {&flags.html, &flags.log}) {
+    if (!path->empty()) QUORUM_TRY(CheckOutput(*path, true));
+  }
   if (!flags.from.empty()) {
     QUORUM_TRY(ReadLog(flags.from, found));
     report = ReportOf(found.head, *found.insight, text_of);
   } else {
-    // Whatever is wrong is said before the weights are loaded, which may take long.
-    QUORUM_TRY(CheckHasExperts(flags.model.path));
+    QUORUM_TRY(CheckFiles(flags, before));
     QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.model.path, 0));
     QUORUM_ASSIGN(const Texts texts, ReadTexts(flags.texts, *tokenizer.tokenizer, flags.topics == "first-word"));
     QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel(flags.model, flags.model.path, flags.window));
@@ -149,9 +160,8 @@ Status Experts(const ExpertsFlags& flags) {
       report["ablation"] = AblationReport(std::move(ablated));
     }
   }
-  if (!flags.compare.empty()) {
-    QUORUM_ASSIGN(const Spread before, ReadSpread(flags.compare));
-    QUORUM_ASSIGN(report["drift"], DriftReport(before, SpreadOf("this", *found.insight)));
+  if (before) {
+    QUORUM_ASSIGN(report["drift"], DriftReport(*before, SpreadOf("this", *found.insight)));
   }
   if (!flags.html.empty()) QUORUM_TRY(WritePage(flags.html, report));
   if (flags.json) {
@@ -169,47 +179,47 @@ void AddExperts(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ExpertsFlags>();
   CLI::App* command = app.add_subcommand("experts", "Which experts a text uses, and what each is worth");
   command->footer(
-      "The text runs in windows of --ctx tokens. Counts are exact. REAP is the mean of weight times length of the "
-      "expert's output\n"
-      "over the tokens that visited it (Lasby et al. 2025); ablation masks each expert in turn and ranks by what the "
-      "text's loss\n"
-      "gains. --compare tells how far routing moved since another log, report (--json) or saved answer of GET "
-      "/v1/experts.");
-  AddModelFlags(*command, flags->model);
-  command->get_option("MODEL")->required(false);
-  command->remove_option(command->get_option("--ctx"));
-  command->add_option("--ctx", flags->window, "Tokens in a window; 0: 512, or the model's context where that is less")
-      ->envname("QUORUM_EXPERTS_CTX")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
+      "The text runs in windows of --ctx tokens. Counts are exact. REAP is the mean of weight times length of "
+      "the expert's output over the tokens that visited it (Lasby et al. 2025); ablation masks each expert in "
+      "turn and ranks by what the text's loss gains. --compare tells how far routing moved since another log, "
+      "report (--json) or saved answer of GET /v1/experts.");
+  AddModelFlags(*command, flags->model, {.required = false, .context = false});
+  AddWindowFlag(*command, flags->window);
   auto* texts = command->add_option("--text", flags->texts, "UTF-8 text files, each a topic")->check(CLI::ExistingFile);
   command->add_option("--topics", flags->topics, "What a topic is: file, or first-word: what a line begins with")
-      ->envname("QUORUM_EXPERTS_TOPICS")
       ->check(CLI::IsMember({"file", "first-word"}))
       ->capture_default_str();
-  auto* from = command->add_option("--from", flags->from, "Read this log instead of running a model")
-                   ->check(CLI::ExistingFile)
-                   ->excludes(texts);
+  auto* from =
+      command
+          ->add_option("--from", flags->from, "Read this log (--log, or serve --expert-log) instead of running a model")
+          ->check(CLI::ExistingFile)
+          ->excludes(texts);
   command->add_option("--log", flags->log, "Write what each token visited, a JSON line each")
-      ->envname("QUORUM_EXPERTS_LOG")
+      ->type_name("FILE")
       ->excludes(from);
   command->add_flag("--ablate", flags->ablate, "Mask every expert in turn (a pass over the sample each)")
-      ->envname("QUORUM_EXPERTS_ABLATE")
       ->excludes(from);
   command
       ->add_option("--ablate-tokens", flags->ablate_tokens,
                    "Tokens of the sample, whole windows from all over the text")
-      ->envname("QUORUM_EXPERTS_ABLATE_TOKENS")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--compare", flags->compare, "Earlier log, report or /v1/experts answer: show the drift since")
       ->check(CLI::ExistingFile);
-  command->add_option("--html", flags->html, "Write a page with plots")->envname("QUORUM_EXPERTS_HTML");
+  command->add_option("--html", flags->html, "Write a page with plots")->type_name("FILE");
   command->add_flag("--json", flags->json, "Print JSON");
-  command->callback([flags, &action] {
-    if (flags->from.empty() && (flags->model.path.empty() || flags->texts.empty())) {
-      throw CLI::ValidationError("experts", "MODEL and --text, or --from LOG, are required");
+  command->callback([flags, command, &action] {
+    if (flags->from.empty()) {
+      if (flags->model.path.empty() || flags->texts.empty()) {
+        throw CLI::RequiredError("MODEL (or --demo) with --text, or --from LOG,");
+      }
+    } else {
+      Refuse(
+          *command,
+          {"MODEL", "--demo", "--threads", "--numa", "--ctx", "--weights", "--float-gemm", "--kv", "--act", "--topics"},
+          "has no effect with --from, which runs no model");
     }
+    if (!flags->ablate) Refuse(*command, {"--ablate-tokens"}, "has no effect without --ablate");
     action = [flags] {
       CatchInterrupts();
       return Exit(Experts(*flags));

@@ -154,10 +154,10 @@ Json ReportOf(const engine::ExpertLogHead& head, const engine::ExpertInsight& in
                       {"loss", topic.scored > 0 ? Rounded(topic.loss / static_cast<double>(topic.scored)) : Json()},
                       {"visits", std::move(visits)}});
   }
-  return {{"object", "expert_report"},   {"model", head.model},
-          {"tokens", insight.tokens()},  {"experts_per_token", head.shape.top_k},
-          {"layers", std::move(layers)}, {"topics", std::move(topics)},
-          {"close_call", Rounded(kCloseCall)},    {"unsure", UnsureReport(insight, text)}};
+  return {{"object", "expert_report"},         {"model", head.model},
+          {"tokens", insight.tokens()},        {"experts_per_token", head.shape.top_k},
+          {"layers", std::move(layers)},       {"topics", std::move(topics)},
+          {"close_call", Rounded(kCloseCall)}, {"unsure", UnsureReport(insight, text)}};
 }
 
 Json AblationReport(std::vector<engine::Ablated> ablated) {
@@ -221,18 +221,24 @@ Result<Spread> SpreadOf(std::string name, const Json& report) {
   return spread;
 }
 
-Result<Json> DriftReport(const Spread& from, const Spread& to) {
+Status CheckComparable(const Spread& from, const Spread& to) {
   if (from.layers != to.layers) {
     return InvalidArgument(
         fmt::format("{} and {} are of models with other layers, or one of them is empty", from.name, to.name));
   }
+  for (std::size_t i = 0; i < from.layers.size(); ++i) {
+    if (from.visits[i].size() == to.visits[i].size()) continue;
+    return InvalidArgument(fmt::format("layer {} has {} experts in {} and {} in {}", from.layers[i],
+                                       from.visits[i].size(), from.name, to.visits[i].size(), to.name));
+  }
+  return {};
+}
+
+Result<Json> DriftReport(const Spread& from, const Spread& to) {
+  QUORUM_TRY(CheckComparable(from, to));
   Json layers = Json::array();
   for (std::size_t i = 0; i < from.layers.size(); ++i) {
     const auto &a = from.visits[i], &b = to.visits[i];
-    if (a.size() != b.size()) {
-      return InvalidArgument(fmt::format("layer {} has {} experts in {} and {} in {}", from.layers[i], a.size(),
-                                         from.name, b.size(), to.name));
-    }
     const engine::SpreadDistance distance = engine::CompareSpreads(a, b);
     const auto share = [](const std::vector<std::uint64_t>& visits, std::size_t e) {
       const double all = static_cast<double>(std::accumulate(visits.begin(), visits.end(), std::uint64_t{0}));

@@ -41,9 +41,11 @@ Spread SpreadOf(std::string name, const engine::ExpertInsight& insight);
 /// Errors: kInvalidArgument, naming `name` and what is missing.
 Result<Spread> SpreadOf(std::string name, const Json& report);
 
+/// Error kInvalidArgument, naming both, for other layers or numbers of experts.
+Status CheckComparable(const Spread& from, const Spread& to);
+
 /// {"from", "to", "layers": [{"layer", "divergence", "noise", "moved", "experts": [{"expert", "from", "to"}]}]}: per
-/// layer the distance (engine::CompareSpreads) and the experts whose share changed most. Errors: kInvalidArgument for
-/// other shapes.
+/// layer the distance (engine::CompareSpreads) and the experts whose share changed most. Errors: CheckComparable's.
 Result<Json> DriftReport(const Spread& from, const Spread& to);
 
 /// For people.

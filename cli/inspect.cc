@@ -304,7 +304,7 @@ int Run(const Flags& flags) {
 void AddInspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
-  command->add_option("MODEL", flags->model, kModelHelp)->required()->transform(PulledModel());
+  command->add_option("MODEL", flags->model, kModelHelp)->required()->transform(PulledModel())->envname("QUORUM_MODEL");
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });

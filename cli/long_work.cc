@@ -9,13 +9,22 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
+#include "engine/base/units.h"
 
 namespace quorum::cli {
 namespace {
 
-constexpr int kInterruptedStatus = 130;  // as a shell reports SIGINT
-
 volatile std::sig_atomic_t g_interrupted = 0;
+
+constexpr int kSignalStatus = 128;
+
+void OnInterrupts(void (*handler)(int)) {
+  struct sigaction action{};
+  action.sa_handler = handler;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
 
 /// Whether to draw now.
 bool Due(bool last) {
@@ -34,11 +43,12 @@ void Wipe() {
 
 }  // namespace
 
+void EndOnInterrupts() {
+  OnInterrupts([](int signal) { ::_exit(kSignalStatus + signal); });
+}
+
 void CatchInterrupts() {
-  struct sigaction action{};
-  action.sa_handler = [](int) { g_interrupted = 1; };
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
+  OnInterrupts([](int signal) { g_interrupted = signal; });
 }
 
 bool WasInterrupted() { return g_interrupted != 0; }
@@ -46,11 +56,10 @@ bool WasInterrupted() { return g_interrupted != 0; }
 Error Interrupted() { return {ErrorCode::kCancelled, "interrupted", {}, {}}; }
 
 bool ShowBytes(std::uint64_t done, std::uint64_t total) {
-  constexpr double kGiga = 1e9;
   if (Due(done == total)) {
-    fmt::print(stderr, "\r{:3.0f} %  {:.2f} of {:.2f} GB",
-               total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total),
-               static_cast<double>(done) / kGiga, static_cast<double>(total) / kGiga);
+    fmt::print(stderr, "\r{:3.0f} %  {} of {}\x1b[K",
+               total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total), FormatBytes(done),
+               FormatBytes(total));
     if (done == total) Wipe();
   }
   return !WasInterrupted();
@@ -69,7 +78,7 @@ int Exit(const Status& status) {
   if (status.ok()) return 0;
   Wipe();
   const int failed = Fail(status.error());
-  return status.error().code == ErrorCode::kCancelled ? kInterruptedStatus : failed;
+  return status.error().code == ErrorCode::kCancelled && WasInterrupted() ? kSignalStatus + g_interrupted : failed;
 }
 
 }  // namespace quorum::cli

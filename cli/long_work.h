@@ -7,7 +7,11 @@
 
 namespace quorum::cli {
 
-/// From now on SIGINT and SIGTERM only make Interrupted() true.
+/// From now on SIGINT and SIGTERM end the process at once, with the status that a shell would tell: for work that
+/// leaves nothing half done.
+void EndOnInterrupts();
+
+/// From now on SIGINT and SIGTERM only make WasInterrupted() true.
 void CatchInterrupts();
 bool WasInterrupted();
 /// The error of work that stopped for it; Exit gives it the shell's status.
@@ -18,7 +22,7 @@ Error Interrupted();
 bool ShowBytes(std::uint64_t done, std::uint64_t total);
 bool ShowCount(const char* what, std::int64_t done, std::int64_t total);
 
-/// Exit status of a command: 0, or after saying what went wrong 1, or 130 for Ctrl-C.
+/// Exit status of a command: 0, or after saying what went wrong 1, or 130 for Ctrl-C and 143 for SIGTERM.
 int Exit(const Status& status);
 
 }  // namespace quorum::cli

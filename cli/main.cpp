@@ -2,30 +2,35 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
+#include <optional>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
+#include "cli/help_format.h"
+#include "cli/long_work.h"
 #include "engine/base/log.h"
 
 namespace quorum::cli {
 
 int Fail(const Error& error) {
   std::fprintf(stderr, "quorum: %s\n", error.message.c_str());
-  return 1;
+  return kFailedStatus;
 }
 
 namespace {
 
 int Main(int argc, char** argv) {
   CLI::App app{"Quorum: a CPU server for Mixture-of-Experts language models", "quorum"};
+  app.formatter(std::make_shared<HelpFormat>());  // commands take it over
   app.set_version_flag("--version", QUORUM_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
   std::string log_level = "info";
   bool log_json = false;
   app.add_option("--log-level", log_level, "What to log: debug, info, warn, error or off")
-      ->envname("QUORUM_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}));
-  app.add_flag("--log-json", log_json, "Log one JSON object a line")->envname("QUORUM_LOG_JSON");
+  app.add_flag("--log-json", log_json, "Log one JSON object a line");
 
   Action action;
   AddServe(app, action);
@@ -43,13 +48,18 @@ int Main(int argc, char** argv) {
   AddPull(app, action);
   AddSelftest(app, action);
   AddShellCommands(app, action);
-  CLI11_PARSE(app, argc, argv);
+  NameVariables(app);
+  app.footer(kExitStatuses);
+  if (const std::optional<int> status = ParseCommandLine(app, argc, argv)) return *status;
 
-  const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo},
-                                                  {"warn", LogLevel::kWarn},   {"error", LogLevel::kError},
+  const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug},
+                                                  {"info", LogLevel::kInfo},
+                                                  {"warn", LogLevel::kWarn},
+                                                  {"error", LogLevel::kError},
                                                   {"off", LogLevel::kOff}};
   SetLogLevel(levels.at(log_level));
   if (log_json) SetLogJson(true);
+  EndOnInterrupts();  // unless the command knows better
   return action ? action() : EXIT_FAILURE;
 }
 
@@ -61,6 +71,6 @@ int main(int argc, char** argv) {
     return quorum::cli::Main(argc, argv);
   } catch (const std::exception& e) {  // foreign libraries only: ours return Result
     std::fprintf(stderr, "quorum: unexpected failure: %s\n", e.what());
-    return 2;
+    return quorum::cli::kFailedStatus;
   }
 }

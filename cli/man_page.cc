@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cli/command_docs.h"
+#include "cli/command_line.h"
 
 namespace quorum::cli {
 namespace {
@@ -33,15 +34,9 @@ std::string Quoted(const std::string& text) {
 void AddOption(const OptionDoc& option, std::string& page) {
   std::string head = fmt::format("\\fB{}\\fR", Roff(option.name));
   if (!option.short_name.empty()) head += fmt::format(", \\fB{}\\fR", Roff(option.short_name));
-  if (!option.value.empty() && !option.positional) {
-    std::string value = option.value;
-    if (!option.choices.empty()) {
-      value.clear();
-      for (const std::string& choice : option.choices) value += (value.empty() ? "" : "|") + choice;
-    }
-    head += fmt::format(" \\fI{}\\fR", Roff(value));
-  }
+  if (!option.value.empty() && !option.positional) head += fmt::format(" \\fI{}\\fR", Roff(ValueOf(option)));
   page += fmt::format(".TP\n{}\n{}", head, Roff(option.description));
+  if (!option.range.empty()) page += fmt::format(" ({})", Roff(option.range));
   if (!option.standard.empty()) page += fmt::format(" (default: {})", Roff(option.standard));
   if (!option.environment.empty()) page += fmt::format(" [{}]", Roff(option.environment));
   page += '\n';
@@ -76,7 +71,7 @@ std::string ManPage(const std::vector<CommandDoc>& commands, const std::string& 
   page += ".SH OPTIONS OF ALL COMMANDS\n";
   for (const OptionDoc& option : program.options) AddOption(option, page);
   page += ".SH ENVIRONMENT\nThe variable in brackets behind an option sets it, too; the command line comes first.\n";
-  page += ".SH EXIT STATUS\n0: success; 1: the error that standard error names; above 100: a wrong command line.\n";
+  page += fmt::format(".SH EXIT STATUS\n{}\n", Roff(kExitStatuses));
   return page;
 }
 

@@ -3,17 +3,20 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cli/command_line.h"
 #include "cli/demo_model.h"
+#include "cli/long_work.h"
 #include "cli/pulled_model.h"
 #include "engine/base/log.h"
+#include "engine/base/units.h"
 #include "engine/cpu_limits.h"
 #include "engine/model_files.h"
 #include "engine/numa.h"
@@ -44,38 +47,53 @@ std::string NameOf(const std::map<std::string, T>& names, T value) {
   return "unknown";
 }
 
-/// A bar on one line, drawn anew when a percent more is done.
-void ShowProgress(std::int64_t done, std::int64_t total) {
+/// A bar on one line, drawn anew when a percent more is done. False after Ctrl-C.
+bool ShowProgress(std::int64_t done, std::int64_t total) {
+  static const bool terminal = ::isatty(STDERR_FILENO) == 1;
   static std::int64_t shown = -1;
   const std::int64_t percent = total > 0 ? done * 100 / total : 100;
-  if (percent == shown && done != total) return;
+  if (!terminal || (percent == shown && done != total)) return !WasInterrupted();
   shown = percent;
-  constexpr double kMebi = 1 << 20;
   constexpr std::size_t kWidth = 30;
   const std::size_t filled = static_cast<std::size_t>(percent) * kWidth / 100;
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  std::fprintf(stderr, "\rloading [%s] %3d %%  %.0f of %.0f MiB%s", bar.c_str(), static_cast<int>(percent),
-               static_cast<double>(done) / kMebi, static_cast<double>(total) / kMebi, done == total ? "\n" : "");
+  fmt::print(stderr, "\rloading [{}] {:3} %  {} of {}\x1b[K{}", bar, percent, FormatBytes(done), FormatBytes(total),
+             done == total ? "\n" : "");
+  return !WasInterrupted();
+}
+
+void AddDemo(CLI::App& command, ModelFlags& flags, CLI::Option* model) {
+  command
+      .add_flag_callback(
+          "--demo",
+          [&command, &flags, model] {
+            // What stands on the command line comes before what only the environment says.
+            const bool demo_given = Given(command, "--demo");
+            const bool model_given = Given(command, "MODEL");
+            if (model->count() > 0 && model_given && !demo_given) return;
+            if (model->count() > 0 && model_given == demo_given) throw CLI::ExcludesError("--demo", "MODEL");
+            Result<std::string> path = DemoModelPath();
+            if (!path.ok()) throw CLI::ValidationError("--demo", path.error().message);
+            flags.path = *path;
+            flags.demo = true;
+            model->required(false);
+          },
+          "Instead of MODEL a small one that is part of this program: eight tasks, sixteen experts")
+      ->envname("QUORUM_DEMO");
 }
 
 }  // namespace
 
-void AddModelFlags(CLI::App& command, ModelFlags& flags) {
-  CLI::Option* model = command.add_option("MODEL", flags.path, kModelHelp)
-                           ->required()
-                           ->transform(PulledModel())
-                           ->envname("QUORUM_MODEL");
-  command.add_flag_callback(
-      "--demo",
-      [&flags, model] {
-        if (!flags.path.empty() && std::getenv("QUORUM_MODEL") == nullptr) throw CLI::ExcludesError("--demo", "MODEL");
-        Result<std::string> path = DemoModelPath();
-        if (!path.ok()) throw CLI::ValidationError("--demo", path.error().message);
-        flags.path = *path;
-        flags.demo = true;
-        model->required(false);
-      },
-      "Instead of MODEL a small one that is part of this program: eight tasks, sixteen experts");
+std::string ModelFlags::Name() const { return demo ? kDemoName : path; }
+
+void AddModelFlags(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice) {
+  CLI::Option* model =
+      command.add_option("MODEL", flags.path, choice.model)->required(choice.required)->transform(PulledModel());
+  if (!choice.named) {
+    model->envname("QUORUM_MODEL");
+    AddDemo(command, flags, model);
+  }
+  command.option_defaults()->group("How the model is kept and computed");
   command.add_option("--threads", flags.threads, "Compute threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")
       ->check(CLI::Range(0, 1024));
@@ -87,9 +105,11 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
       ->envname("QUORUM_NUMA")
       ->check(CLI::IsMember({"one", "all", "experts"}))
       ->capture_default_str();
-  command.add_option("--ctx", flags.context, "Longest context of one sequence in tokens; 0: the model's own")
-      ->envname("QUORUM_CTX")
-      ->check(CLI::NonNegativeNumber);
+  if (choice.context) {
+    command.add_option("--ctx", flags.context, "Longest context of one sequence in tokens; 0: the model's own")
+        ->envname("QUORUM_CTX")
+        ->check(CLI::NonNegativeNumber);
+  }
   command
       .add_option(
           "--weights", flags.weights,
@@ -119,6 +139,7 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags) {
       ->envname("QUORUM_ACT")
       ->check(CLI::IsMember({"auto", "int8", "int16"}))
       ->capture_default_str();
+  command.option_defaults()->group("Options");
 }
 
 /// The threads, and on machines with several nodes the calling thread and its memory, where --numa wants them.
@@ -147,7 +168,8 @@ Result<LoadedModel> LoadModel(const ModelFlags& flags, engine::LoadOptions optio
   if (flags.kv != "auto") options.kv_type = kKvTypes.at(flags.kv);
   if (flags.activations != "auto") options.activations = kActivations.at(flags.activations);
   if (flags.context > 0) options.context = flags.context;
-  if (::isatty(STDERR_FILENO) == 1) options.progress = ShowProgress;
+  options.progress = ShowProgress;
+  options.stop = WasInterrupted;
   QUORUM_ASSIGN(loaded.model, engine::Model::Load(flags.path, options));
   return loaded;
 }

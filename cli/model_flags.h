@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/pulled_model.h"
 #include "engine/base/result.h"
 #include "engine/load_tokenizer.h"
 #include "engine/model.h"
@@ -24,10 +25,21 @@ struct ModelFlags {
   std::string float_gemm = "own";
   std::string kv = "auto";
   std::string activations = "auto";
+
+  /// What tables and reports call the model.
+  std::string Name() const;
+};
+
+/// Which of the flags a command has.
+struct ModelFlagChoice {
+  const char* model = kModelHelp;  // of MODEL
+  bool required = true;            // MODEL, or --demo
+  bool named = false;   // the command writes files: MODEL has to be said on the command line, and --demo is none
+  bool context = true;  // --ctx
 };
 
 /// Adds MODEL, --demo, --threads, --numa, --ctx, --weights, --float-gemm, --kv and --act.
-void AddModelFlags(CLI::App& command, ModelFlags& flags);
+void AddModelFlags(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice = {});
 
 /// A model and the threads that it runs on.
 struct LoadedModel {

@@ -10,9 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "cli/hub/model_cache.h"
 #include "cli/hub/pull_model.h"
+#include "cli/long_work.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/units.h"
 
 namespace quorum::cli {
 namespace {
@@ -38,8 +41,8 @@ class Progress {
     shown_ = percent;
     const std::size_t filled = static_cast<std::size_t>(percent) * kWidth / 100;
     const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-    const std::string line = fmt::format("[{}] {:3} %  {:.1f} of {:.1f} MB  {}", bar, percent,
-                                         static_cast<double>(done) / 1e6, static_cast<double>(total) / 1e6, name);
+    const std::string line =
+        fmt::format("[{}] {:3} %  {} of {}  {}", bar, percent, FormatBytes(done), FormatBytes(total), name);
     fmt::print(stderr, "{}{}{}", terminal ? "\r\033[K" : "", line, terminal ? "" : "\n");
     open_ = terminal;
   }
@@ -103,13 +106,13 @@ void AddPull(CLI::App& app, Action& action) {
   auto flags = std::make_shared<PullFlags>();
   CLI::App* command = app.add_subcommand("pull", "Fetch a model from Hugging Face (or a hub like it) into the cache");
   command->footer(
-      "hf:OWNER/REPO is the folder of safetensors, or the only GGUF file; hf:OWNER/REPO:FILE one file, where FILE may "
-      "be\n"
-      "a word of its name (Q4_K_M); @REVISION behind REPO another branch, tag or commit. What was pulled is then a "
-      "MODEL\n"
-      "for the other commands: quorum serve hf:OWNER/REPO:FILE. Broken downloads go on where they ended.");
+      "hf:OWNER/REPO is the folder of safetensors, or the only GGUF file; hf:OWNER/REPO:FILE one file, where "
+      "FILE may be a word of its name (Q4_K_M); @REVISION behind REPO another branch, tag or commit. What was "
+      "pulled is then a MODEL for the other commands: quorum serve hf:OWNER/REPO:FILE. Broken downloads go on "
+      "where they ended.");
   command->add_option("MODEL", flags->model, "hf:OWNER/REPO[@REVISION][:FILE]")->required();
   command->add_option("--cache", flags->cache, "Folder for models (default: XDG_CACHE_HOME/quorum or ~/.cache/quorum)")
+      ->type_name("FILE")
       ->envname("QUORUM_CACHE");
   command->add_option("--endpoint", flags->endpoint, "The hub")->envname("HF_ENDPOINT")->capture_default_str();
   command->add_option("--token", flags->token, "Access token; better in the environment than on the command line")
@@ -118,15 +121,15 @@ void AddPull(CLI::App& app, Action& action) {
       ->envname("HF_TOKEN_PATH")
       ->check(CLI::ExistingFile);
   command->add_option("--attempts", flags->attempts, "Attempts in a row that bring nothing, before giving up")
-      ->envname("QUORUM_PULL_ATTEMPTS")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
-  command->add_flag("--json", flags->json, "Print the path and the files as JSON")->envname("QUORUM_JSON");
-  command->callback([flags, &action] {
-    action = [flags] {
-      const Status status = Pull(*flags);
-      return status.ok() ? 0 : Fail(status.error());
-    };
+  command->add_flag("--json", flags->json, "Print the path and the files as JSON");
+  command->callback([flags, command, &action] {
+    if (Given(*command, "--token")) {
+      Refuse(*command, {"--token-file"}, "and --token are two tokens");
+      flags->token_file.clear();  // what the environment says comes second
+    }
+    action = [flags] { return Exit(Pull(*flags)); };
   });
 }
 

@@ -180,14 +180,14 @@ void AddRun(CLI::App& app, Action& action) {
   flags->serving.engine.max_batch = 1;
   CLI::App* command = app.add_subcommand("run", "Chat with a model in the terminal");
   command->footer(
-      "With input from a file or pipe, the whole input is the message (with -p: it follows the prompt) and one answer "
-      "is "
-      "printed.");
-  AddServingFlags(*command, flags->serving);
-  command->remove_option(command->get_option("--max-batch"));
+      "With input from a file or pipe, the whole input is the message (with -p: it follows the prompt) and one "
+      "answer is printed.");
+  AddServingFlags(*command, flags->serving, false);
   command->add_option("-p,--prompt", flags->prompt, "Answer this message and leave; - reads it from standard input");
-  command->add_option("--system", flags->system, "A system message")->envname("QUORUM_SYSTEM");
-  command->add_option("--temperature", flags->temperature, "0: always the likeliest token; 0.7, or 0 with --demo, if not given")
+  command->add_option("--system", flags->system, "A system message");
+  command
+      ->add_option("--temperature", flags->temperature,
+                   "0: always the likeliest token; 0.7, or 0 with --demo, if not given")
       ->check(CLI::Range(0.0F, 2.0F));
   command->add_option("--top-p", flags->top_p, "Keep the likeliest tokens with this much probability")
       ->check(CLI::Range(0.01F, 1.0F))

@@ -94,19 +94,17 @@ void AddSelftest(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("selftest", "Try what clients rely on against a running OpenAI-compatible server");
   command->footer(
-      "Any server will do, not only this one. The exit status is 0 if nothing failed. Numbers are those of\n"
+      "Any server will do, not only this one. The exit status is 0 if nothing failed. Numbers are those of "
       "tests/server/CONFORMANCE.md.");
   command->add_option("--openai", flags->client.url, "Where the server is, e.g. http://127.0.0.1:8080")
       ->envname("QUORUM_SELFTEST_URL")
       ->required();
-  command->add_option("--model", flags->model, "The model to ask for (default: the first of /v1/models)")
-      ->envname("QUORUM_SELFTEST_MODEL");
+  command->add_option("--model", flags->model, "The model to ask for (default: the first of /v1/models)");
   command->add_option("--key", flags->client.key, "API key")->envname("OPENAI_API_KEY");
   command->add_option("--timeout", flags->client.timeout_seconds, "Longest wait for one answer in seconds")
-      ->envname("QUORUM_SELFTEST_TIMEOUT")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
-  command->add_flag("--json", flags->json, "Print JSON")->envname("QUORUM_JSON");
+  command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {
     action = [flags] {
       const Result<int> status = Selftest(*flags);

@@ -13,6 +13,8 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
+#include "cli/long_work.h"
 #include "cli/serving_model.h"
 #include "engine/base/log.h"
 #include "server/http_server.h"
@@ -74,13 +76,10 @@ Status Serve(const ServeFlags& flags) {
   server::HttpServerOptions http;
   http.host = flags.host;
   http.port = flags.port;
-  if (flags.tls_certificate.empty() != flags.tls_key.empty()) {
-    return InvalidArgument("--tls-cert and --tls-key belong together");
-  }
   if (!flags.tls_certificate.empty()) {
     QUORUM_ASSIGN(http.poller.tls, server::TlsContext::FromFiles(flags.tls_certificate, flags.tls_key));
   }
-  http.body.max_bytes = static_cast<std::uint64_t>(flags.max_body_mb) << 20;
+  http.body.max_bytes = static_cast<std::uint64_t>(flags.max_body_mb) * 1'000'000;
   // Every request that the engine lets in or lets wait holds a worker.
   http.max_workers = static_cast<std::size_t>(flags.serving.engine.max_batch + flags.serving.engine.max_queue + 16);
   ServingModel serving;  // outlives the server and the service, which use it
@@ -89,9 +88,9 @@ Status Serve(const ServeFlags& flags) {
   QUORUM_ASSIGN(
       const std::unique_ptr<server::HttpServer> server,
       server::HttpServer::Start(http, [&service](server::HttpRequest& request) { return service.Handle(request); }));
-  Log(LogLevel::kInfo, "listening on {}; loading {}", server->url(), flags.serving.model.path);
+  Log(LogLevel::kInfo, "listening on {}; loading {}", server->url(), flags.serving.model.Name());
   ServingFlags serving_flags = flags.serving;
-  serving_flags.expert_log.max_bytes = flags.expert_log_mb << 20;
+  serving_flags.expert_log.max_bytes = flags.expert_log_mb * 1'000'000;
   QUORUM_ASSIGN(serving, LoadServingModel(serving_flags));
   serving.served->pooling = flags.pooling == "last" ? engine::Pooling::kLast : engine::Pooling::kMean;
   service.SetModel(serving.served);
@@ -121,84 +120,74 @@ void AddServe(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("serve", "Serve a model over an OpenAI-compatible HTTP API");
   command->footer("SIGTERM or Ctrl-C: no new requests, those that run finish (--drain-seconds), exit status 0.");
   AddServingFlags(*command, flags->serving);
-  command->add_option("--host", flags->host, "Address to listen on; 0.0.0.0 for every network")
-      ->envname("QUORUM_HOST")
-      ->capture_default_str();
+  command->add_option("--host", flags->host, "Address to listen on; 0.0.0.0 for every network")->capture_default_str();
   command->add_option("--port", flags->port, "Port; 0: any free one, which is printed")
-      ->envname("QUORUM_PORT")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
-  command->add_option("--model-name", flags->serving.name, "What the API calls the model (default: the file's name)")
-      ->envname("QUORUM_MODEL_NAME");
+  command->add_option("--model-name", flags->serving.name, "What the API calls the model (default: the file's name)");
   command
       ->add_option("--max-queue", flags->serving.engine.max_queue, "Requests that may wait; more are refused with 429")
-      ->envname("QUORUM_MAX_QUEUE")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command
       ->add_option("--max-queue-tokens", flags->serving.engine.max_queue_tokens,
                    "Prompt tokens that may wait in all; more are refused with 429; 0: no limit")
-      ->envname("QUORUM_MAX_QUEUE_TOKENS")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
       ->add_option("--prefix-file", flags->serving.engine.prefix_file,
                    "Keep prompts that requests choose with \"cache_save\" in this file, computed, over restarts")
-      ->envname("QUORUM_PREFIX_FILE");
+      ->type_name("FILE");
   command
       ->add_option(
           "--api-key-file", flags->api_key_file,
           "Accept only these keys: one a line, or sha256:HEX; behind it name=WORD concurrent=N tokens-per-minute=N")
-      ->envname("QUORUM_API_KEY_FILE");
+      ->type_name("FILE");
   command->add_option("--tls-cert", flags->tls_certificate, "Serve HTTPS: a certificate and its chain (PEM)")
-      ->envname("QUORUM_TLS_CERT");
-  command->add_option("--tls-key", flags->tls_key, "The certificate's private key (PEM)")->envname("QUORUM_TLS_KEY");
-  command->add_flag("--strict", flags->strict, "Refuse requests with fields that would be ignored or lowered (400)")
-      ->envname("QUORUM_STRICT");
-  command->add_flag("--log-prompts", flags->log_prompts, "Log what requests say; never done otherwise")
-      ->envname("QUORUM_LOG_PROMPTS");
+      ->type_name("FILE");
+  command->add_option("--tls-key", flags->tls_key, "The certificate's private key (PEM)")->type_name("FILE");
+  command->add_flag("--strict", flags->strict, "Refuse requests with fields that would be ignored or lowered (400)");
+  command->add_flag("--log-prompts", flags->log_prompts, "Log what requests say; never done otherwise");
   command
       ->add_option(
           "--expert-log", flags->serving.expert_log.path,
           "Write which experts each computed token visited to this file, for quorum experts --from and --compare "
           "(an older file becomes FILE.1)")
-      ->envname("QUORUM_EXPERT_LOG");
-  command->add_option("--expert-log-mb", flags->expert_log_mb, "MiB at which the expert log begins anew; two are kept")
-      ->envname("QUORUM_EXPERT_LOG_MB")
+      ->type_name("FILE");
+  command
+      ->add_option("--expert-log-mb", flags->expert_log_mb,
+                   "Megabytes (millions of bytes) at which the expert log begins anew; two files are kept")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command
       ->add_option("--expert-log-share", flags->serving.expert_log.share,
                    "Which part of the sequences in each step the expert log tells of")
-      ->envname("QUORUM_EXPERT_LOG_SHARE")
       ->check(CLI::Range(0.0001, 1.0))
       ->capture_default_str();
-  command
-      ->add_flag("--expert-log-text", flags->serving.expert_log_text,
-                 "Also say in the expert log which tokens they were: it then holds what people wrote")
-      ->envname("QUORUM_EXPERT_LOG_TEXT");
+  command->add_flag("--expert-log-text", flags->serving.expert_log_text,
+                    "Also say in the expert log which tokens they were: it then holds what people wrote");
   command
       ->add_option("--pooling", flags->pooling,
                    "Embeddings of requests that do not say: mean of all tokens, or the last")
-      ->envname("QUORUM_POOLING")
       ->check(CLI::IsMember({"mean", "last"}))
       ->capture_default_str();
   command->add_option("--cors-origin", flags->cors_origin, "Let web pages of this origin use the API (* for all)")
-      ->envname("QUORUM_CORS_ORIGIN")
       ->check(Origin());
-  command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in MiB")
-      ->envname("QUORUM_MAX_BODY_MB")
+  command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in megabytes (millions of bytes)")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--drain-seconds", flags->drain_seconds, "How long running requests may finish at shutdown")
-      ->envname("QUORUM_DRAIN_SECONDS")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
-  command->callback([flags, &action] {
-    action = [flags] {
-      const Status status = Serve(*flags);
-      return status.ok() ? 0 : Fail(status.error());
-    };
+  command->callback([flags, command, &action] {
+    if (flags->tls_certificate.empty() != flags->tls_key.empty()) {
+      throw CLI::ParseError("--tls-cert and --tls-key belong together: one of them is missing", kUsageStatus);
+    }
+    if (flags->serving.expert_log.path.empty()) {
+      Refuse(*command, {"--expert-log-mb", "--expert-log-share", "--expert-log-text"},
+             "has no effect without --expert-log");
+    }
+    action = [flags] { return Exit(Serve(*flags)); };
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -11,6 +12,10 @@
 
 #include <fmt/format.h>
 
+#include "cli/demo_model.h"
+#include "cli/model_header.h"
+#include "cli/output_file.h"
+#include "cli/text_files.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
 #include "engine/load_tokenizer.h"
@@ -83,14 +88,17 @@ Result<std::shared_ptr<const tok::ChatTemplate>> ParseTemplate(const std::string
   return parsed;
 }
 
+Result<std::shared_ptr<const tok::ChatTemplate>> ReadTemplate(const std::string& path) {
+  QUORUM_ASSIGN(const std::string source, ReadText(path));
+  if (const Status utf8 = CheckUtf8(path, source); !utf8.ok()) return utf8.error();
+  return ParseTemplate(source, path);
+}
+
 Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags& flags,
                                                               const engine::LoadedTokenizer& loaded) {
   std::string source = loaded.chat_template;
-  std::string from = flags.model.path;
-  if (!flags.chat_template_file.empty()) {
-    QUORUM_ASSIGN(source, ReadText(flags.chat_template_file));
-    from = flags.chat_template_file;
-  }
+  const std::string& from = flags.model.path;
+  if (!flags.chat_template_file.empty()) return ReadTemplate(flags.chat_template_file);
   const tok::Tokenizer& tokenizer = *loaded.tokenizer;
   if (source.empty() && tokenizer.FindToken("<|im_start|>") && tokenizer.FindToken("<|im_end|>")) {
     Log(LogLevel::kWarn, "{} has no chat template; its vocabulary has ChatML's tokens, so ChatML is used", from);
@@ -104,6 +112,21 @@ Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags
   return ParseTemplate(source, from);
 }
 
+/// What can be judged before the weights are loaded, which may take long.
+Status CheckFiles(const ServingFlags& flags) {
+  if (!flags.chat_template_file.empty()) {
+    const auto chat_template = ReadTemplate(flags.chat_template_file);
+    if (!chat_template.ok()) return chat_template.error();
+  }
+  for (const std::string* path : {&flags.engine.prefix_file, &flags.expert_log.path}) {
+    if (!path->empty()) QUORUM_TRY(CheckOutput(*path, true));
+  }
+  if (flags.expert_log.path.empty()) return {};
+  QUORUM_ASSIGN(const engine::ModelSpec spec, ReadSpec(flags.model.path));
+  if (spec.has_experts()) return {};
+  return InvalidArgument(flags.model.path + " is dense: an expert log would have nothing to tell");
+}
+
 std::string DefaultName(const std::string& path) {
   std::error_code error;
   const std::filesystem::path whole = std::filesystem::absolute(path, error).lexically_normal();
@@ -115,9 +138,6 @@ std::string DefaultName(const std::string& path) {
 Result<std::shared_ptr<engine::ExpertLogWriter>> OpenExpertLog(
     const ServingFlags& flags, const engine::Model& model, const std::shared_ptr<const server::ServedModel>& served) {
   if (flags.expert_log.path.empty()) return std::shared_ptr<engine::ExpertLogWriter>();
-  if (!model.spec().has_experts()) {
-    return InvalidArgument(flags.model.path + " is dense: an expert log would have nothing to tell");
-  }
   engine::ExpertLogOptions options = flags.expert_log;
   if (flags.expert_log_text) {
     options.text = [tokenizer = served->tokenizer](tok::TokenId id) { return std::string(tokenizer->TokenBytes(id)); };
@@ -128,44 +148,41 @@ Result<std::shared_ptr<engine::ExpertLogWriter>> OpenExpertLog(
 
 }  // namespace
 
-void AddServingFlags(CLI::App& command, ServingFlags& flags) {
+void AddServingFlags(CLI::App& command, ServingFlags& flags, bool many) {
   AddModelFlags(command, flags.model);
-  command.add_option("--max-batch", flags.engine.max_batch, "Sequences that are computed at once")
-      ->envname("QUORUM_MAX_BATCH")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
+  if (many) {
+    command.add_option("--max-batch", flags.engine.max_batch, "Sequences that are computed at once")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+  }
   command
       .add_option("--max-itl-ms", flags.engine.max_itl_ms,
                   "Longest time between two tokens of a reply that prompts of others may cause, in milliseconds: they "
                   "are computed in pieces that fit; 0: no limit, best throughput")
-      ->envname("QUORUM_MAX_ITL_MS")
       ->check(CLI::Range(0.0, 3.6e6))
       ->capture_default_str();
   command.add_option("--prefill-chunk", flags.engine.prefill_chunk, "Prompt tokens that one step computes at most")
-      ->envname("QUORUM_PREFILL_CHUNK")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command
       .add_option(
           "--speculate", flags.engine.speculate,
           "Most tokens guessed at once from what a text repeats, while that pays; 0: never. Answers stay the same")
-      ->envname("QUORUM_SPECULATE")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   command.add_option("--chat-template", flags.chat_template_file, "A Jinja chat template instead of the model's own")
-      ->envname("QUORUM_CHAT_TEMPLATE")
       ->check(CLI::ExistingFile);
   std::vector<std::string> parsers = server::ToolFormatNames();
   parsers.insert(parsers.begin(), "auto");
   command
       .add_option("--tool-parser", flags.tool_parser,
                   "How the model writes calls of tools; auto: as its chat template shows")
-      ->envname("QUORUM_TOOL_PARSER")
       ->check(CLI::IsMember(parsers))
       ->capture_default_str();
 }
 
 Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
+  QUORUM_TRY(CheckFiles(flags));
   ServingModel serving;
   auto served = std::make_shared<server::ServedModel>();
   engine::LoadOptions options;
@@ -183,10 +200,10 @@ Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
     }
   }
   QUORUM_ASSIGN(served->fingerprint, Fingerprint(flags));
-  const std::string own_name = flags.model.demo ? "committee" : DefaultName(flags.model.path);
+  const std::string own_name = flags.model.demo ? kDemoName : DefaultName(flags.model.path);
   served->id = flags.name.empty() ? own_name : flags.name;
   struct stat status{};
-  if (::stat(flags.model.path.c_str(), &status) == 0) served->created = status.st_mtime;
+  served->created = ::stat(flags.model.path.c_str(), &status) == 0 ? status.st_mtime : std::time(nullptr);
   if (const auto named = server::ToolFormatNamed(flags.tool_parser); named.has_value()) {
     served->tool_format = *named;
   } else if (served->chat_template != nullptr) {

@@ -22,8 +22,8 @@ struct ServingFlags {
   bool expert_log_text = false;
 };
 
-/// Adds AddModelFlags' flags, --max-batch, --chat-template and --tool-parser.
-void AddServingFlags(CLI::App& command, ServingFlags& flags);
+/// Adds AddModelFlags' flags, --chat-template, --tool-parser and others of the engine; with `many` --max-batch.
+void AddServingFlags(CLI::App& command, ServingFlags& flags, bool many = true);
 
 /// Destroyed in the right order: the engine before what it runs on.
 struct ServingModel {

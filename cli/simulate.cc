@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "engine/rng.h"
 #include "engine/simulator.h"
 #include "server/json_fields.h"
@@ -181,14 +182,7 @@ Status Run(SimulateFlags flags) {
                                          std::int64_t{request.prompt} + request.reply, flags.kv_tokens));
     }
   }
-  if (flags.cost_ms.size() != engine::CostModel::kFeatures) {
-    return InvalidArgument(fmt::format("--cost-ms needs {} numbers", engine::CostModel::kFeatures));
-  }
-  for (std::size_t i = 0; i < flags.cost_ms.size(); ++i) {
-    if (!(flags.cost_ms[i] >= 0)) return InvalidArgument("--cost-ms must not be negative");
-    flags.sim.cost[i] = flags.cost_ms[i] / 1000;
-  }
-  if (!(flags.sim.cost[0] + flags.sim.cost[1] > 0)) return InvalidArgument("a step must cost something: see --cost-ms");
+  for (std::size_t i = 0; i < flags.cost_ms.size(); ++i) flags.sim.cost[i] = flags.cost_ms[i] / 1000;
   flags.sim.limits = {
       .max_running = flags.max_batch,
       .prefill_chunk = flags.prefill_chunk,
@@ -212,8 +206,9 @@ void AddSimulate(CLI::App& app, Action& action) {
   auto flags = std::make_shared<SimulateFlags>();
   CLI::App* command = app.add_subcommand("simulate", "Play a trace of requests through the scheduler, without a model");
   command->footer(
-      "A trace has one JSON object a line: {\"at\": seconds, \"prompt\": tokens, \"reply\": tokens, \"priority\", "
-      "\"prefix\": id,\n\"prefix_tokens\", \"cancel_after\": seconds}. Without one, requests are drawn at random.");
+      "A trace has one JSON object a line: {\"at\": seconds, \"prompt\": tokens, \"reply\": tokens, "
+      "\"priority\", \"prefix\": id, \"prefix_tokens\", \"cancel_after\": seconds}. Without one, requests are "
+      "drawn at random.");
   command->add_option("--trace", flags->trace, "File with the requests")->check(CLI::ExistingFile);
   command->add_option("--requests", flags->requests, "Random requests")
       ->check(CLI::Range(1, 10'000'000))
@@ -255,7 +250,17 @@ void AddSimulate(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--seed", flags->sim.seed, "Of what is drawn at random")->capture_default_str();
   command->add_flag("--json", flags->json, "Print JSON");
-  command->callback([flags, &action] {
+  command->callback([flags, command, &action] {
+    if (!flags->trace.empty()) {
+      Refuse(*command, {"--requests", "--rate", "--prompt", "--reply", "--prefix"},
+             "is for random requests; it has no effect with --trace");
+    }
+    for (const double cost : flags->cost_ms) {
+      if (!(cost >= 0)) throw CLI::ValidationError("--cost-ms", "costs are not negative");
+    }
+    if (!(flags->cost_ms[0] + flags->cost_ms[1] > 0)) {
+      throw CLI::ValidationError("--cost-ms", "a step or its first rows must cost something");
+    }
     action = [flags] {
       const Status status = Run(*flags);
       return status.ok() ? 0 : Fail(status.error());

@@ -5,8 +5,11 @@
 #include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
+#include "tokenizer/utf8.h"
 #include "tokenizer/utf8_stream.h"
 
 namespace quorum::cli {
@@ -41,6 +44,16 @@ std::vector<std::string> CommonWords(const std::vector<std::string_view>& lines)
 
 }  // namespace
 
+Status CheckUtf8(const std::string& path, std::string_view text) {
+  const std::size_t at = tok::ValidUtf8Prefix(text, 0);
+  if (at == text.size()) return {};
+  return InvalidArgument(
+      fmt::format("{} is no UTF-8: byte {:#04x} at offset {} (line {}) begins no character; iconv "
+                  "makes UTF-8 of other encodings",
+                  path, static_cast<unsigned char>(text[at]), at,
+                  1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')));
+}
+
 Result<Texts> ReadTexts(const std::vector<std::string>& paths, const tok::Tokenizer& tokenizer, bool by_first_word) {
   Texts out;
   std::vector<MappedFile> files;
@@ -52,6 +65,7 @@ Result<Texts> ReadTexts(const std::vector<std::string>& paths, const tok::Tokeni
   std::vector<std::string_view> lines;
   for (const MappedFile& file : files) {
     contents.emplace_back(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+    QUORUM_TRY(CheckUtf8(file.path(), contents.back()));
     if (!by_first_word) continue;
     const std::vector<std::string_view> more = Lines(contents.back());
     lines.insert(lines.end(), more.begin(), more.end());

@@ -1,6 +1,7 @@
 #include "cli/text_model.h"
 
 #include <algorithm>
+#include <string>
 
 #include "engine/text_run.h"
 
@@ -17,7 +18,15 @@ Result<LoadedModel> LoadTextModel(ModelFlags flags, const std::string& path, std
 }
 
 std::int32_t TextWindow(std::int32_t wanted, const engine::Model& model) {
-  return std::min(wanted > 0 ? wanted : 512, model.context_length());
+  return std::min(wanted > 0 ? wanted : kTextWindow, model.context_length());
+}
+
+CLI::Option* AddWindowFlag(CLI::App& command, std::int32_t& window) {
+  return command
+      .add_option("--ctx", window, "Tokens in a window of the text; 0: 512, or the model's context where that is less")
+      ->check(CLI::Range(0, 1 << 20))
+      ->check([](const std::string& text) { return text == "1" ? "a window has at least 2 tokens" : std::string(); })
+      ->capture_default_str();
 }
 
 }  // namespace quorum::cli

@@ -12,7 +12,13 @@ namespace quorum::cli {
 /// (0: the model's own context). Errors: LoadModel's.
 Result<LoadedModel> LoadTextModel(ModelFlags flags, const std::string& path, std::int32_t window);
 
-/// The window for texts: `wanted`, or where that is 0 512 tokens; the model's context where it is less.
+/// The tokens of a window where nobody says.
+inline constexpr std::int32_t kTextWindow = 512;
+
+/// Adds --ctx, whose 0 stands for kTextWindow or the model's context where that is less.
+CLI::Option* AddWindowFlag(CLI::App& command, std::int32_t& window);
+
+/// The window for texts: `wanted`, or where that is 0 kTextWindow; the model's context where it is less.
 std::int32_t TextWindow(std::int32_t wanted, const engine::Model& model);
 
 }  // namespace quorum::cli

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "engine/activation_tap.h"
+#include "engine/base/units.h"
 #include "engine/model.h"
 #include "engine/weight_choice.h"
 #include "quant/expert_places.h"

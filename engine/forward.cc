@@ -70,13 +70,15 @@ Forward::Forward(const ModelSpec& spec, const Weights& weights, const KernelTabl
                                                       .rows = limits.rows});
 }
 
-void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters) {
+bool Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters,
+                   const std::function<bool()>& stop) {
   if (encoder_ != nullptr) slices = Encode(slices, counters);
-  if (slices.empty()) return;
+  if (slices.empty()) return true;
   Gather(slices);
   Start();
   const std::int64_t rows = std::ssize(rows_);
   for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+    if (stop && stop()) return false;
     const LayerWeights& layer = weights_.layers()[i];
     const auto index = static_cast<std::int32_t>(i);
     team_.ForRows(rows, [&](std::int64_t row) {
@@ -100,6 +102,7 @@ void Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
   }
   if (!wanted_.empty()) Logits(logits);
   Hidden(slices);
+  return true;
 }
 
 /// Runs the encoder on the slices that are for it; returns the others.

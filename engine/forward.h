@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -38,8 +39,10 @@ class Forward {
                                                  const StepOptions& limits);
 
   /// Computes one step as StepModel::Step. REQUIRES: slices within the limits, all ids, positions and pages in range;
-  /// `logits` has room for the rows asked for. Counts routed tokens in `counters` if not null.
-  void Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters);
+  /// `logits` has room for the rows asked for. Counts routed tokens in `counters` if not null. False: `stop`, which is
+  /// asked before every layer and may be null, said so.
+  bool Step(std::span<const StepSlice> slices, float* logits, ExpertCounters* counters,
+            const std::function<bool()>& stop);
   /// Shows what it asks for from now on; null: nobody looks.
   void SetTap(ActivationTap* tap) { team_.tap = tap; }
 

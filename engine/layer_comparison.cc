@@ -73,14 +73,17 @@ LayerComparison::LayerComparison(LayerComparison&&) noexcept = default;
 LayerComparison& LayerComparison::operator=(LayerComparison&&) noexcept = default;
 LayerComparison::~LayerComparison() = default;
 
-Result<LayerComparison> LayerComparison::Create(Model& reference, Model& other) {
-  const ModelSpec& a = reference.spec();
-  const ModelSpec& b = other.spec();
+Status LayerComparison::CheckComparable(const ModelSpec& a, const ModelSpec& b) {
   if (a.d_model != b.d_model || !SameExperts(a, b)) {
     return InvalidArgument(
         "only layers of models with the same width, number of layers and experts in each can be compared");
   }
-  return LayerComparison(std::make_unique<State>(reference, other, a.layers.size()));
+  return {};
+}
+
+Result<LayerComparison> LayerComparison::Create(Model& reference, Model& other) {
+  QUORUM_TRY(CheckComparable(reference.spec(), other.spec()));
+  return LayerComparison(std::make_unique<State>(reference, other, reference.spec().layers.size()));
 }
 
 void LayerComparison::Compare() {

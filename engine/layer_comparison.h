@@ -23,6 +23,8 @@ class LayerComparison {
   /// Watches both from now on until it goes; they must outlive it. Errors: kInvalidArgument for models of different
   /// width, depth or numbers of experts.
   static Result<LayerComparison> Create(Model& reference, Model& other);
+  /// Whether Create takes models of these kinds.
+  static Status CheckComparable(const ModelSpec& reference, const ModelSpec& other);
   LayerComparison(LayerComparison&&) noexcept;
   LayerComparison& operator=(LayerComparison&&) noexcept;
   ~LayerComparison();

@@ -1,5 +1,7 @@
 #include "engine/logit_file.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -36,7 +38,11 @@ std::int64_t LogitHeader::positions() const {
 
 struct LogitWriter::File {
   ~File() {
-    if (file != nullptr) std::fclose(file);
+    if (file == nullptr) return;
+    struct stat info{};
+    const bool ordinary = ::fstat(::fileno(file), &info) == 0 && S_ISREG(info.st_mode);
+    std::fclose(file);
+    if (ordinary) std::remove(path.c_str());  // half a file helps nobody
   }
   std::FILE* file = nullptr;
   std::string path;

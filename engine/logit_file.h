@@ -25,7 +25,7 @@ struct LogitHeader {
   std::int64_t positions() const;
 };
 
-/// Writes rows in order. Not thread-safe.
+/// Writes rows in order. Not thread-safe. A file that is not finished is removed.
 class LogitWriter {
  public:
   /// Errors: kInvalidArgument (cannot write).

@@ -96,11 +96,4 @@ MemoryLimit AvailableMemory(const std::string& root) {
   return least;
 }
 
-std::string FormatBytes(std::int64_t bytes) {
-  const auto value = static_cast<double>(bytes);
-  if (bytes >= std::int64_t{1} << 30) return fmt::format("{:.2f} GiB", value / (1 << 30));
-  if (bytes >= 10 << 20) return fmt::format("{:.0f} MiB", value / (1 << 20));
-  return fmt::format("{:.1f} KiB", value / 1024);
-}
-
 }  // namespace quorum::engine

@@ -16,7 +16,4 @@ struct MemoryLimit {
 /// Where nothing can be read, `available` is the largest number: nothing is then refused.
 MemoryLimit AvailableMemory(const std::string& root = "/");
 
-/// "1.25 GiB", "300 MiB", for messages.
-std::string FormatBytes(std::int64_t bytes);
-
 }  // namespace quorum::engine

@@ -7,6 +7,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/log.h"
+#include "engine/base/units.h"
 #include "engine/dnnl_gemm.h"
 #include "engine/kernels/dispatch.h"
 #include "engine/model_files.h"
@@ -198,8 +199,7 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
   const std::string windowed = sizes.window_places == 0 ? ""
                                                         : fmt::format(", {} of them in layers with a window",
                                                                       std::int64_t{sizes.window_places} * kPageTokens);
-  Log(level,
-      "memory: weights {}, KV cache {} ({} {} tokens{}), workspace {}; {} kernels, {} threads, {} activations",
+  Log(level, "memory: weights {}, KV cache {} ({} {} tokens{}), workspace {}; {} kernels, {} threads, {} activations",
       FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
       KvTypeName(sizes.kv_type), windowed, FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),
       sizes.limits.activations == ActPrecision::kInt16 ? "int16" : "int8");
@@ -208,6 +208,7 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
   QUORUM_ASSIGN(KvCache cache, KvCache::Create(ShapeOf(spec, sizes.kv_type), sizes.pages, sizes.window_places));
   std::unique_ptr<Model> model(new Model(std::move(spec), *kernels, std::move(weights), std::move(cache), sizes.context,
                                          sizes.limits, sizes.plan));
+  model->stop_ = options.stop;
   QUORUM_ASSIGN(model->forward_,
                 Forward::Create(model->spec_, model->weights_, *kernels, *options.pool, *model->cache_, sizes.limits));
   return model;
@@ -336,7 +337,10 @@ Status Model::CheckStep(std::span<const StepSlice> slices, std::size_t logits) c
 Status Model::Step(std::span<const StepSlice> slices, std::span<float> logits) {
   QUORUM_TRY(CheckStep(slices, logits.size()));
   if (slices.empty()) return {};
-  forward_->Step(slices, logits.data(), spec_.has_experts() && counts_experts_ ? &counters_ : nullptr);
+  ExpertCounters* counters = spec_.has_experts() && counts_experts_ ? &counters_ : nullptr;
+  if (!forward_->Step(slices, logits.data(), counters, stop_)) {
+    return Error{ErrorCode::kCancelled, "interrupted", {}, {}};
+  }
   bytes_read_.CountStep(spec_, cache_->shape(), slices);
   return {};
 }

@@ -44,9 +44,12 @@ struct LoadOptions {
   WeightChoice weights = WeightChoice::kAuto;
   bool one_dnn = false;  // products with float matrices on oneDNN (dnnl_gemm.h): outside the promise of one answer
   MemoryLimit memory;    // available == 0: ask the system
-  bool quiet = false;  // no word of shape and plan in the log
-  /// Called on the loading thread with the file bytes packed so far and in all. May be null.
-  std::function<void(std::int64_t done, std::int64_t total)> progress;
+  bool quiet = false;    // no word of shape and plan in the log
+  /// Called on the loading thread with the file bytes packed so far and in all; false ends loading with kCancelled. May
+  /// be null.
+  std::function<bool(std::int64_t done, std::int64_t total)> progress;
+  /// Asked between the layers of every step; true ends it with kCancelled, its results unfinished. May be null.
+  std::function<bool()> stop;
 };
 
 /// Whether a model is so small that precision costs little time and memory, while its answers suffer most from
@@ -90,7 +93,8 @@ class Model final : public StepModel {
   void ReadPage(std::int32_t page, std::span<std::byte> out) const override { cache_->ReadPage(page, out); }
   void WritePage(std::int32_t page, std::span<const std::byte> in) override { cache_->WritePage(page, in); }
 
-  /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed.
+  /// Errors: kInvalidArgument for a step outside the limits above; then nothing was computed. kCancelled by
+  /// LoadOptions::stop.
   Status Step(std::span<const StepSlice> slices, std::span<float> logits) override;
 
   /// Shows `tap` from now on what steps read (activation_tap.h); null: nobody looks. Not during a step.
@@ -130,6 +134,7 @@ class Model final : public StepModel {
   MemoryPlan plan_;
   ExpertCounters counters_;
   bool counts_experts_ = true;
+  std::function<bool()> stop_;
   BytesReadCounter bytes_read_;
   std::unique_ptr<Forward> forward_;
 };

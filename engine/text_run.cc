@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/finite_check.h"
+
 namespace quorum::engine {
 
 Status RunText(Model& model, std::span<const tok::TokenId> tokens, const TextRun& run,
@@ -44,7 +46,9 @@ Status RunText(Model& model, std::span<const tok::TokenId> tokens, const TextRun
                             .first_logits = 0,
                             .experts = run.experts,
                             .trace = trace ? &*trace : nullptr};
-      QUORUM_TRY(model.Step({&slice, 1}, std::span(logits).first(static_cast<std::size_t>(rows * vocab))));
+      const auto wanted = std::span(logits).first(static_cast<std::size_t>(rows * vocab));
+      QUORUM_TRY(model.Step({&slice, 1}, wanted));
+      QUORUM_TRY(CheckFinite(model, slice, wanted));
       for (std::int64_t i = 0; i < rows; ++i) {
         losses[static_cast<std::size_t>(i)] = next;
         if (pos + i + 1 == std::ssize(window)) break;

@@ -34,8 +34,8 @@ struct TextRows {
 };
 
 /// Runs `tokens` and calls `each` with all of them, in order. The model's own counters count them too.
-/// Errors: kInvalidArgument for a window below 2 or beyond the model's context, or a model with an encoder; `each`'s
-/// own.
+/// Errors: kInvalidArgument for a window below 2 or beyond the model's context, or a model with an encoder; kDataLoss
+/// for logits that are not finite; `each`'s own.
 Status RunText(Model& model, std::span<const tok::TokenId> tokens, const TextRun& run,
                const std::function<Status(const TextRows&)>& each);
 

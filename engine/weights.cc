@@ -355,7 +355,7 @@ Result<WeightPlan> Weights::Plan(const ModelSpec& spec, const ModelTensors& tens
 
 Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
                               const ReleaseFn& release,
-                              const std::function<void(std::int64_t, std::int64_t)>& progress) {
+                              const std::function<bool(std::int64_t, std::int64_t)>& progress) {
   QUORUM_ASSIGN(const WeightPlan plan, Plan(spec, tensors));
   Weights weights;
   QUORUM_ASSIGN(weights.arena_, AlignedBuffer::Allocate(static_cast<std::size_t>(plan.bytes)));
@@ -389,7 +389,7 @@ Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors
       QUORUM_ASSIGN(const std::int64_t more, Release(tasks[i], *tasks[i].job->second, release));
       done += more;
     }
-    if (progress) progress(done, total);
+    if (progress && !progress(done, total)) return Error{ErrorCode::kCancelled, "loading was interrupted", {}, {}};
   }
   return weights;
 }

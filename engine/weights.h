@@ -114,11 +114,11 @@ class Weights {
   using ReleaseFn = std::function<Status(std::span<const std::byte>)>;
 
   /// Packs `tensors` with all threads of `pool`. `release` and `progress` (the file bytes packed so far and in all) are
-  /// called on this thread every few MiB. Both may be null.
-  /// Errors: kUnsupported (no packed form for a type), kInternal (no address space), those of `release`.
+  /// called on this thread every few megabytes. Both may be null; `progress` stops by returning false.
+  /// Errors: kUnsupported (no packed form for a type), kInternal (no address space), kCancelled, those of `release`.
   static Result<Weights> Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
                               const ReleaseFn& release,
-                              const std::function<void(std::int64_t, std::int64_t)>& progress);
+                              const std::function<bool(std::int64_t, std::int64_t)>& progress);
 
   /// What Pack will need. Errors: kUnsupported as Pack.
   static Result<WeightPlan> Plan(const ModelSpec& spec, const ModelTensors& tensors);

@@ -47,7 +47,8 @@ class Adder {
  public:
   Adder(const GgufFile& src, const AddPlan& plan) : src_(src), plan_(plan) {}
 
-  Result<UpcycleSummary> Run(const std::string& dst, const GgufWriter::Progress& progress) {
+  /// Everything but the routers.
+  Status Check(const std::string& dst) {
     QUORUM_TRY(CheckDestination(src_, dst, plan_.replace));
     if (plan_.experts.empty()) return InvalidArgument("no expert to add");
     QUORUM_TRY(ReadSource());
@@ -59,7 +60,12 @@ class Adder {
       QUORUM_TRY(CheckFits(file, model));
       others_.push_back(std::move(model));
     }
-    QUORUM_TRY(SetTopK());
+    return SetTopK();
+  }
+
+  Result<UpcycleSummary> Run(const std::string& dst, const GgufWriter::Progress& progress) {
+    QUORUM_TRY(Check(dst));
+    QUORUM_TRY(CheckRouters());
     GgufWriter writer;
     QUORUM_TRY(SetMetadata(writer));
     QUORUM_TRY(AddTensors(writer));
@@ -108,6 +114,10 @@ class Adder {
       }
     }
     experts_ = (old_experts_ == 0 ? 1 : old_experts_) + std::ssize(plan_.experts);
+    return {};
+  }
+
+  Status CheckRouters() const {
     const std::int64_t rows = (old_experts_ == 0 ? 1 : 0) + std::ssize(plan_.experts);
     if (plan_.router.size() != layers_.size())
       return InvalidArgument("the plan has not as many routers as the model has layers");
@@ -270,6 +280,11 @@ class Adder {
 };
 
 }  // namespace
+
+Status CheckAddExperts(const std::string& src, const std::string& dst, const AddPlan& plan) {
+  QUORUM_ASSIGN(const GgufFile file, GgufFile::Open(src));
+  return Adder(file, plan).Check(dst);
+}
 
 Result<UpcycleSummary> AddExperts(const std::string& src, const std::string& dst, const AddPlan& plan,
                                   const GgufWriter::Progress& progress) {

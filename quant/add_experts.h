@@ -21,6 +21,9 @@ struct AddPlan {
   bool replace = false;  // write over an existing file
 };
 
+/// Errors that AddExperts would give before it looks at the plan's router, which may be empty.
+Status CheckAddExperts(const std::string& src, const std::string& dst, const AddPlan& plan);
+
 /// Reads `src`, dense or with experts (architecture llama, qwen3 or qwen3moe), and writes `dst` with the networks of
 /// the plan's models as further experts of every layer that has experts (of a dense source: every layer). Blocks are
 /// copied verbatim where types agree, and made anew in the source's type otherwise. Errors: kInvalidArgument (shapes

@@ -49,13 +49,16 @@ Status WriteColumns(const GgufTensor& down, const Neurons& neurons, float factor
   return {};
 }
 
+Status CheckArchitecture(const std::string& path, const DenseModel& dense) {
+  if (dense.architecture == "llama") return {};
+  return Unsupported(path +
+                     ": only architecture llama can be carved; GGUF has no form with an ungated shared expert for " +
+                     dense.architecture);
+}
+
 Status CheckLayers(const GgufFile& src, const DenseModel& dense, const std::vector<CarvedLayer>& layers,
                    const CarveOptions& options) {
-  if (dense.architecture != "llama") {
-    return Unsupported(src.path() +
-                       ": only architecture llama can be carved; GGUF has no form with an ungated shared expert for " +
-                       dense.architecture);
-  }
+  QUORUM_TRY(CheckArchitecture(src.path(), dense));
   if (layers.size() != dense.layers.size()) return InvalidArgument("the plan has not as many layers as the model");
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const CarvedLayer& layer = layers[i];
@@ -92,6 +95,18 @@ Status CheckLayers(const GgufFile& src, const DenseModel& dense, const std::vect
 }
 
 }  // namespace
+
+Status CheckCarvable(const std::string& path, const DenseModel& dense, int experts, double shared) {
+  QUORUM_TRY(CheckArchitecture(path, dense));
+  for (const DenseFfn& ffn : dense.layers) {
+    if (CarvedSize(ffn.gate->dim(1), experts, shared) > 0) continue;
+    return InvalidArgument(path + ": networks of " + std::to_string(ffn.gate->dim(1)) +
+                           " neurons cannot be carved into " + std::to_string(experts) +
+                           " experts of at least 32 and a shared part of " + std::to_string(std::lround(shared * 100)) +
+                           " %");
+  }
+  return {};
+}
 
 std::int64_t CarvedSize(std::int64_t n, int experts, double shared) {
   const auto room = static_cast<std::int64_t>(std::floor(static_cast<double>(n) * (1 - shared) / experts));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/result.h"
+#include "quant/dense_ffn.h"
 #include "quant/gguf_writer.h"
 #include "quant/upcycle.h"
 
@@ -27,6 +28,10 @@ struct CarveOptions {
 /// Neurons of an expert that leave at least `shared` of `n` to the shared part: a multiple of 32, so that the parts'
 /// rows are whole blocks. 0: there is no room for that.
 std::int64_t CarvedSize(std::int64_t n, int experts, double shared);
+
+/// Whether Carve takes a model, and its networks have room for so many experts, known before anything runs. Errors:
+/// kUnsupported (another architecture), kInvalidArgument.
+Status CheckCarvable(const std::string& path, const DenseModel& dense, int experts, double shared);
 
 /// Reads the dense `src` (architecture llama) and writes `dst` in the names of granitemoe, whose experts stand beside a
 /// shared one that is not gated. Rows of gate and up are copied verbatim; down is cut across its blocks and made anew,

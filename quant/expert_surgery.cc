@@ -262,7 +262,7 @@ Status CheckDestination(const GgufFile& src, const std::string& dst, bool replac
       return InvalidArgument(dst + " is the source model itself: give the new model another name");
     }
   }
-  if (!replace) return InvalidArgument(dst + " exists already; --force writes over it");
+  if (!replace && S_ISREG(to.st_mode)) return InvalidArgument(dst + " exists already; --force writes over it");
   return {};
 }
 

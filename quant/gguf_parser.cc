@@ -41,7 +41,7 @@ class Parser {
  public:
   explicit Parser(std::span<const std::byte> bytes) : bytes_(bytes), reader_(bytes) {}
 
-  Result<GgufPart> Parse() {
+  Result<GgufPart> Parse(bool with_data) {
     part_.bytes = bytes_.size();
     QUORUM_TRY(CheckMagic());
     QUORUM_ASSIGN(const auto tensors, reader_.Read<std::uint64_t>("the tensor count"));
@@ -52,7 +52,7 @@ class Parser {
     QUORUM_TRY(FindAlignment());
     part_.tensors.reserve(static_cast<std::size_t>(tensors));
     for (std::uint64_t i = 0; i < tensors; ++i) QUORUM_TRY(ReadTensor(i));
-    QUORUM_TRY(PlaceTensors());
+    if (with_data) QUORUM_TRY(PlaceTensors());
     return std::move(part_);
   }
 
@@ -351,7 +351,9 @@ class Parser {
 
 }  // namespace
 
-Result<GgufPart> ParseGgufPart(std::span<const std::byte> bytes) { return Parser(bytes).Parse(); }
+Result<GgufPart> ParseGgufPart(std::span<const std::byte> bytes) { return Parser(bytes).Parse(true); }
+
+Result<GgufPart> ParseGgufHead(std::span<const std::byte> bytes) { return Parser(bytes).Parse(false); }
 
 std::string Quoted(std::string_view name) {
   constexpr std::size_t kShown = 96;

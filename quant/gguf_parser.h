@@ -29,6 +29,9 @@ struct GgufPart {
 /// Parses and checks one file. Errors say what and at which offset; the caller adds the file's name.
 Result<GgufPart> ParseGgufPart(std::span<const std::byte> bytes);
 
+/// The same without the tensors' data, which may be missing: their spans are empty.
+Result<GgufPart> ParseGgufHead(std::span<const std::byte> bytes);
+
 /// A name from a file in quotes, fit for a message: what does not print is escaped, what is long is cut.
 std::string Quoted(std::string_view name);
 

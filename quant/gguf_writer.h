@@ -26,6 +26,8 @@ class GgufWriter {
   using Source = std::function<Status(const Sink& sink)>;
   /// Called now and then with the bytes written and the bytes to write; returning false cancels.
   using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
+  /// Told of what people should know, a sentence each.
+  using Note = std::function<void(const std::string&)>;
 
   // Each sets a metadata key. A key that is there already keeps its place and gets the new value.
   // `general.alignment` (uint32, a power of two) also sets the alignment of the data; 32 without it.
@@ -60,10 +62,11 @@ class GgufWriter {
   /// Writes a file that takes long: under `path`.partial, which stays when the work is interrupted or fails and where a
   /// later call with the same metadata and tensors goes on behind the last whole tensor. Beforehand the string of
   /// `checksum_key` is set to 64 zeros; in the end it holds the SHA-256 of all bytes behind the metadata, taken while
-  /// they were made (VerifyWritten of resumable_file.h compares it with what the disk has). Errors as Write's and
-  /// kUnavailable (another program writes the same file). Returns the checksum.
+  /// they were made (VerifyWritten of resumable_file.h compares it with what the disk has). `note` is told where it
+  /// goes on, or why what lies there is not gone on with. Errors as Write's and kUnavailable (another program writes
+  /// the same file). Returns the checksum.
   Result<std::string> WriteResumable(const std::string& path, bool replace, std::string_view checksum_key,
-                                     const Progress& progress = {});
+                                     const Progress& progress = {}, const Note& note = {});
 
   /// The file's bytes, for tests and small models.
   Result<std::vector<std::byte>> ToBytes() const;
@@ -84,6 +87,7 @@ class GgufWriter {
 
   std::uint64_t Alignment() const;
   std::string Header() const;
+  std::string DifferenceFrom(std::span<const std::byte> head) const;
   Status CheckNames() const;
   Status EmitTensor(const Tensor& tensor, std::uint64_t alignment, const Sink& sink) const;
   Status Emit(const Sink& sink) const;

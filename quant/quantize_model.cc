@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "quant/expert_places.h"
 #include "quant/gguf_parser.h"
 #include "quant/resumable_file.h"
 #include "quant/workers.h"
@@ -278,12 +279,15 @@ Result<std::vector<TensorChoice>> ChooseTypes(const std::vector<SourceTensor>& s
   std::vector<TensorChoice> choices;
   const auto add = [&](const SourceTensor& source, std::string name, std::int64_t first, std::int64_t rows,
                        std::int64_t expert, std::vector<std::int64_t> dims) -> Status {
-    TensorChoice choice{&source, std::move(name), first, rows, expert, std::move(dims), {source.type, false}, true};
+    TensorChoice choice{
+        &source, std::move(name), first, rows, expert, std::move(dims), {source.type, false}, {source.type, false},
+        true};
     auto wanted = options.plan.Choose(source.name, source.dims.size(), tied, expert);
     // Vectors and routers are computed in floats, which other readers ask to be whole ones.
     if (!wanted && source.raw.empty()) wanted = Encoding{DType::kF32, false};
     if (wanted) {
       const Encoding fitting = FitToRow(*wanted, source.dims[0]);
+      choice.wanted = *wanted;
       if (fitting.type != source.type || fitting.int8_exact || source.raw.empty()) {
         if (!source.read) {
           return Unsupported("tensor " + Quoted(source.name) + " of type " + std::string(Info(source.type).name) +
@@ -335,6 +339,8 @@ void Describe(GgufWriter& writer, const std::vector<TensorChoice>& choices, cons
     TensorReport& made = report.tensors[i];
     made.name = choice.name;
     made.encoding = choice.encoding;
+    made.wanted = choice.wanted;
+    made.columns = choice.source->dims[0];
     made.elements = choice.rows * choice.source->dims[0];
     made.bytes = static_cast<std::uint64_t>(BytesOf(choice.encoding.type, made.elements));
     made.copied = choice.copy;
@@ -364,6 +370,43 @@ void Describe(GgufWriter& writer, const std::vector<TensorChoice>& choices, cons
 
 }  // namespace
 
+Result<std::vector<std::string>> CheckImportance(const ImportanceMatrix& importance,
+                                                 const std::vector<SourceTensor>& sources) {
+  std::map<std::string_view, const SourceTensor*> by_name;
+  std::int32_t layers = 0;
+  for (const SourceTensor& source : sources) {
+    by_name[source.name] = &source;
+    if (const auto layer = SplitLayer(source.name)) layers = std::max(layers, layer->first + 1);
+  }
+  std::vector<std::string> unknown;
+  for (const auto& [name, entry] : importance.entries) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) {
+      const auto layer = SplitLayer(name);
+      if (layer && layer->first >= layers) {
+        return InvalidArgument("the importance matrix is of another model: it has " + Quoted(name) + ", the model " +
+                               std::to_string(layers) + " layers");
+      }
+      unknown.push_back(name);
+      continue;
+    }
+    const std::int64_t columns = found->second->dims[0];
+    const std::int64_t matrices = found->second->dims.size() > 2 ? found->second->dims[2] : 1;
+    // The older format has one count for the columns of all experts.
+    const bool counted = entry.matrices() == matrices || entry.matrices() == 1;
+    const std::int64_t sums = std::ssize(entry.sums);
+    if ((counted && sums == columns * matrices) || (entry.matrices() == 1 && sums == columns)) continue;
+    return InvalidArgument("the importance matrix is of another model: its entry " + Quoted(name) + " has " +
+                           std::to_string(entry.sums.size()) + " columns in all, the model's tensor " +
+                           std::to_string(columns * matrices));
+  }
+  if (unknown.size() == importance.entries.size()) {
+    return InvalidArgument("the importance matrix is of another model: none of its " + std::to_string(unknown.size()) +
+                           " entries, such as " + Quoted(unknown.front()) + ", names a tensor");
+  }
+  return unknown;
+}
+
 Result<PlannedSize> SizeOf(GgufWriter writer, const std::vector<SourceTensor>& sources,
                            const QuantizeOptions& options) {
   QUORUM_ASSIGN(const std::vector<TensorChoice> choices, ChooseTypes(sources, options));
@@ -381,8 +424,9 @@ Result<QuantizeReport> QuantizeTensors(GgufWriter& writer, const std::vector<Sou
   QUORUM_ASSIGN(const std::vector<TensorChoice> choices, ChooseTypes(sources, options));
   QuantizeReport report;
   Describe(writer, choices, options, report);
-  QUORUM_ASSIGN(report.sha256, writer.WriteResumable(dst, options.replace, kChecksumKey, progress));
+  QUORUM_ASSIGN(report.sha256, writer.WriteResumable(dst, options.replace, kChecksumKey, progress, options.note));
   report.file_bytes = writer.FileBytes();
+  report.data_bytes = writer.DataBytes();
   if (options.verify) QUORUM_TRY(VerifyWritten(dst, writer.DataBytes(), report.sha256));
   return report;
 }

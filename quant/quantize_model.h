@@ -48,14 +48,17 @@ struct QuantizeOptions {
   bool requantize = false;  // also tensors that the source has quantized
   bool verify = false;      // read the file again when it is on the disk
   bool measure = false;     // the error of each tensor, which takes some more time
+  GgufWriter::Note note;    // is told of unfinished work that is gone on with or given up; may be null
 };
 
 /// What became of one tensor of the file that was written.
 struct TensorReport {
   std::string name;
   Encoding encoding;
+  Encoding wanted;  // what the plan says: another type where rows do not fit its blocks (FitToRow)
   std::uint64_t bytes = 0;
   std::int64_t elements = 0;
+  std::int64_t columns = 0;     // of a row
   bool copied = false;          // the source's bytes
   bool requantized = false;     // the source had it quantized in another type
   double squares = 0;           // sum of x^2; with QuantizeOptions::measure
@@ -67,6 +70,7 @@ struct TensorReport {
 struct QuantizeReport {
   std::vector<TensorReport> tensors;
   std::uint64_t file_bytes = 0;
+  std::uint64_t data_bytes = 0;  // of them, those behind the metadata
   std::int64_t elements = 0;
   std::string sha256;  // of the tensors' bytes, also in the file
   std::vector<std::string>
@@ -85,9 +89,16 @@ struct TensorChoice {
   std::int64_t expert = -1;  // -1: all of them
   std::vector<std::int64_t> dims;
   Encoding encoding;
+  Encoding wanted;  // by the plan, before FitToRow
   bool copy = false;
 };
 Result<std::vector<TensorChoice>> ChooseTypes(const std::vector<SourceTensor>& sources, const QuantizeOptions& options);
+
+/// Whether `importance` can be of the model with these tensors. Returns the entries' names that no tensor has, where
+/// they may be of another conversion. Errors: kInvalidArgument, naming the entry, for one of another size than its
+/// tensor or of a layer beyond the last, and when no entry names a tensor.
+Result<std::vector<std::string>> CheckImportance(const ImportanceMatrix& importance,
+                                                 const std::vector<SourceTensor>& sources);
 
 /// What QuantizeTensors with the same arguments would write.
 struct PlannedSize {

@@ -13,8 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "engine/base/check.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/units.h"
 #include "quant/background_append.h"
 #include "quant/gguf_parser.h"
 #include "quant/gguf_writer.h"
@@ -23,6 +26,7 @@ namespace quorum::quant {
 namespace {
 
 constexpr std::size_t kPiece = std::size_t{4} << 20;
+constexpr std::uint64_t kMostHead = std::uint64_t{64} << 20;  // metadata that is looked at
 
 std::string ErrnoText() { return std::generic_category().message(errno); }
 
@@ -170,8 +174,37 @@ Status VerifyWritten(const std::string& path, std::uint64_t bytes, const std::st
 
 // ---------------------------------------------------------------- GgufWriter
 
+/// What tells the file that `head` begins from this one, for people.
+std::string GgufWriter::DifferenceFrom(std::span<const std::byte> head) const {
+  const auto part = ParseGgufHead(head);
+  if (!part.ok()) return "it is no unfinished model (" + part.error().message + ")";
+  const auto shown = [](GgufType type, std::span<const std::byte> value) {
+    constexpr std::size_t kLength = sizeof(std::uint64_t);  // before a string
+    if (type != GgufType::kString || value.size() < kLength) return std::string();
+    const auto text = value.subspan(kLength);
+    return Quoted({reinterpret_cast<const char*>(text.data()), text.size()});
+  };
+  std::string other;
+  for (const Entry& entry : entries_) {
+    const auto found = std::ranges::find(part->entries, entry.key, &GgufEntry::key);
+    const auto value = std::as_bytes(std::span(entry.value));
+    if (found != part->entries.end() && found->type == entry.type && std::ranges::equal(found->value, value)) continue;
+    std::string what = "its " + entry.key + " is ";
+    what += found == part->entries.end()       ? "missing"
+            : shown(entry.type, value).empty() ? "another"
+                                               : shown(found->type, found->value);
+    if (const std::string now = shown(entry.type, value); !now.empty()) what += ", now it is " + now;
+    if (entry.key.starts_with("quorum.")) return what;  // the command's own: what people know
+    if (other.empty()) other = std::move(what);
+  }
+  for (const GgufEntry& entry : part->entries) {
+    if (std::ranges::find(entries_, entry.key, &Entry::key) == entries_.end()) return "it has " + entry.key;
+  }
+  return other.empty() ? "its tensors have other types or sizes" : other;
+}
+
 Result<std::string> GgufWriter::WriteResumable(const std::string& path, bool replace, std::string_view checksum_key,
-                                               const Progress& progress) {
+                                               const Progress& progress, const Note& note) {
   SetString(checksum_key, std::string(64, '0'));
   QUORUM_TRY(CheckNames());
   const std::uint64_t alignment = Alignment();
@@ -183,18 +216,25 @@ Result<std::string> GgufWriter::WriteResumable(const std::string& path, bool rep
   // How much of it is there already: whole tensors behind the very same header.
   std::size_t first = 0;
   std::uint64_t kept = 0;
-  if (file.size() >= head.size()) {
-    std::vector<std::byte> found(head.size());
-    QUORUM_TRY(file.Read(0, found));
-    if (std::ranges::equal(found, head)) {
-      kept = head.size();
-      while (first < tensors_.size()) {
-        const std::uint64_t padded = (tensors_[first].bytes + alignment - 1) / alignment * alignment;
-        if (kept + padded > file.size()) break;
-        kept += padded;
-        ++first;
-      }
+  std::vector<std::byte> found(std::min<std::uint64_t>(file.size(), head.size()));
+  QUORUM_TRY(file.Read(0, found));
+  const bool same = std::ranges::equal(found, head.first(found.size()));
+  if (same && found.size() == head.size()) {
+    kept = head.size();
+    while (first < tensors_.size()) {
+      const std::uint64_t padded = (tensors_[first].bytes + alignment - 1) / alignment * alignment;
+      if (kept + padded > file.size()) break;
+      kept += padded;
+      ++first;
     }
+  }
+  if (note && first > 0) {
+    note(fmt::format("{}.partial holds {} of {} tensors already: going on behind them", path, first, tensors_.size()));
+  } else if (note && !same) {
+    found.resize(std::min<std::uint64_t>(file.size(), kMostHead));
+    QUORUM_TRY(file.Read(0, found));
+    note(fmt::format("{}.partial ({}) cannot be gone on with, so it is made anew: {}", path, FormatBytes(file.size()),
+                     DifferenceFrom(found)));
   }
   QUORUM_TRY(file.Truncate(kept));
   Sha256 hash;

@@ -15,6 +15,9 @@ add_test(NAME cli.shell COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR
 add_test(NAME cli.pull COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/pull_test.py
                                $<TARGET_FILE:quorum> ${CMAKE_CURRENT_SOURCE_DIR}/fixtures/model/tiny_chat_moe.gguf)
 set_tests_properties(cli.inspect cli.shell cli.pull PROPERTIES LABELS unit)
+add_test(NAME cli.command_line COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/command_line_test.py
+                                       $<TARGET_FILE:quorum>)
+set_tests_properties(cli.command_line PROPERTIES LABELS unit)
 add_test(NAME cli.experts COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cli/experts_test.py $<TARGET_FILE:quorum>)
 set_tests_properties(cli.experts PROPERTIES LABELS unit)
 

@@ -18,13 +18,12 @@
 #include "cli/hub/checksum.h"
 #include "cli/hub/model_cache.h"
 #include "cli/hub/model_choice.h"
+#include "engine/base/units.h"
 
 namespace quorum::hub {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string Megabytes(std::uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
 
 /// A file that is not complete yet, and the checksum of what it has.
 class PartFile {
@@ -99,7 +98,7 @@ class PartFile {
  private:
   Status Failed(const char* what) const {
     return DataLoss(fmt::format("cannot {} {}: {} ({} of {} are there; another pull goes on from them)", what,
-                                path_.string(), std::strerror(errno), Megabytes(size_), Megabytes(remote_.size)));
+                                path_.string(), std::strerror(errno), FormatBytes(size_), FormatBytes(remote_.size)));
   }
 
   const fs::path path_;
@@ -206,7 +205,7 @@ class Puller {
     const fs::space_info space = fs::space(folder_, error);
     if (error || needed <= space.available) return {};
     return DataLoss(fmt::format("not enough room in {}: {} are needed, {} are free (--cache names another folder)",
-                                folder_.string(), Megabytes(needed), Megabytes(space.available)));
+                                folder_.string(), FormatBytes(needed), FormatBytes(space.available)));
   }
 
   // A new version of a file does not go on from a part of the old one.
@@ -243,8 +242,8 @@ class Puller {
       const bool again = (got.status.ok() || got.retry) && attempt < options_.attempts;
       if (!again) {
         return Error{got.status.ok() ? ErrorCode::kUnavailable : got.status.error().code,
-                     fmt::format("{} ({} of {} are there; another pull goes on from them)", why, Megabytes(part.size()),
-                                 Megabytes(remote.size)),
+                     fmt::format("{} ({} of {} are there; another pull goes on from them)", why,
+                                 FormatBytes(part.size()), FormatBytes(remote.size)),
                      {},
                      {}};
       }

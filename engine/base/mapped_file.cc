@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 
 namespace quorum {
@@ -78,8 +80,21 @@ struct MappedFile::Guard {
 std::atomic<MappedFile::Guard*> MappedFile::Guard::first{nullptr};
 struct sigaction MappedFile::Guard::before{};
 
+namespace {
+
+std::map<std::string, std::string>& Names() {
+  static std::map<std::string, std::string> names;
+  return names;
+}
+
+}  // namespace
+
+void MappedFile::Name(const std::string& name, const std::string& path) { Names()[name] = path; }
+
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const auto named = Names().find(path);
+  const std::string& real = named == Names().end() ? path : named->second;
+  const int fd = ::open(real.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     const std::string why = std::strerror(errno);
     if (errno == ENOENT) return NotFound("cannot open " + path + ": " + why);

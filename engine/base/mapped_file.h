@@ -9,8 +9,9 @@
 
 namespace quorum {
 
-/// Owns the mapping. Movable; the bytes stay at one address for its life. Where the file loses bytes while it is mapped, or
-/// its disk cannot be read, they read as zeros instead of ending the process with SIGBUS, and CheckIntact tells.
+/// Owns the mapping. Movable; the bytes stay at one address for its life. Where the file loses bytes while it is
+/// mapped, or its disk cannot be read, they read as zeros instead of ending the process with SIGBUS, and CheckIntact
+/// tells.
 class MappedFile {
  public:
   /// Maps `path`. Errors: kNotFound, kInvalidArgument (a folder, a pipe, an empty file), kInternal (mmap failed).
@@ -24,6 +25,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
   const std::string& path() const { return path_; }
+
+  /// From now on Open(name) opens the file at `path`, and errors call it `name`: for a file without a telling name, as
+  /// one in memory. Not thread-safe: call it before threads open files.
+  static void Name(const std::string& name, const std::string& path);
 
   /// Error kDataLoss once bytes could not be read.
   Status CheckIntact() const;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/base/units.h"
 #include "tests/support/catch.h"
 
 namespace quorum {
@@ -40,6 +41,26 @@ TEST_CASE("MappedFile shows a file's bytes and survives a move") {
   file.Advise(bytes, true);
   file.Advise(bytes, false);
   CHECK(static_cast<char>(bytes[0]) == 'e');  // still readable after its pages were dropped
+}
+
+TEST_CASE("A file opens by the name that it was given, and is told of by that") {
+  const TempFile temp("experts");
+  MappedFile::Name("a name", temp.path());
+  const auto opened = MappedFile::Open("a name");
+  REQUIRE(opened.ok());
+  CHECK(opened->bytes().size() == 7);
+  CHECK(opened->path() == "a name");
+  MappedFile::Name("another name", "/tmp/quorum-no-such-file");
+  const auto missing = MappedFile::Open("another name");
+  REQUIRE_FALSE(missing.ok());
+  CHECK(missing.error().message.find("cannot open another name") == 0);
+}
+
+TEST_CASE("Sizes are told in powers of 1000") {
+  CHECK(FormatBytes(std::uint64_t{0}) == "0.0 kB");
+  CHECK(FormatBytes(std::uint64_t{97700}) == "97.7 kB");
+  CHECK(FormatBytes(std::uint64_t{300'000'000}) == "300.0 MB");
+  CHECK(FormatBytes(std::int64_t{1'250'000'000}) == "1.25 GB");
 }
 
 TEST_CASE("MappedFile refuses what is not a readable file, and says why") {

@@ -15,11 +15,11 @@ def run(*arguments, **options):
 
 def flags_of(help_text):
     return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", "\n".join(
-        re.split(r"\s{2,}", line.strip())[0] for line in help_text.splitlines() if re.match(r"\s+-", line))))
+        re.split(r"\s{2,}", line.strip())[0] for line in help_text.splitlines() if re.match(r"  -", line))))
 
 
 help_text = run(BINARY, "--help")
-commands = re.findall(r"^  ([a-z]+) ", help_text[help_text.index("Subcommands"):], re.MULTILINE)
+commands = re.findall(r"^  ([a-z]+) ", help_text[help_text.index("Commands"):help_text.index("Options:")], re.MULTILINE)
 assert {"serve", "run", "bench", "pull", "completion"} <= set(commands), commands
 flags = {command: flags_of(run(BINARY, command, "--help")) for command in commands}
 assert "--port" in flags["serve"]

@@ -217,7 +217,7 @@ def test_https(start_server, tmp_path):
         with urllib.request.urlopen(server.url + "/health", timeout=30, context=trust) as answer:
             assert json.load(answer)["status"] == "ok"
     assert run("serve", TINY_MODEL, "--tls-cert", key, "--tls-key", key).returncode == 1
-    assert run("serve", TINY_MODEL, "--tls-cert", cert).returncode == 1
+    assert run("serve", TINY_MODEL, "--tls-cert", cert).returncode == 2
 
 
 def test_json_log_has_request_ids_and_no_prompt(start_server):

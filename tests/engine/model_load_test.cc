@@ -76,6 +76,7 @@ TEST_CASE("A file gives the same logits as its bytes, with progress and a plan")
   options.progress = [&](std::int64_t done, std::int64_t all) {
     steps.push_back(done);
     total = all;
+    return true;
   };
   const auto model = Model::Load(path, options);
   REQUIRE(model.ok());
@@ -107,6 +108,33 @@ TEST_CASE("Files that cannot be loaded are refused") {
   CHECK(cut.error().code == ErrorCode::kDataLoss);
 }
 
+TEST_CASE("Loading and steps end when they are told to") {
+  const TempFolder folder;
+  const std::string path = folder.Write("model.gguf", testing::MakeTinyGguf(MixedShape()));
+  ThreadPool pool(1);
+  LoadOptions options = Options(pool);
+  options.progress = [](std::int64_t, std::int64_t) { return false; };
+  const auto cancelled = Model::Load(path, options);
+  REQUIRE_FALSE(cancelled.ok());
+  CHECK(cancelled.error().code == ErrorCode::kCancelled);
+  options.progress = {};
+  int asked = 0, allowed = 1000;
+  options.stop = [&] { return ++asked > allowed; };
+  const auto model = Model::Load(path, options);
+  REQUIRE(model.ok());
+  const std::vector<tok::TokenId> tokens = {1, 2, 3};
+  const std::vector<std::int32_t> pages = {0};
+  const StepSlice slice{.tokens = tokens, .pos = 0, .pages = pages, .first_logits = 2};
+  std::vector<float> logits(static_cast<std::size_t>((*model)->vocab_size()));
+  REQUIRE((*model)->Step({&slice, 1}, logits).ok());
+  CHECK(asked == std::ssize((*model)->spec().layers));
+  allowed = asked + 1;  // one layer more
+  const Status stopped = (*model)->Step({&slice, 1}, logits);
+  REQUIRE_FALSE(stopped.ok());
+  CHECK(stopped.error().code == ErrorCode::kCancelled);
+  CHECK(asked == allowed + 1);
+}
+
 TEST_CASE("A model that does not fit is refused with the sum; one without a wish is cut to what fits") {
   const auto tiny = testing::MakeTinyModel(MixedShape());
   ThreadPool pool(1);
@@ -115,7 +143,7 @@ TEST_CASE("A model that does not fit is refused with the sum; one without a wish
   const auto refused = Model::Create(tiny->spec, tiny->tensors, options);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().code == ErrorCode::kInvalidArgument);
-  for (const char* part : {"weights", "KV cache", "workspace", "97.7 KiB", "memory.max of cgroup /test"}) {
+  for (const char* part : {"weights", "KV cache", "workspace", "100.0 kB", "memory.max of cgroup /test"}) {
     CAPTURE(refused.error().message);
     CHECK(refused.error().message.find(part) != std::string::npos);
   }

@@ -192,14 +192,22 @@ TEST_CASE("An interrupted run goes on, and the result is the same") {
   const std::string cut_off = ReadFile(partial);
   for (const std::size_t size : {cut_off.size(), cut_off.size() * 2 / 3, std::size_t{100}}) {
     std::ofstream(partial, std::ios::binary) << cut_off.substr(0, size);
-    REQUIRE(Run(source, options, folder / "out.gguf").ok());
+    std::string told;
+    QuantizeOptions telling = options;
+    telling.note = [&](const std::string& line) { told += line; };
+    REQUIRE(Run(source, telling, folder / "out.gguf").ok());
+    CHECK((told.find("going on behind them") != std::string::npos) == (size > 100));
     CHECK(ReadFile(folder / "out.gguf") == ReadFile(folder / "whole.gguf"));
     CHECK_FALSE(std::filesystem::exists(partial));
     std::filesystem::remove(folder / "out.gguf");
   }
   // One of other arguments is not gone on with.
   std::ofstream(partial, std::ios::binary) << cut_off;
-  REQUIRE(Run(source, Options("q8_0"), folder / "out.gguf").ok());
+  std::string told;
+  QuantizeOptions others = Options("q8_0");
+  others.note = [&](const std::string& line) { told += line; };
+  REQUIRE(Run(source, others, folder / "out.gguf").ok());
+  CHECK(told.find("its quorum.quantize.type is 'q5_k', now it is 'q8_0'") != std::string::npos);
   const auto file = GgufFile::Open(folder / "out.gguf");
   REQUIRE(file.ok());
   CHECK(TypeOf(*file, "blk.0.attn_q.weight") == DType::kQ8_0);
@@ -262,6 +270,52 @@ TEST_CASE("Importance is taken by expert, and experts without it are named") {
   const std::size_t expert = a.size() / kExperts;
   CHECK(std::memcmp(a.data(), b.data(), expert) != 0);
   CHECK(std::memcmp(a.data() + expert, b.data() + expert, expert) == 0);
+}
+
+TEST_CASE("An importance matrix of another model is known by its names and sizes") {
+  const Source source = MakeSource();
+  const auto file = GgufFile::Parse(source.bytes, "source");
+  REQUIRE(file.ok());
+  const auto sources = SourcesOf(*file);
+  const auto entry = [](std::size_t matrices, std::size_t sums) {
+    return ImportanceEntry{std::vector<float>(sums, 1.0F), std::vector<float>(matrices, 1.0F)};
+  };
+  ImportanceMatrix matrix;
+  matrix.entries["blk.0.attn_q.weight"] = entry(1, 256);
+  matrix.entries["blk.0.ffn_down_exps.weight"] = entry(kExperts, 512 * kExperts);
+  matrix.entries["blk.0.ffn_up_exps.weight"] = entry(1, 256 * kExperts);  // the older format: one count
+  matrix.entries["blk.0.ffn_fused.weight"] = entry(1, 99);                // of another conversion
+  const auto fits = CheckImportance(matrix, sources);
+  REQUIRE(fits.ok());
+  CHECK(*fits == std::vector<std::string>{"blk.0.ffn_fused.weight"});
+  const auto refused = [&](const std::string& name, const ImportanceEntry& odd) {
+    ImportanceMatrix other = matrix;
+    other.entries[name] = odd;
+    const auto status = CheckImportance(other, sources);
+    REQUIRE_FALSE(status.ok());
+    return status.error().message;
+  };
+  CHECK(refused("blk.0.attn_q.weight", entry(1, 128)).find("'blk.0.attn_q.weight'") != std::string::npos);
+  CHECK(refused("blk.0.ffn_gate_exps.weight", entry(8, 256 * 8)).find("another model") != std::string::npos);
+  CHECK(refused("blk.7.attn_q.weight", entry(1, 256)).find("'blk.7.attn_q.weight'") != std::string::npos);
+  ImportanceMatrix strange;
+  strange.entries["model.q_proj"] = entry(1, 256);
+  CHECK_FALSE(CheckImportance(strange, sources).ok());
+}
+
+TEST_CASE("Rows that do not fit a type's blocks are told with what was wanted") {
+  const Source source = MakeSource();
+  const Folder folder;
+  const auto report = Run(source, Options("q2_k"), folder / "out.gguf");
+  REQUIRE(report.ok());
+  for (const TensorReport& tensor : report->tensors) {
+    CAPTURE(tensor.name);
+    CHECK((tensor.wanted != tensor.encoding) == (tensor.name == "blk.0.attn_output.weight"));
+    if (tensor.name != "blk.0.attn_output.weight") continue;
+    CHECK(NameOf(tensor.wanted) == "q2_k");
+    CHECK(NameOf(tensor.encoding) == "q4_0");
+    CHECK(tensor.columns == 96);
+  }
 }
 
 TEST_CASE("Plans are read, and errors name the line") {
