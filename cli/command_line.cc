@@ -75,11 +75,11 @@ void CheckTaken(const std::vector<Variable>& variables, const CLI::App& app, con
 }
 
 /// Where options of the command got their values, if not from the command line: names alone, as values may be secret.
-void TellVariables(const std::vector<Variable>& variables, const CLI::App* chosen) {
+void TellVariables(const std::vector<Variable>& variables, const CLI::App& app, const CLI::App* chosen) {
   std::vector<std::string> names;
   for (const Variable& variable : variables) {
-    if (variable.command != chosen || ValueOf(variable) == nullptr) continue;
-    if (!Given(*chosen, variable.option->get_name())) names.push_back(variable.name);
+    if ((variable.command != chosen && variable.command != &app) || ValueOf(variable) == nullptr) continue;
+    if (!Given(*variable.command, variable.option->get_name())) names.push_back(variable.name);
   }
   if (!names.empty()) fmt::print(stderr, "The environment sets {}.\n", fmt::join(names, ", "));
 }
@@ -103,7 +103,7 @@ int Complain(CLI::App& app, const CLI::ParseError& error, const std::vector<Vari
     what = fmt::format("'{}' is one argument too many", extras.front());
   }
   fmt::print(stderr, "quorum: {}\n", what);
-  if (chosen != nullptr && extras.empty()) TellVariables(variables, chosen);
+  if (extras.empty()) TellVariables(variables, app, chosen);
   fmt::print(stderr, "quorum{} --help tells more.\n", chosen != nullptr ? " " + chosen->get_name() : "");
   return kUsageStatus;
 }

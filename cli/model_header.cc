@@ -39,6 +39,10 @@ Status CheckExperts(const std::string& name, const engine::ExpertRequest& reques
       error.message.replace(at, word.size(), flag);
     }
   }
+  if (error.param == "moe.mask") {
+    error.message += " Layers are 0 to " + std::to_string(shape.experts.size() - 1) + ", their experts 0 to " +
+                     std::to_string(shape.most() - 1) + ".";
+  }
   return InModel(name, error);
 }
 

@@ -56,8 +56,8 @@ Status Prune(const SurgeryFlags& flags) {
     fmt::print("{}\n", summary.dump(2));
   } else {
     PrintSurgery(made, summary, flags.dst);
-    fmt::print("  verified: over {} tokens of {} it gives {} of {} with the others masked\n", after.size(),
-               original.real ? "the text" : "random tokens", same ? "the very bits" : "OTHER bits than those",
+    fmt::print("  verified: over {} {} it gives {} of {} with the others masked\n", after.size(),
+               original.real ? "tokens of the text" : "random tokens", same ? "the very bits" : "OTHER bits than those",
                flags.model.path);
   }
   if (!same) return Internal(flags.dst + " does not give the bits of the masked original");

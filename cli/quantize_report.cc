@@ -67,10 +67,10 @@ void PrintFallbacks(const Fallbacks& fallbacks) {
   for (const auto& [types, sum] : fallbacks) {
     const auto& [wanted, got] = types;
     fmt::print(
-        "  note: {} matrices ({:.2f} M weights) became {} instead of {}, as their rows (of {} weights, say) are no "
+        "  note: {} {} ({:.2f} M weights) became {} instead of {}, as their rows (of {} weights, say) are no "
         "multiple of its blocks of {}\n",
-        sum.tensors, static_cast<double>(sum.elements) * 1e-6, got, wanted, sum.columns,
-        quant::Info(quant::FindEncoding(wanted)->type).block);
+        sum.tensors, sum.tensors == 1 ? "matrix" : "matrices", static_cast<double>(sum.elements) * 1e-6, got, wanted,
+        sum.columns, quant::Info(quant::FindEncoding(wanted)->type).block);
   }
 }
 

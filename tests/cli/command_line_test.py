@@ -77,6 +77,7 @@ def check_variables(folder):
     assert json.loads(run("simulate", "--requests", "3", "--json", QUORUM_SIMULATE_REQUESTS="7").stdout)["requests"] == 3
     expect(0, [], "inspect", QUORUM_MODEL=str(MOE), QUORUM_PORT="none", QUORUM_QUANTIZE_TYPE="none")
     expect(2, ["--requests", "QUORUM_SIMULATE_REQUESTS"], "simulate", QUORUM_SIMULATE_REQUESTS="none")
+    expect(2, ["--log-level", "QUORUM_LOG_LEVEL"], "inspect", MOE, QUORUM_LOG_LEVEL="none")
     expect(2, ["--rate", "QUORUM_SIMULATE_RATE"], "simulate", QUORUM_SIMULATE_RATE="-1")
     assert run("run", "-p", "Reverse hello", QUORUM_DEMO="1").stdout.strip() == "olleh"
     assert run("run", "--demo", "-p", "Reverse hello", QUORUM_MODEL="none.gguf").stdout.strip() == "olleh"
@@ -148,7 +149,7 @@ def check_values(folder):
     expect(2, ["'x' at character 5 is no expert", "0:1,2;5:7"], "eval", "--demo", *text, "--mask", "0:1,x")
     expect(2, ["'' at character 3 is no expert"], "eval", "--demo", *text, "--mask", "1,")
     expect(2, ["'a' at character 5 is no layer"], "eval", "--demo", *text, "--mask", "0:1;a:2")
-    expect(1, ["demo", "--mask names expert 99"], "eval", "--demo", *text, "--mask", "99")
+    expect(1, ["demo", "--mask names expert 99", "experts 0 to 15"], "eval", "--demo", *text, "--mask", "99")
     expect(1, "dense", "eval", DENSE, *text, "--moe-top-k", 2)
     expect(1, "none.gguf", "eval", "--demo", *text, "--compare", "none.gguf")
     expect(1, ["vocabulary", str(MOE)], "eval", "--demo", *text, "--reference", MOE)
