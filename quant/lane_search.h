@@ -142,7 +142,7 @@ QUORUM_INLINE F8 SignedLanes(const F8* x, const F8* w, float low, float high, in
   for (int step = 1 - stride; step < stride; ++step) {
     if (step != 0) attempt(middle + Splat(static_cast<float>(step)));
   }
-  return (extreme > zero) | (extreme < zero) ? best : zero;
+  return ((extreme > zero) | (extreme < zero)) ? best : zero;
 }
 
 /// Sum of w (x - scale q - offset)^2 for the best codes, of each group.
