@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -18,19 +19,21 @@
 #include "cli/serving_model.h"
 #include "engine/base/log.h"
 #include "server/http_server.h"
+#include "server/listen_socket.h"
 #include "server/service.h"
 #include "server/shutdown_signals.h"
 
 namespace quorum::cli {
 namespace {
 
-/// "*", or what browsers send as Origin: a scheme and a host, perhaps a port, and nothing else.
+/// "*", or what browsers send as Origin: a scheme (of apps, too) and a host, perhaps a port, and nothing else.
 CLI::Validator Origin() {
   return {[](const std::string& text) -> std::string {
             const std::size_t scheme = text.find("://");
             const bool whole = scheme != std::string::npos && scheme > 0 && scheme + 3 < text.size() &&
-                               text.find_first_of("/ ,*?#", scheme + 3) == std::string::npos;
-            if (text == "*" || text == "null" || whole) return {};
+                               text.find_first_of(" ,*?#") == std::string::npos &&
+                               text.find('/', scheme + 3) == std::string::npos;
+            if (text == "*" || text == "null" || text == "file://" || whole) return {};
             return fmt::format("an origin is SCHEME://HOST[:PORT] without a path, or *, not '{}'", text);
           },
           "ORIGIN"};
@@ -41,7 +44,7 @@ struct ServeFlags {
   std::string host = "127.0.0.1";
   int port = 8080;
   std::string api_key_file;
-  std::string cors_origin;
+  std::vector<std::string> cors_origins;
   std::string tls_certificate;
   std::string tls_key;
   bool strict = false;
@@ -65,7 +68,8 @@ void Announce(const std::string& url, const server::ServedModel& model, bool nee
 Status Serve(const ServeFlags& flags) {
   server::ShutdownSignals signals;
   server::ServiceOptions service_options;
-  service_options.cors_origin = flags.cors_origin;
+  service_options.cors_origins = flags.cors_origins;
+  service_options.only_local = server::IsLoopback(flags.host);
   service_options.strict = flags.strict;
   service_options.log_prompts = flags.log_prompts;
   if (!flags.api_key_file.empty()) {
@@ -171,7 +175,11 @@ void AddServe(CLI::App& app, Action& action) {
                    "Embeddings of requests that do not say: mean of all tokens, or the last")
       ->check(CLI::IsMember({"mean", "last"}))
       ->capture_default_str();
-  command->add_option("--cors-origin", flags->cors_origin, "Let web pages of this origin use the API (* for all)")
+  command
+      ->add_option("--cors-origin", flags->cors_origins,
+                   "Let web pages of this origin use the API (* for all); several: repeat it, or commas between")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(Origin());
   command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in megabytes (millions of bytes)")
       ->check(CLI::Range(1, 4096))

@@ -129,7 +129,7 @@ class Generation {
   virtual std::optional<Event> Next(std::chrono::milliseconds timeout) = 0;
   virtual bool done() const = 0;  // all events have been read
   virtual void Cancel() = 0;      // frees the sequence within one step; events may stop at once
-  /// Requests ahead of this one while it waits for its first step; 0 once it runs.
+  /// Requests ahead of this one while it waits for its first step; -1 once it runs.
   virtual std::int32_t queue_position() const = 0;
 };
 

@@ -457,7 +457,7 @@ void EngineCore::Emit(const Request& request, Event event) {
 std::int32_t EngineCore::UpdatePositions() {
   std::int32_t ahead = 0;
   for (const auto& [ordinal, request] : requests_) {
-    request->events->requests_ahead.store(request->started ? 0 : ahead, std::memory_order_relaxed);
+    request->events->requests_ahead.store(request->started ? -1 : ahead, std::memory_order_relaxed);
     if (!request->started) ++ahead;
   }
   return ahead;

@@ -92,6 +92,7 @@ HttpResponse Collect(ChatRun& chat, const std::function<bool()>& client_gone) {
   PartTracker tracker;
   const auto failed = chat.ReadAll(client_gone, [&](std::size_t, ChatDelta delta) { tracker.Add(delta.message); });
   if (failed.has_value()) return *failed;
+  tracker.Finish();
   Json content = Json::array();
   for (std::size_t i = 0; i < tracker.parts().size(); ++i) {
     tracker.part(i).id = RandomId("toolu_");

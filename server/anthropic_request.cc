@@ -1,6 +1,7 @@
 #include "server/anthropic_request.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,6 +13,7 @@ namespace quorum::server {
 namespace {
 
 constexpr std::string_view kBillingHeader = "x-anthropic-billing-header";
+constexpr std::string_view kBlocks = "messages[].content[]";
 
 Error WrongShape(const std::string& at, std::string_view expected) {
   return InvalidArgument(fmt::format("'{}' must be {}", at, expected), at);
@@ -37,8 +39,22 @@ Error Unsupported(const std::string& at, const std::string& type) {
           "unsupported_content_part"};
 }
 
-// A string, or text blocks joined by blank lines where `separate`.
-Result<std::string> ReadText(const Json& content, const std::string& at, bool separate) {
+// Names the members of a block that nobody reads. A cache_control is a hint that holds anyway: prefixes are cached.
+void NameUnreadIn(const Json& block, std::initializer_list<std::string_view> known, std::string_view as,
+                  std::vector<std::string>& ignored) {
+  JsonFields fields(block);
+  fields.Known(known);
+  fields.Known({"type", "cache_control"});
+  const auto citations = block.find("citations");
+  if (citations != block.end() && citations->empty()) fields.Known({"citations"});
+  const auto failed = block.find("is_error");
+  if (failed != block.end() && *failed == false) fields.Known({"is_error"});
+  fields.NameUnread(as, ignored);
+}
+
+// A string, or text blocks joined by blank lines where `separate`. `as`: what the blocks are called in `ignored`.
+Result<std::string> ReadText(const Json& content, const std::string& at, bool separate, std::string_view as,
+                             std::vector<std::string>& ignored) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) return WrongShape(at, "a string or an array of blocks");
   std::string text;
@@ -47,6 +63,7 @@ Result<std::string> ReadText(const Json& content, const std::string& at, bool se
     QUORUM_ASSIGN(const std::string type, TypeOf(content[i], where));
     if (type != "text") return Unsupported(where, type);
     QUORUM_ASSIGN(const std::string piece, TextOf(content[i], where));
+    NameUnreadIn(content[i], {"text"}, as, ignored);
     if (separate && piece.starts_with(kBillingHeader)) continue;
     if (separate && !text.empty()) text += "\n\n";
     text += piece;
@@ -54,10 +71,10 @@ Result<std::string> ReadText(const Json& content, const std::string& at, bool se
   return text;
 }
 
-Status ReadSystem(JsonFields& fields, Json& messages) {
+Status ReadSystem(JsonFields& fields, Json& messages, std::vector<std::string>& ignored) {
   const Json* system = fields.Find("system");
   if (system == nullptr) return {};
-  QUORUM_ASSIGN(std::string text, ReadText(*system, "system", true));
+  QUORUM_ASSIGN(std::string text, ReadText(*system, "system", true, "system[]", ignored));
   if (text.starts_with(kBillingHeader)) text.erase(0, std::min(text.find('\n'), text.size() - 1) + 1);
   if (!text.empty()) messages.push_back({{"role", "system"}, {"content", std::move(text)}});
   return {};
@@ -74,13 +91,13 @@ Status ReadToolUse(const Json& block, const std::string& at, Json& calls) {
   return {};
 }
 
-Status ReadToolResult(const Json& block, const std::string& at, Json& messages) {
+Status ReadToolResult(const Json& block, const std::string& at, Json& messages, std::vector<std::string>& ignored) {
   const auto id = block.find("tool_use_id");
   if (id == block.end() || !id->is_string()) return WrongShape(at + ".tool_use_id", "a string");
   const auto content = block.find("content");
   std::string text;
   if (content != block.end() && !content->is_null()) {
-    QUORUM_ASSIGN(text, ReadText(*content, at + ".content", false));
+    QUORUM_ASSIGN(text, ReadText(*content, at + ".content", false, "messages[].content[].content[]", ignored));
   }
   messages.push_back({{"role", "tool"}, {"content", std::move(text)}, {"tool_call_id", *id}});
   return {};
@@ -97,7 +114,8 @@ Status ReadMessage(const Json& message, const std::string& at, Json& messages, s
   }
   const Json* content = fields.Find("content");
   if (content == nullptr) return InvalidArgument(fmt::format("'{}.content' is missing", at), at + ".content");
-  for (const std::string& name : fields.Unread()) ignored.push_back("messages[]" + name.substr(at.size()));
+  if (assistant) fields.Known({"id", "type", "model", "stop_reason", "stop_sequence", "usage"});  // a whole reply
+  fields.NameUnread("messages[]", ignored);
   Json read = {{"role", *role}, {"content", ""}};
   if (content->is_string()) {
     read["content"] = *content;
@@ -117,16 +135,20 @@ Status ReadMessage(const Json& message, const std::string& at, Json& messages, s
       QUORUM_ASSIGN(const std::string piece, TextOf(block, where));
       text += piece;
       said = true;
+      NameUnreadIn(block, {"text"}, kBlocks, ignored);
     } else if (type == "thinking" && assistant) {
       const auto thinking = block.find("thinking");
       if (thinking == block.end() || !thinking->is_string()) return WrongShape(where + ".thinking", "a string");
       reasoning += thinking->get_ref<const std::string&>();
+      NameUnreadIn(block, {"thinking", "signature"}, kBlocks, ignored);
     } else if (type == "redacted_thinking" && assistant) {
       ignored.push_back("messages[].content[].redacted_thinking");
     } else if (type == "tool_use" && assistant) {
       QUORUM_TRY(ReadToolUse(block, where, calls));
+      NameUnreadIn(block, {"id", "name", "input"}, kBlocks, ignored);
     } else if (type == "tool_result" && !assistant) {
-      QUORUM_TRY(ReadToolResult(block, where, messages));
+      QUORUM_TRY(ReadToolResult(block, where, messages, ignored));
+      NameUnreadIn(block, {"tool_use_id", "content"}, kBlocks, ignored);
       results = true;
     } else {
       return Unsupported(where, type);
@@ -165,10 +187,8 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
       QUORUM_ASSIGN(const auto strict, inner.Bool("strict"));
       if (strict.has_value()) function["strict"] = *strict;
       out.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
-      inner.Find("cache_control");  // a hint: prefixes are cached anyway
-      for (const std::string& unread : inner.Unread()) {
-        out.generation.ignored.push_back("tools[]" + unread.substr(at.size()));
-      }
+      inner.Known({"cache_control"});  // a hint: prefixes are cached anyway
+      inner.NameUnread("tools[]", out.generation.ignored);
     }
   }
   // The same in OpenAI's words.
@@ -180,6 +200,7 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
     QUORUM_ASSIGN(const auto name, inner.String("name"));
     QUORUM_ASSIGN(const auto single, inner.Bool("disable_parallel_tool_use"));
     asked["parallel_tool_calls"] = !single.value_or(false);
+    inner.NameUnread("tool_choice", out.generation.ignored);
     if (type == "auto" || type == "none") {
       asked["tool_choice"] = *type;
     } else if (type == "any") {
@@ -191,7 +212,7 @@ Status ReadTools(JsonFields& fields, ChatRequest& out) {
     }
   }
   JsonFields same(asked);
-  return server::ReadTools(same, out.tools, out.tool_use);
+  return server::ReadTools(same, out.tools, out.tool_use, out.generation.ignored);
 }
 
 Status ReadThinking(JsonFields& fields, ChatRequest& out) {
@@ -238,10 +259,11 @@ Status ReadFormat(JsonFields& fields, ChatRequest& out) {
   if (type != "json_schema" || schema == nullptr) {
     return InvalidArgument(fmt::format("'{}' must have the type \"json_schema\" and a schema", at), at);
   }
+  inner.NameUnread(at, out.generation.ignored);
   const Json same = {
       {"response_format", {{"type", "json_schema"}, {"json_schema", {{"name", "output"}, {"schema", *schema}}}}}};
   JsonFields asked(same);
-  QUORUM_ASSIGN(out.generation.format, ReadOutputFormat(asked));
+  QUORUM_ASSIGN(out.generation.format, ReadOutputFormat(asked, out.generation.ignored));
   out.generation.format.param = at;
   return {};
 }
@@ -270,7 +292,8 @@ Result<ChatRequest> ParseAnthropicRequest(std::string_view body, bool counting) 
   std::vector<std::string>& ignored = out.generation.ignored;
   QUORUM_ASSIGN(const auto model, fields.String("model"));
   out.generation.model = model.value_or("");
-  QUORUM_TRY(ReadSystem(fields, out.messages));
+  fields.Known({"cache_control"});  // as in blocks
+  QUORUM_TRY(ReadSystem(fields, out.messages, ignored));
   const Json* messages = fields.Find("messages");
   if (messages == nullptr || !messages->is_array() || messages->empty()) {
     return InvalidArgument("'messages' must be an array with at least one message", "messages");

@@ -131,7 +131,8 @@ class ChunkStream {
         return;
       }
       if (step.kind != Kind::kDelta) continue;
-      if (!std::exchange(roles_sent_, true) && !SendRoles()) return;
+      if (!roles_sent_ && chat_.request().tool_use.may_call() && step.delta.empty()) continue;
+      if (!std::exchange(roles_sent_, true) && !SendRoles(step)) return;
       if (!SendDelta(step.choice, step.delta)) return;
     }
     if (chat_.request().generation.include_usage || !chat_.reports().empty()) {
@@ -157,9 +158,13 @@ class ChunkStream {
   }
 
   // Every choice says once, in order and before all else, who speaks: Python's SDK appends choices as they come.
-  bool SendRoles() {
+  // `first`: what comes next. The content of a choice that may turn out to be a call is null until there is some.
+  bool SendRoles(const ChatRun::Step& first) {
     for (std::size_t i = 0; i < chat_.choices(); ++i) {
-      if (!Send(i, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr)) return false;
+      const bool said = i == first.choice && (first.delta.finished || !first.delta.message.content.empty());
+      const bool text = (said && first.delta.message.calls.empty()) || !chat_.request().tool_use.may_call();
+      Json role = {{"role", "assistant"}, {"content", text ? Json("") : Json()}};
+      if (!Send(i, std::move(role), nullptr, nullptr)) return false;
     }
     return true;
   }
@@ -167,7 +172,7 @@ class ChunkStream {
   bool SendDelta(std::size_t index, const ChatDelta& delta) {
     std::vector<Json> pieces = Pieces(delta.message, chat_.request().tool_use.as_function_call);
     // Scores and reports of text that is not out yet: a mark that may become a call, a stop string that may go on.
-    if (pieces.empty() && !(delta.scores.empty() && delta.tokens.empty())) pieces.push_back({{"content", ""}});
+    if (pieces.empty() && !(delta.scores.empty() && delta.tokens.empty())) pieces.push_back(Filler());
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       Json logprobs = i > 0 || delta.scores.empty() ? Json() : Logprobs(chat_, delta.scores);
       if (!Send(index, std::move(pieces[i]), nullptr, std::move(logprobs), i == 0 ? delta.tokens : Json()))
@@ -175,6 +180,8 @@ class ChunkStream {
     }
     return !delta.finished || Send(index, Json::object(), FinishReason(chat_, index), nullptr);
   }
+
+  Json Filler() const { return chat_.request().tool_use.may_call() ? Json::object() : Json{{"content", ""}}; }
 
   ChatRun& chat_;
   StreamWriter& out_;

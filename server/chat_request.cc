@@ -11,7 +11,8 @@ namespace {
 constexpr std::array<std::string_view, 6> kRoles = {"system", "developer", "user", "assistant", "tool", "function"};
 
 // Parts are joined without anything between them. A refusal is what an assistant said, too.
-Result<std::string> ReadContent(const Json& content, const std::string& param, bool assistant) {
+Result<std::string> ReadContent(const Json& content, const std::string& param, bool assistant,
+                                std::vector<std::string>& ignored) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) {
     return InvalidArgument(fmt::format("'{}' must be a string or an array of parts, but is {}", param, KindOf(content)),
@@ -38,19 +39,28 @@ Result<std::string> ReadContent(const Json& content, const std::string& param, b
       return InvalidArgument(fmt::format("'{}.{}' must be a string", at, name), fmt::format("{}.{}", at, name));
     }
     text += words->get_ref<const std::string&>();
+    JsonFields fields(part, at);
+    fields.Known({"type", name});
+    if (assistant) fields.Known({"annotations", "logprobs", "parsed"});  // as replies come back
+    fields.NameUnread("messages[].content[]", ignored);
   }
   return text;
 }
 
 // {"name", "arguments"} of an earlier reply's call. Templates are written for arguments that are objects, as
 // transformers passes them; OpenAI's API has them as a string of JSON.
-Result<Json> ReadCalled(const Json& function, const std::string& at) {
+Result<Json> ReadCalled(const Json& function, const std::string& at, std::string_view as,
+                        std::vector<std::string>& ignored) {
   if (!function.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", at), at);
   const auto name = function.find("name");
   if (name == function.end() || !name->is_string()) {
     return InvalidArgument(fmt::format("'{}.name' must be a string", at), at + ".name");
   }
-  Json read = function;
+  JsonFields fields(function, at);
+  fields.Known({"name", "arguments", "parsed_arguments"});  // the last is OpenAI's SDK's own
+  fields.NameUnread(as, ignored);
+  const auto given = function.find("arguments");
+  Json read = {{"name", *name}, {"arguments", given == function.end() ? Json() : *given}};
   Json& arguments = read["arguments"];
   if (arguments.is_string()) {
     auto parsed = ParseJson(arguments.get_ref<const std::string&>());
@@ -63,18 +73,23 @@ Result<Json> ReadCalled(const Json& function, const std::string& at) {
   return read;
 }
 
-Result<Json> ReadToolCalls(const Json& calls, const std::string& param) {
+Result<Json> ReadToolCalls(const Json& calls, const std::string& param, std::vector<std::string>& ignored) {
   if (!calls.is_array()) return InvalidArgument(fmt::format("'{}' must be an array", param), param);
   Json read = Json::array();
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const std::string at = fmt::format("{}[{}].function", param, i);
     const auto function = calls[i].is_object() ? calls[i].find("function") : calls[i].end();
-    if (!calls[i].is_object() || function == calls[i].end()) {
+    if (!calls[i].is_object() || function == calls[i].end() || !function->is_object()) {
       return InvalidArgument(fmt::format("'{}' must be an object", at), at);
     }
-    Json call = calls[i];
+    JsonFields fields(calls[i], fmt::format("{}[{}]", param, i));
+    fields.Known({"type", "index"});
+    Json call = Json::object();
+    if (const Json* id = fields.Find("id")) call["id"] = *id;
     call["type"] = "function";
-    QUORUM_ASSIGN(call["function"], ReadCalled(*function, at));
+    QUORUM_ASSIGN(call["function"],
+                  ReadCalled(*fields.Find("function"), at, "messages[].tool_calls[].function", ignored));
+    fields.NameUnread("messages[].tool_calls[]", ignored);
     read.push_back(std::move(call));
   }
   return read;
@@ -93,11 +108,11 @@ Status ReadCalls(JsonFields& fields, const std::string& path, std::size_t index,
     return InvalidArgument(fmt::format("'{}' belongs to an assistant message", param), param);
   }
   if (calls != nullptr) {
-    QUORUM_ASSIGN(read["tool_calls"], ReadToolCalls(*calls, param));
+    QUORUM_ASSIGN(read["tool_calls"], ReadToolCalls(*calls, param, ignored));
     if (call != nullptr) ignored.push_back("messages[].function_call");
     return {};
   }
-  QUORUM_ASSIGN(Json function, ReadCalled(*call, param));
+  QUORUM_ASSIGN(Json function, ReadCalled(*call, param, "messages[].function_call", ignored));
   function_id = fmt::format("call{:05}", index % 100'000);
   read["tool_calls"] = Json::array({{{"id", function_id}, {"type", "function"}, {"function", std::move(function)}}});
   return {};
@@ -116,7 +131,7 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::string& fu
   Json read = {{"role", *role == "function" ? "tool" : *role}, {"content", ""}};
   const bool function_result = *role == "function";
   if (const Json* content = fields.Find("content")) {
-    QUORUM_ASSIGN(read["content"], ReadContent(*content, path + ".content", *role == "assistant"));
+    QUORUM_ASSIGN(read["content"], ReadContent(*content, path + ".content", *role == "assistant", ignored));
   } else if (const Json* refusal = fields.Find("refusal"); refusal != nullptr && refusal->is_string()) {
     read["content"] = *refusal;  // it was said instead of a content
   } else if (*role != "assistant" && !function_result) {
@@ -136,15 +151,15 @@ Result<Json> ReadMessage(const Json& message, std::size_t index, std::string& fu
     if (value != nullptr && !value->empty() && *value != "" && *value != read["content"])
       ignored.push_back(fmt::format("messages[].{}", name));
   }
-  for (const std::string& unread : fields.Unread()) {
-    ignored.push_back("messages[]" + unread.substr(path.size()));
-  }
+  // What SDKs keep of a reply beside it.
+  if (*role == "assistant") fields.Known({"id", "index", "logprobs", "parsed", "status"});
+  fields.NameUnread("messages[]", ignored);
   return read;
 }
 
 Status ReadModalities(JsonFields& fields) {
   const Json* modalities = fields.Find("modalities");
-  if (modalities == nullptr || *modalities == Json::array({"text"})) return {};
+  if (modalities == nullptr || *modalities == Json::array() || *modalities == Json::array({"text"})) return {};
   return Error{ErrorCode::kUnsupported, "the only modality is \"text\"", "modalities", "unsupported_parameter"};
 }
 
@@ -195,7 +210,7 @@ Result<ChatRequest> ReadChatRequest(const Json& body) {
   const Json* messages = fields.Find("messages");
   if (messages == nullptr) return InvalidArgument("'messages' is missing", "messages");
   QUORUM_ASSIGN(out.messages, ReadMessages(*messages, out.generation.ignored));
-  QUORUM_TRY(ReadTools(fields, out.tools, out.tool_use));
+  QUORUM_TRY(ReadTools(fields, out.tools, out.tool_use, out.generation.ignored));
   QUORUM_TRY(ReadModalities(fields));
   QUORUM_TRY(ReadTemplateVariables(fields, out));
 
@@ -214,6 +229,8 @@ Result<ChatRequest> ReadChatRequest(const Json& body) {
     return InvalidArgument("'top_logprobs' needs 'logprobs' to be true", "top_logprobs");
   }
   request.top_logprobs = static_cast<std::int32_t>(top.value_or(0));
+  QUORUM_ASSIGN(const auto store, fields.Bool("store"));
+  if (store.value_or(false)) out.generation.ignored.emplace_back("store");  // chats are not kept
   for (auto& name : fields.Unread()) out.generation.ignored.push_back(std::move(name));
   return out;
 }

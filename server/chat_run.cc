@@ -122,8 +122,7 @@ ChatRun::ChatRun(const ApiContext& context, ChatRequest request, std::vector<tok
     : context_(context),
       request_(std::move(request)),
       prompt_(std::move(prompt)),
-      generation_(std::move(generation)),
-      reader_({generation_}, context.metrics, context.scope, started) {
+      reader_({std::move(generation)}, context.metrics, context.scope, started) {
   usage_.prompt = static_cast<std::int64_t>(prompt_.size());
   const MessageRules rules = RulesOf(model(), request_);
   for (std::int32_t i = 0; i < engine_request().n; ++i) {

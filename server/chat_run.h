@@ -24,6 +24,12 @@ struct ChatDelta {
   std::vector<ScoredToken> scores;
   Json tokens = {};  // reports of generated tokens, if asked for; else null
   bool finished = false;
+
+  /// Nothing of it can be shown yet, or it is no more than time that passed.
+  bool empty() const {
+    return message.content.empty() && message.reasoning.empty() && message.calls.empty() && scores.empty() &&
+           tokens.empty() && !finished;
+  }
 };
 
 /// A message as far as it has come, in one piece.
@@ -76,8 +82,8 @@ class ChatRun {
   /// Whether the request's time limit ended the choice.
   bool TimedOut(std::size_t choice) const { return choices_[choice].timed_out(); }
 
-  /// Requests ahead of this one, while it waits.
-  std::int32_t queue_position() const { return generation_->queue_position(); }
+  /// Requests ahead of this one while it waits; -1 once it runs.
+  std::int32_t queue_position() const { return reader_.queue_position(); }
 
  private:
   ChatRun(const ApiContext& context, ChatRequest request, std::vector<tok::TokenId> prompt,
@@ -92,7 +98,6 @@ class ChatRun {
   std::vector<ChoiceOutput> choices_;
   std::vector<ReasoningSplitter> thoughts_;               // by choice
   std::vector<std::unique_ptr<MessageReader>> messages_;  // by choice
-  std::shared_ptr<engine::Generation> generation_;
   GenerationReader reader_;
 };
 

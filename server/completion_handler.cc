@@ -200,7 +200,7 @@ void Stream(Completion& run, StreamWriter& out) {
   for (;;) {
     const State state = run.reader.Next(client_gone, item);
     if (state == State::kDone) break;
-    if (state == State::kGone || !events.KeepAlive()) return;
+    if (state == State::kGone || !events.KeepAlive(run.reader.queue_position())) return;
     if (state == State::kNothing) continue;
     const std::size_t p = item.generation;
     const auto c = static_cast<std::size_t>(item.event.choice);

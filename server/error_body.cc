@@ -33,13 +33,27 @@ std::string_view DefaultCode(int status) {
   }
 }
 
+constexpr std::size_t kMaxMessage = 600;
+constexpr std::size_t kMaxParam = 200;
+
 }  // namespace
+
+std::string Excerpt(std::string_view text, std::size_t max) {
+  constexpr std::string_view kGap = " ... ";
+  if (text.size() <= max) return std::string(text);
+  const auto inside = [text](std::size_t at) { return (static_cast<unsigned char>(text[at]) & 0xC0U) == 0x80U; };
+  const std::size_t kept = max - std::min(max, kGap.size());
+  std::size_t head = kept - kept / 3, tail = text.size() - kept / 3;
+  while (head > 0 && inside(head)) --head;
+  while (tail < text.size() && inside(tail)) ++tail;
+  return fmt::format("{}{}{}", text.substr(0, head), kGap, text.substr(tail));
+}
 
 std::string ErrorBody(int status, std::string_view message, std::string_view param, std::string_view code) {
   if (code.empty()) code = DefaultCode(status);
   nlohmann::ordered_json error = {
-      {"message", message}, {"type", ErrorType(status)}, {"param", nullptr}, {"code", nullptr}};
-  if (!param.empty()) error["param"] = param;
+      {"message", Excerpt(message, kMaxMessage)}, {"type", ErrorType(status)}, {"param", nullptr}, {"code", nullptr}};
+  if (!param.empty()) error["param"] = Excerpt(param, kMaxParam);
   if (!code.empty()) error["code"] = code;
   return nlohmann::ordered_json{{"error", std::move(error)}}.dump(-1, ' ', false,
                                                                   nlohmann::ordered_json::error_handler_t::replace);

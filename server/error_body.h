@@ -1,6 +1,7 @@
 // Errors in OpenAI's shape: {"error": {"message", "type", "param", "code"}}.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,7 +11,11 @@
 
 namespace quorum::server {
 
-/// The body. `param` and `code` are null in it where they are empty; `code` is always a string otherwise.
+/// `text`, or its beginning and end where it is longer than `max` bytes. Characters (UTF-8) stay whole.
+std::string Excerpt(std::string_view text, std::size_t max);
+
+/// The body. Messages repeat what clients sent: of a long one only the beginning and the end are said. `param` and
+/// `code` are null in it where they are empty; `code` is always a string otherwise.
 std::string ErrorBody(int status, std::string_view message, std::string_view param = {}, std::string_view code = {});
 
 /// A whole answer, with `x-should-retry: false` where the SDKs would retry (>= 500) what will fail again.

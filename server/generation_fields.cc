@@ -113,7 +113,7 @@ Status ReadGenerationFields(JsonFields& fields, GenerationFields& out) {
   engine::SamplingParams& sampling = request.sampling;
   QUORUM_ASSIGN(const auto model, fields.String("model"));
   out.model = model.value_or("");
-  QUORUM_ASSIGN(out.format, ReadOutputFormat(fields));
+  QUORUM_ASSIGN(out.format, ReadOutputFormat(fields, out.ignored));
 
   QUORUM_ASSIGN(const auto temperature, fields.Number("temperature", 0, 2));
   QUORUM_ASSIGN(const auto top_p, fields.Number("top_p", 0, 1, true));

@@ -1,5 +1,6 @@
 #include "server/generation_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace quorum::server {
@@ -64,6 +65,12 @@ GenerationReader::State GenerationReader::Next(const std::function<bool()>& clie
     if (ReadOne(waiting_on, open == 1 ? kClientCheck : kSharedPatience, item)) return State::kEvent;
     if (Clock::now() >= give_up) return State::kNothing;
   }
+}
+
+std::int32_t GenerationReader::queue_position() const {
+  std::int32_t ahead = generations_.front()->queue_position();
+  for (const auto& generation : generations_) ahead = std::min(ahead, generation->queue_position());
+  return ahead;
 }
 
 bool GenerationReader::ReadOne(std::size_t index, std::chrono::milliseconds timeout, Item& item) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -36,6 +37,9 @@ class GenerationReader {
   };
   /// Waits at most 50 ms. `client_gone` is asked about as often.
   State Next(const std::function<bool()>& client_gone, Item& item);
+
+  /// Requests ahead of the first of the generations while it waits; -1 once one runs.
+  std::int32_t queue_position() const;
 
  private:
   using Clock = std::chrono::steady_clock;

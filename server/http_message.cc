@@ -1,6 +1,7 @@
 #include "server/http_message.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace quorum::server {
 namespace {
@@ -38,11 +39,25 @@ Result<std::string> PercentDecode(std::string_view text) {
     const bool complete = i + 2 < text.size();
     const int high = complete ? HexDigit(text[i + 1]) : -1;
     const int low = complete ? HexDigit(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return InvalidArgument("the path has a '%' that two hex digits do not follow");
+    if (high < 0 || low < 0) return InvalidArgument("the address has a '%' that two hex digits do not follow");
     decoded += static_cast<char>(high * 16 + low);
     i += 2;
   }
   return decoded;
+}
+
+Result<std::vector<Header>> ParseQuery(std::string_view query) {
+  std::vector<Header> fields;
+  while (!query.empty()) {
+    const std::string_view field = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), field.size() + 1));
+    if (field.empty()) continue;
+    const std::size_t equals = std::min(field.find('='), field.size());
+    QUORUM_ASSIGN(std::string name, PercentDecode(field.substr(0, equals)));
+    QUORUM_ASSIGN(std::string value, PercentDecode(field.substr(std::min(field.size(), equals + 1))));
+    fields.push_back({std::move(name), std::move(value)});
+  }
+  return fields;
 }
 
 }  // namespace quorum::server

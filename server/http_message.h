@@ -25,6 +25,9 @@ bool EqualsIgnoreCase(std::string_view text, std::string_view other);
 /// Percent-decodes `text`. Nothing where a '%' is not followed by two hex digits.
 Result<std::string> PercentDecode(std::string_view text);
 
+/// Names and values of a query ("a=1&b"), percent-decoded, in their order. Errors: as PercentDecode.
+Result<std::vector<Header>> ParseQuery(std::string_view query);
+
 /// One request whose head has been checked. Used by one thread at a time.
 struct HttpRequest {
   std::string method;

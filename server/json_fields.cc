@@ -102,4 +102,14 @@ std::vector<std::string> JsonFields::Unread() const {
   return names;
 }
 
+void JsonFields::Known(std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) read_.emplace(name);
+}
+
+void JsonFields::NameUnread(std::string_view as, std::vector<std::string>& ignored) const {
+  for (const auto& [name, value] : object_.items()) {
+    if (!value.is_null() && read_.find(name) == read_.end()) ignored.push_back(fmt::format("{}.{}", as, name));
+  }
+}
+
 }  // namespace quorum::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <set>
 #include <string>
@@ -33,8 +34,13 @@ class JsonFields {
   std::string Param(std::string_view name) const;
   Error Wrong(std::string_view name, std::string_view expected) const;
 
+  /// Fields that are known, but need no value here: they count as honoured.
+  void Known(std::initializer_list<std::string_view> names);
+
   /// Fields that are present and not null, but were never looked at.
   std::vector<std::string> Unread() const;
+  /// Adds them to `ignored`, the object being called `as`: "messages[].content[]", whichever it is.
+  void NameUnread(std::string_view as, std::vector<std::string>& ignored) const;
 
  private:
   const Json& object_;

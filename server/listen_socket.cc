@@ -5,6 +5,7 @@
 #include <string>
 #include <system_error>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -28,6 +29,14 @@ int BindAndListen(int fd, const addrinfo& address, int backlog, int send_buffer)
 }
 
 }  // namespace
+
+bool IsLoopback(const std::string& host) {
+  in_addr v4{};
+  in6_addr v6{};
+  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  if (::inet_pton(AF_INET6, host.c_str(), &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6) != 0;
+  return host == "localhost";
+}
 
 Result<int> ListenOn(const std::string& host, int port, int backlog, int send_buffer) {
   if (port < 0 || port > 65535) return CannotListen(host, port, "a port is a number from 0 to 65535");

@@ -12,6 +12,9 @@ namespace quorum::server {
 /// Errors: kUnavailable, naming the address and the reason.
 Result<int> ListenOn(const std::string& host, int port, int backlog, int send_buffer);
 
+/// Whether `host`, a name or a numeric address, is this machine's loopback: nobody else can connect.
+bool IsLoopback(const std::string& host);
+
 /// The port that a listening socket really has.
 int BoundPort(int fd);
 

@@ -14,6 +14,7 @@ std::vector<PartTracker::Event> PartTracker::Add(const MessageDelta& delta) {
 
 std::vector<PartTracker::Event> PartTracker::Finish() {
   std::vector<Event> events;
+  if (parts_.empty()) Grow(PartKind::kText, {}, {}, true, events);
   End(events);
   return events;
 }

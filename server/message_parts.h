@@ -30,7 +30,7 @@ class PartTracker {
   };
 
   std::vector<Event> Add(const MessageDelta& delta);
-  /// Ends the open part, if there is one.
+  /// Ends the open part, if there is one. A message without any gets an empty text: clients read the first.
   std::vector<Event> Finish();
 
   const std::vector<MessagePart>& parts() const { return parts_; }

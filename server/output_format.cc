@@ -42,40 +42,42 @@ Result<OutputFormat> Choices(const Json& value, const std::string& param) {
   return OutputFormat{Kind::kChoice, DumpJson(value), false, param};
 }
 
-Result<OutputFormat> ResponseFormat(const Json& value) {
+Result<OutputFormat> NamedSchema(const Json& wrapper, const std::string& param, std::vector<std::string>& ignored) {
+  JsonFields inner(wrapper, param);
+  QUORUM_ASSIGN(const auto name, inner.String("name"));
+  const auto usual = [](char c) {
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' || c == '-';
+  };
+  if (name && (name->empty() || name->size() > 64 || !std::all_of(name->begin(), name->end(), usual))) {
+    return InvalidArgument(fmt::format("'{}.name' must be 1 to 64 letters, digits, '_' or '-'", param),
+                           param + ".name");
+  }
+  QUORUM_TRY(inner.Bool("strict"));  // what is produced satisfies the schema either way
+  const Json* schema = inner.Find("schema");
+  if (schema == nullptr) return InvalidArgument(fmt::format("'{}.schema' is missing", param), param + ".schema");
+  inner.NameUnread(param, ignored);
+  return Schema(*schema, param + ".schema");
+}
+
+Result<OutputFormat> ResponseFormat(const Json& value, std::vector<std::string>& ignored) {
   const std::string param = "response_format";
   if (!value.is_object() || !value.contains("type") || !value["type"].is_string()) {
     return InvalidArgument("'response_format' must be an object with a 'type'", param);
   }
   JsonFields fields(value, param);
   QUORUM_ASSIGN(const auto type, fields.String("type"));
+  const Json* bare = *type == "json_object" ? fields.Find("schema") : nullptr;  // llama-server takes a schema there
+  if (*type == "json_schema") fields.Known({"json_schema"});
+  fields.NameUnread(param, ignored);
   if (*type == "text") return OutputFormat{};
-  if (*type == "json_object") {
-    // llama-server takes a schema here.
-    if (const Json* schema = fields.Find("schema")) return Schema(*schema, param + ".schema");
-    return OutputFormat{Kind::kJsonObject, {}, false, param};
-  }
+  if (bare != nullptr) return Schema(*bare, param + ".schema");
+  if (*type == "json_object") return OutputFormat{Kind::kJsonObject, {}, false, param};
   if (*type != "json_schema") return NotSupported(param, fmt::format("of type '{}' is not supported", *type));
   const Json* wrapper = fields.Find("json_schema");
   if (wrapper == nullptr || !wrapper->is_object()) {
     return InvalidArgument("'response_format.json_schema' must be an object with a 'schema'", param + ".json_schema");
   }
-  JsonFields inner(*wrapper, param + ".json_schema");
-  QUORUM_ASSIGN(const auto name, inner.String("name"));
-  const auto usual = [](char c) {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' || c == '-';
-  };
-  if (name && (name->empty() || name->size() > 64 || !std::all_of(name->begin(), name->end(), usual))) {
-    return InvalidArgument("'response_format.json_schema.name' must be 1 to 64 letters, digits, '_' or '-'",
-                           param + ".json_schema.name");
-  }
-  QUORUM_ASSIGN(const auto strict, inner.Bool("strict"));  // what is produced satisfies the schema either way
-  static_cast<void>(strict);
-  const Json* schema = inner.Find("schema");
-  if (schema == nullptr) {
-    return InvalidArgument("'response_format.json_schema.schema' is missing", param + ".json_schema.schema");
-  }
-  return Schema(*schema, param + ".json_schema.schema");
+  return NamedSchema(*wrapper, param + ".json_schema", ignored);
 }
 
 Result<OutputFormat> StructuredOutputs(const Json& value) {
@@ -110,20 +112,22 @@ Result<OutputFormat> StructuredOutputs(const Json& value) {
 
 }  // namespace
 
-Result<OutputFormat> ReadOutputFormat(JsonFields& fields) {
+Result<OutputFormat> ReadOutputFormat(JsonFields& fields, std::vector<std::string>& ignored) {
   std::vector<OutputFormat> asked;
   const auto take = [&](const char* name, const auto& read) -> Status {
     const Json* value = fields.Find(name);
-    // What turns a feature off is as good as absent.
-    if (value == nullptr || (value->is_string() && value->get_ref<const std::string&>().empty()) ||
+    if (value == nullptr) return {};
+    // What turns a feature off is as good as absent; but whoever sent it may have meant a rule that was lost.
+    if ((value->is_string() && value->get_ref<const std::string&>().empty()) ||
         (value->is_boolean() && !value->get<bool>()) || (value->is_array() && value->empty())) {
+      ignored.emplace_back(name);
       return {};
     }
     QUORUM_ASSIGN(OutputFormat format, read(*value));
     if (format.kind != Kind::kText) asked.push_back(std::move(format));
     return {};
   };
-  QUORUM_TRY(take("response_format", ResponseFormat));
+  QUORUM_TRY(take("response_format", [&](const Json& value) { return ResponseFormat(value, ignored); }));
   QUORUM_TRY(take("structured_outputs", StructuredOutputs));
   for (const char* name : {"guided_json", "json_schema"}) {
     QUORUM_TRY(take(name, [&](const Json& value) { return Schema(value, name); }));

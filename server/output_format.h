@@ -31,9 +31,10 @@ struct OutputFormat {
 
 /// Reads whichever of these is there: response_format (text, json_object, json_schema), structured_outputs (json,
 /// regex, choice, grammar, json_object, disable_any_whitespace), guided_json, guided_regex, guided_choice,
-/// guided_grammar, and llama-server's grammar and json_schema. Errors: kInvalidArgument for a wrong shape or more than
-/// one; kUnsupported for kinds that Quorum does not have.
-Result<OutputFormat> ReadOutputFormat(JsonFields& fields);
+/// guided_grammar, and llama-server's grammar and json_schema. What asks for nothing ("", [], false) and members of
+/// response_format that mean nothing here are added to `ignored`. Errors: kInvalidArgument for a wrong shape or more
+/// than one; kUnsupported for kinds that Quorum does not have.
+Result<OutputFormat> ReadOutputFormat(JsonFields& fields, std::vector<std::string>& ignored);
 
 /// What a format allows, added to `to`; not a thought before it. REQUIRES: not kText.
 /// Errors: kInvalidArgument: it cannot be followed; kUnsupported: GBNF, which is a whole grammar by itself.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <optional>
 
@@ -123,6 +124,20 @@ Json WithoutRole(const Json& messages, const char* role) {
   return kept;
 }
 
+bool AnyHasRole(const Json& messages, const char* role) {
+  return std::any_of(messages.begin(), messages.end(), [&](const Json& message) { return message["role"] == role; });
+}
+
+// Whether the text of a message stands in `rendered`, as far as that can be told: a short one may stand there for
+// others.
+bool Stands(const Json& message, const std::string& rendered) {
+  constexpr std::size_t kTelling = 16;
+  std::string_view text = message["content"].get_ref<const std::string&>();
+  text.remove_prefix(std::min(text.find_first_not_of(" \n\t\r"), text.size()));  // templates trim
+  text = text.substr(0, text.find_last_not_of(" \n\t\r") + 1);
+  return text.empty() || (text.size() >= kTelling && rendered.find(text) != std::string::npos);
+}
+
 // Parts of messages that do not show in `rendered`. `render` renders other messages in the same way.
 template <typename Render>
 void NoteUnshown(const std::string& source, const Json& messages, const std::string& rendered, const Render& render,
@@ -143,10 +158,25 @@ void NoteUnshown(const std::string& source, const Json& messages, const std::str
   if (AnySpeakerHasName(messages) && (!mentions({"name"}) || !shown_by(Without(messages, "name")))) {
     ignored.push_back("messages[].name");
   }
-  const bool has_results =
-      std::any_of(messages.begin(), messages.end(), [](const Json& message) { return message["role"] == "tool"; });
-  if (has_results && !mentions({"'tool'", "\"tool\""}) && !shown_by(WithoutRole(messages, "tool"))) {
+  if (AnyHasRole(messages, "tool") && !mentions({"'tool'", "\"tool\""}) && !shown_by(WithoutRole(messages, "tool"))) {
     ignored.push_back("messages[].role.tool");
+  }
+}
+
+// Instructions that do not show in `rendered`, by the role that `given`, the request's messages, has them under.
+// `messages` are what was rendered.
+template <typename Render>
+void NoteUnshownRoles(const Json& given, const Json& messages, const std::string& rendered, const Render& render,
+                      std::vector<std::string>& ignored) {
+  for (const char* role : {"system", "developer"}) {
+    const auto doubtful = [&](const Json& message) { return message["role"] == role && !Stands(message, rendered); };
+    if (std::none_of(messages.begin(), messages.end(), doubtful)) continue;
+    Json others = Json::array();
+    std::remove_copy_if(messages.begin(), messages.end(), std::back_inserter(others), doubtful);
+    const auto text = render(others);
+    if (!text.ok() || *text != rendered) continue;
+    const bool renamed = std::string_view(role) == "system" && !AnyHasRole(given, role);
+    ignored.push_back(fmt::format("messages[].role.{}", renamed ? "developer" : role));
   }
 }
 
@@ -228,6 +258,15 @@ Status CheckTextFits(const ServedModel& model, std::size_t bytes, const char* pa
 
 namespace {
 
+// Each message takes a token at least: too many are refused before a template spends its time on them.
+Status CheckMessagesFit(const ServedModel& model, std::size_t messages) {
+  const std::int64_t context = model.engine->context_length();
+  if (static_cast<std::int64_t>(messages) <= context) return {};
+  Error error = engine::PromptTooLong(static_cast<std::int64_t>(messages), true, context, 0);
+  error.param = "messages";
+  return error;
+}
+
 struct Rendered {
   std::string text;
   std::string mark;  // breaks the names of control tokens that users wrote; empty: there are none
@@ -281,6 +320,7 @@ Result<Rendered> RenderMessages(const ServedModel& model, const tok::ChatTemplat
         "messages", "chat_template_error");
   }
   NoteUnshown(source, messages, *rendered, render, ignored);
+  NoteUnshownRoles(request.messages, messages, *rendered, render, ignored);
   if (request.continue_final_message) QUORUM_TRY(CutBehindLastMessage(messages, *rendered));
   return Rendered{std::move(*rendered), marked ? *mark : std::string()};
 }
@@ -300,6 +340,7 @@ Result<Rendered> Render(const ServedModel& model, const ChatRequest& request, st
         "server with --chat-template FILE",
         "messages", "no_chat_template");
   }
+  QUORUM_TRY(CheckMessagesFit(model, request.messages.size()));
   const bool with_tools = !request.tools.empty() && model.tool_template != nullptr;
   const tok::ChatTemplate& chat_template = with_tools ? *model.tool_template : *model.chat_template;
   const std::string& source = chat_template.source();

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "server/chat_run.h"
-#include "server/error_body.h"
 #include "server/message_parts.h"
 #include "server/prompt_builder.h"
 #include "server/random_id.h"
@@ -119,6 +118,7 @@ HttpResponse Collect(Run& run, const std::function<bool()>& client_gone) {
     for (ScoredToken& score : delta.scores) run.scores.push_back(std::move(score));
   });
   if (failed.has_value()) return *failed;
+  run.tracker.Finish();
   for (std::size_t i = 0; i < run.tracker.parts().size(); ++i) run.Name(run.tracker.part(i));
   return JsonResponse(run.Finished());
 }
@@ -248,11 +248,8 @@ Result<std::shared_ptr<Run>> Begin(const ApiContext& context, HttpRequest& http,
   QUORUM_ASSIGN(ResponseRequest request, ParseResponseRequest(body, store));
   ignored = request.chat.generation.ignored;
   auto chat = ChatRun::Begin(context, std::move(request.chat), ignored);
-  if (!chat.ok()) {
-    Error error = chat.error();
-    if (error.param == "messages") error.param = "input";
-    return error;
-  }
+  for (std::string& name : ignored) name = ResponseField(name);
+  if (!chat.ok()) return InResponseWords(chat.error());
   return std::shared_ptr<Run>(new Run{std::move(*chat),
                                       std::move(request.echo),
                                       std::move(request.items),
@@ -268,8 +265,10 @@ Result<Json> CountTokens(const ApiContext& context, HttpRequest& http, ResponseS
   QUORUM_ASSIGN(const std::string body, http.read_body());
   QUORUM_ASSIGN(const ResponseRequest request, ParseResponseRequest(body, store));
   ignored = request.chat.generation.ignored;
-  QUORUM_ASSIGN(const auto ids, BuildChatPrompt(*context.model, request.chat, context.now_unix, ignored));
-  return Json{{"object", "response.input_tokens"}, {"input_tokens", ids.size()}};
+  const auto ids = BuildChatPrompt(*context.model, request.chat, context.now_unix, ignored);
+  for (std::string& name : ignored) name = ResponseField(name);
+  if (!ids.ok()) return InResponseWords(ids.error());
+  return Json{{"object", "response.input_tokens"}, {"input_tokens", ids->size()}};
 }
 
 }  // namespace
@@ -292,44 +291,6 @@ HttpResponse HandleResponses(const ApiContext& context, HttpRequest& http, Respo
                               : Collect(*run, http.client_gone);
   SetIgnored(response, ignored);
   return response;
-}
-
-namespace {
-
-// What a response answered, in the API's long form: the conversation before its own output.
-HttpResponse InputItems(const std::string& id, const StoredResponse& stored) {
-  Json list = Json::array();
-  const std::size_t output = stored.response["output"].size();
-  for (std::size_t i = 0; i + output < stored.items.size(); ++i) {
-    Json item = stored.items[i];
-    if (!item.contains("type")) item["type"] = "message";
-    if (!item.contains("id")) item["id"] = fmt::format("item_{}_{}", id, i);
-    if (item.contains("content") && item["content"].is_string()) {
-      const char* type = item.value("role", Json()) == "assistant" ? "output_text" : "input_text";
-      item["content"] = Json::array({{{"type", type}, {"text", item["content"]}}});
-    }
-    list.push_back(std::move(item));
-  }
-  const Json first = list.empty() ? Json() : list.front()["id"], last = list.empty() ? Json() : list.back()["id"];
-  return JsonResponse(
-      {{"object", "list"}, {"data", std::move(list)}, {"first_id", first}, {"last_id", last}, {"has_more", false}});
-}
-
-}  // namespace
-
-HttpResponse HandleStoredResponse(const HttpRequest& http, const std::string& path, ResponseStore& store) {
-  constexpr std::string_view kItems = "/input_items";
-  const bool erase = http.method == "DELETE";
-  const bool items = path.ends_with(kItems) && !erase;
-  const std::string id = items ? path.substr(0, path.size() - kItems.size()) : path;
-  const auto found = store.Get(id);
-  if (!found.has_value()) {
-    return ErrorResponse(404, fmt::format("the response '{}' is not (or no longer) stored here", id), {}, "not_found");
-  }
-  if (items) return InputItems(id, *found);
-  if (!erase) return JsonResponse(found->response);
-  store.Erase(id);
-  return JsonResponse({{"id", id}, {"object", "response"}, {"deleted", true}});
 }
 
 }  // namespace quorum::server

@@ -1,5 +1,7 @@
 #include "server/response_request.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -19,8 +21,11 @@ Result<std::string> StringIn(const Json& item, const char* name, const std::stri
   return value->get<std::string>();
 }
 
-// A string, or parts of text of whichever kind.
-Result<std::string> ReadContent(const Json& content, const std::string& at) {
+constexpr std::array<std::string_view, 4> kRoles = {"system", "developer", "user", "assistant"};
+
+// A string, or parts of text of whichever kind. `as`: what the parts are called in `ignored`.
+Result<std::string> ReadContent(const Json& content, const std::string& at, std::string_view as,
+                                std::vector<std::string>& ignored) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) return InvalidArgument(fmt::format("'{}' must be a string or an array of parts", at), at);
   std::string text;
@@ -28,6 +33,11 @@ Result<std::string> ReadContent(const Json& content, const std::string& at) {
     const std::string where = fmt::format("{}[{}]", at, i);
     if (!content[i].is_object()) return InvalidArgument(fmt::format("'{}' must be an object", where), where);
     QUORUM_ASSIGN(const std::string type, StringIn(content[i], "type", where));
+    JsonFields fields(content[i], where);
+    fields.Known({"type", type == "refusal" ? "refusal" : "text", "logprobs", "parsed"});
+    const Json* annotations = fields.Find("annotations");  // replies carry an empty list
+    if (annotations != nullptr && !annotations->empty()) ignored.push_back(fmt::format("{}.annotations", as));
+    fields.NameUnread(as, ignored);
     if (type == "refusal") {
       QUORUM_ASSIGN(const std::string refusal, StringIn(content[i], "refusal", where));
       text += refusal;
@@ -48,10 +58,20 @@ Result<std::string> ReadContent(const Json& content, const std::string& at) {
 /// Puts items together to messages: reasoning, text and calls of one turn are one message of the assistant.
 class Conversation {
  public:
+  explicit Conversation(std::vector<std::string>& ignored) : ignored_(ignored) {}
+
   Status Add(const Json& item, const std::string& at) {
     if (!item.is_object()) return InvalidArgument(fmt::format("'{}' must be an object", at), at);
     const auto given = item.find("type");
     const std::string type = given != item.end() && given->is_string() ? given->get<std::string>() : "message";
+    JsonFields fields(item, at);
+    fields.Known({"type", "id", "status", "content"});
+    if (type == "message") fields.Known({"role"});
+    if (type == "function_call") fields.Known({"name", "arguments", "call_id", "parsed_arguments"});
+    if (type == "function_call_output") fields.Known({"call_id", "output"});
+    const Json* summary = type == "reasoning" ? fields.Find("summary") : nullptr;  // replies carry an empty one
+    if (summary != nullptr && !summary->empty()) ignored_.emplace_back("input[].summary");
+    fields.NameUnread("input[]", ignored_);
     if (type == "message") return AddMessage(item, at);
     if (type == "function_call") return AddCall(item, at);
     if (type == "function_call_output") return AddResult(item, at);
@@ -65,9 +85,12 @@ class Conversation {
  private:
   Status AddMessage(const Json& item, const std::string& at) {
     QUORUM_ASSIGN(const std::string role, StringIn(item, "role", at));
+    if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end()) {
+      return InvalidArgument(fmt::format("'{}.role' must be one of {}", at, fmt::join(kRoles, ", ")), at + ".role");
+    }
     const auto content = item.find("content");
     if (content == item.end()) return Missing(at, "a 'content'");
-    QUORUM_ASSIGN(std::string text, ReadContent(*content, at + ".content"));
+    QUORUM_ASSIGN(std::string text, ReadContent(*content, at + ".content", "input[].content[]", ignored_));
     if (role == "assistant" && InTurn() && messages_.back()["content"] == "" &&
         !messages_.back().contains("tool_calls")) {
       messages_.back()["content"] = std::move(text);
@@ -92,7 +115,7 @@ class Conversation {
     QUORUM_ASSIGN(const std::string id, StringIn(item, "call_id", at));
     const auto output = item.find("output");
     if (output == item.end()) return Missing(at, "an 'output'");
-    QUORUM_ASSIGN(std::string text, ReadContent(*output, at + ".output"));
+    QUORUM_ASSIGN(std::string text, ReadContent(*output, at + ".output", "input[].output[]", ignored_));
     messages_.push_back({{"role", "tool"}, {"tool_call_id", id}, {"content", std::move(text)}});
     return {};
   }
@@ -101,7 +124,7 @@ class Conversation {
     std::string text;
     const auto content = item.find("content");
     if (content != item.end() && !content->is_null()) {
-      QUORUM_ASSIGN(text, ReadContent(*content, at + ".content"));
+      QUORUM_ASSIGN(text, ReadContent(*content, at + ".content", "input[].content[]", ignored_));
     }
     if (text.empty()) return {};
     messages_.push_back({{"role", "assistant"}, {"content", ""}, {"reasoning_content", std::move(text)}});
@@ -114,6 +137,7 @@ class Conversation {
     return messages_.back();
   }
 
+  std::vector<std::string>& ignored_;
   Json messages_ = Json::array();
 };
 
@@ -143,8 +167,12 @@ Status ReadFunctions(const Json& tools, Json& body, std::vector<std::string>& ig
       ignored.push_back("tools[].type." + type);
       continue;
     }
-    Json function = tool.contains("function") ? tool["function"] : tool;
-    if (function.is_object()) function.erase("type");
+    if (tool.contains("function")) {
+      nested.push_back(tool);
+      continue;
+    }
+    Json function = tool;
+    function.erase("type");
     nested.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   body["tools"] = std::move(nested);
@@ -167,6 +195,25 @@ Status ReadText(JsonFields& fields, Json& body, std::vector<std::string>& ignore
     }
   }
   for (auto& name : inner.Unread()) ignored.push_back(std::move(name));
+  return {};
+}
+
+Status ReadInclude(JsonFields& fields, std::int64_t top_logprobs, Json& body, std::vector<std::string>& ignored) {
+  const Json* include = fields.Find("include");
+  if (include == nullptr) return {};
+  if (!include->is_array()) return fields.Wrong("include", "an array of strings");
+  for (const Json& what : *include) {
+    if (!what.is_string()) {
+      return InvalidArgument(fmt::format("'include' must hold strings, but one of them is {}", KindOf(what)),
+                             "include");
+    }
+    if (what == "message.output_text.logprobs") {
+      body["logprobs"] = true;
+      body["top_logprobs"] = top_logprobs;
+    } else {
+      ignored.push_back("include." + what.get<std::string>());
+    }
+  }
   return {};
 }
 
@@ -197,6 +244,8 @@ Json EchoOf(const Json& body, const ChatRequest& chat, bool store) {
     return given == body.end() || given->is_null() ? std::move(value) : *given;
   };
   const engine::SamplingParams& sampling = chat.generation.request.sampling;
+  Json text = or_default("text", Json::object());
+  if (!text.contains("format") || text["format"].is_null()) text["format"] = {{"type", "text"}};
   return {{"instructions", or_default("instructions", nullptr)},
           {"max_output_tokens", or_default("max_output_tokens", nullptr)},
           {"metadata", or_default("metadata", Json::object())},
@@ -205,7 +254,7 @@ Json EchoOf(const Json& body, const ChatRequest& chat, bool store) {
           {"reasoning", or_default("reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
           {"store", store},
           {"temperature", or_default("temperature", double{sampling.temperature})},
-          {"text", or_default("text", {{"format", {{"type", "text"}}}})},
+          {"text", std::move(text)},
           {"tool_choice", or_default("tool_choice", "auto")},
           {"tools", or_default("tools", Json::array())},
           {"top_p", or_default("top_p", double{sampling.top_p})},
@@ -213,14 +262,41 @@ Json EchoOf(const Json& body, const ChatRequest& chat, bool store) {
           {"user", or_default("user", nullptr)}};
 }
 
-Error Renamed(Error error) {
-  if (error.param == "max_completion_tokens") error.param = "max_output_tokens";
-  if (error.param.starts_with("response_format")) error.param = "text.format";
-  if (error.param.starts_with("messages")) error.param = "input";
-  return error;
-}
+// Names of chat requests and what stands for them here: the name itself, or its beginning before a '.' or the end.
+constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+    {"max_completion_tokens", "max_output_tokens"},
+    {"clamped max_tokens", "clamped max_output_tokens"},
+    {"reasoning_effort", "reasoning.effort"},
+    {"response_format.json_schema", "text.format"},
+    {"response_format", "text.format"},
+    {"messages[]", "input[]"},
+    {"tools[].function", "tools[]"},
+};
 
 }  // namespace
+
+std::string ResponseField(const std::string& chat_field) {
+  if (chat_field == "messages" || (chat_field.starts_with("messages[") && !chat_field.starts_with("messages[]"))) {
+    return "input";  // items and messages are not one to one
+  }
+  for (const auto& [chat, here] : kNames) {
+    if (!chat_field.starts_with(chat)) continue;
+    const std::string rest = chat_field.substr(chat.size());
+    if (rest.empty() || rest.front() == '.') return std::string(here) + rest;
+  }
+  return chat_field;
+}
+
+Error InResponseWords(Error error) {
+  const std::string here = ResponseField(error.param);
+  if (here == error.param) return error;
+  const std::string chat = "'" + error.param + "'";
+  if (const std::size_t at = error.message.find(chat); at != std::string::npos) {
+    error.message.replace(at, chat.size(), "'" + here + "'");
+  }
+  error.param = here;
+  return error;
+}
 
 Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStore& store) {
   QUORUM_ASSIGN(const Json parsed, ParseBody(text));
@@ -239,7 +315,7 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
     out.items = std::move(found->items);
   }
   QUORUM_TRY(ReadInput(fields.Find("input"), out.items));
-  Conversation conversation;
+  Conversation conversation(ignored);
   QUORUM_ASSIGN(const auto instructions, fields.String("instructions"));
   if (!instructions.value_or("").empty()) {
     QUORUM_TRY(conversation.Add({{"role", "system"}, {"content", *instructions}}, "instructions"));
@@ -253,21 +329,15 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
   QUORUM_TRY(ReadReasoning(fields, body, ignored));
   if (const Json* limit = fields.Find("max_output_tokens")) body["max_completion_tokens"] = *limit;
   QUORUM_ASSIGN(const auto top_logprobs, fields.Int("top_logprobs", 0, kMaxTopLogprobs));
-  if (const Json* include = fields.Find("include")) {
-    if (!include->is_array()) return fields.Wrong("include", "an array");
-    for (const Json& what : *include) {
-      if (what == "message.output_text.logprobs") {
-        body["logprobs"] = true;
-        body["top_logprobs"] = top_logprobs.value_or(0);
-      } else if (what.is_string()) {
-        ignored.push_back("include." + what.get<std::string>());
-      }
-    }
-  }
+  QUORUM_TRY(ReadInclude(fields, top_logprobs.value_or(0), body, ignored));
   QUORUM_ASSIGN(const auto keep, fields.Bool("store"));
   out.store = keep.value_or(true);
   QUORUM_ASSIGN(const auto truncation, fields.String("truncation"));
-  if (truncation.value_or("disabled") != "disabled") ignored.push_back("truncation");
+  if (truncation == "auto") {
+    ignored.emplace_back("truncation");
+  } else if (truncation.value_or("disabled") != "disabled") {
+    return fields.Wrong("truncation", "\"auto\" or \"disabled\"");
+  }
   // What a chat request calls alike, extensions of ours among it, is read there.
   for (const std::string& name : fields.Unread()) {
     if (name == "n" || name == "functions" || name == "function_call") {
@@ -277,10 +347,11 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
     }
   }
   auto chat = ReadChatRequest(body);
-  if (!chat.ok()) return Renamed(chat.error());
+  if (!chat.ok()) return InResponseWords(chat.error());
   out.chat = std::move(*chat);
   DropTokenReports(out.chat.generation);
-  out.chat.generation.ignored.insert(out.chat.generation.ignored.end(), ignored.begin(), ignored.end());
+  std::vector<std::string>& all = out.chat.generation.ignored;
+  all.insert(all.end(), ignored.begin(), ignored.end());
   out.echo = EchoOf(parsed, out.chat, out.store);
   return out;
 }

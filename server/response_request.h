@@ -20,4 +20,9 @@ struct ResponseRequest {
 /// with the field as param.
 Result<ResponseRequest> ParseResponseRequest(std::string_view body, ResponseStore& store);
 
+/// What a field of a chat request is called in this API: errors and ignored fields speak of what the client sent.
+std::string ResponseField(const std::string& chat_field);
+/// The same for what an error says.
+Error InResponseWords(Error error);
+
 }  // namespace quorum::server

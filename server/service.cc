@@ -4,6 +4,7 @@
 #include <ctime>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include "engine/base/log.h"
@@ -15,6 +16,7 @@
 #include "server/expert_handler.h"
 #include "server/info_handlers.h"
 #include "server/response_handler.h"
+#include "server/stored_response_handler.h"
 #include "server/web_page.h"
 
 namespace quorum::server {
@@ -29,6 +31,18 @@ bool PathMatches(std::string_view path, std::string_view pattern) {
     return path.size() > pattern.size() && path.substr(0, pattern.size()) == pattern;
   }
   return path == pattern;
+}
+
+// "localhost" and names below it, and addresses: what no foreign name server can speak for.
+bool IsLocalHost(std::string_view host) {
+  if (host.starts_with('[')) return true;  // IPv6
+  host = host.substr(0, host.find(':'));
+  if (host.ends_with('.')) host.remove_suffix(1);
+  constexpr std::string_view kLocal = "localhost", kBelow = ".localhost";
+  if (EqualsIgnoreCase(host, kLocal)) return true;
+  if (host.size() > kBelow.size() && EqualsIgnoreCase(host.substr(host.size() - kBelow.size()), kBelow)) return true;
+  in_addr address{};
+  return ::inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
 }
 
 HttpResponse NotReady(std::string_view message, std::string_view code) {
@@ -56,9 +70,10 @@ const std::vector<Service::Route>& Service::Routes() {
       {"POST", "/v1/completions", Needs::kModel, &Service::Call<HandleCompletion>},
       {"POST", "/v1/embeddings", Needs::kModel, &Service::Call<HandleEmbeddings>},
       {"POST", "/v1/responses", Needs::kModel, &Service::Responses},
-      {"POST", "/v1/responses/input_tokens", Needs::kModel, &Service::ResponseTokens},
       {"GET", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
       {"DELETE", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
+      {"POST", kResponsePrefix, Needs::kKey, &Service::StoredResponse},
+      {"POST", "/v1/responses/input_tokens", Needs::kModel, &Service::ResponseTokens},
       {"POST", kAnthropicPrefix, Needs::kModel, &Service::Call<HandleMessages>},
       {"POST", "/v1/messages/count_tokens", Needs::kModel, &Service::Call<HandleCountTokens>},
       {"POST", "/tokenize", Needs::kModel, &Service::Call<HandleTokenize>},
@@ -78,7 +93,7 @@ HttpResponse Service::Handle(HttpRequest& request) {
   if (options_.log_prompts) LogBody(request);
   const auto scope = std::make_shared<RequestScope>(request.request_id);
   HttpResponse response = Dispatch(request, route, scope);
-  AddCors(response);
+  AddCors(request, response);
   if (request.path.starts_with(kAnthropicPrefix)) {
     response = AnthropicError(std::move(response));
     response.headers.push_back({"request-id", request.request_id});
@@ -136,7 +151,8 @@ HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_nam
   for (const Route& route : Routes()) {
     if (!PathMatches(request.path, route.path)) continue;
     route_name = route.path;
-    if (route.method == method) found = &route;
+    if (route.method == method) found = &route;  // the most particular comes last
+    if (allow.find(route.method) != std::string::npos) continue;
     allow += fmt::format("{}{}", allow.empty() ? "" : ", ", route.method);
     if (route.method == "GET") allow += ", HEAD";
   }
@@ -188,17 +204,28 @@ HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_nam
 // asking first, and name their origin.
 bool Service::OriginAllowed(const HttpRequest& request) const {
   const std::string* origin = request.FindHeader("Origin");
-  if (origin == nullptr || options_.cors_origin == "*" || *origin == options_.cors_origin) return true;
+  if (origin == nullptr || AllowedOrigin(request) != nullptr) return true;
   const std::string* host = request.FindHeader("Host");
   const std::size_t scheme = origin->find("://");
-  return host != nullptr && scheme != std::string::npos && EqualsIgnoreCase(origin->substr(scheme + 3), *host);
+  const bool same =
+      host != nullptr && scheme != std::string::npos && EqualsIgnoreCase(origin->substr(scheme + 3), *host);
+  // A foreign name may have been pointed at this machine (DNS rebinding): its pages would then be of the same origin.
+  return same && (!options_.only_local || options_.keys.required() || IsLocalHost(*host));
+}
+
+const std::string* Service::AllowedOrigin(const HttpRequest& request) const {
+  const std::string* origin = request.FindHeader("Origin");
+  for (const std::string& allowed : options_.cors_origins) {
+    if (allowed == "*" || (origin != nullptr && allowed == *origin)) return &allowed;
+  }
+  return nullptr;
 }
 
 HttpResponse Service::Preflight(std::string_view allow) const {
   HttpResponse response;
   response.status = 204;
   response.headers.push_back({"Allow", std::string(allow)});
-  if (!options_.cors_origin.empty()) {
+  if (!options_.cors_origins.empty()) {
     response.headers.push_back({"Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS"});
     response.headers.push_back({"Access-Control-Allow-Headers", "*, Authorization, Content-Type"});
     response.headers.push_back({"Access-Control-Max-Age", "86400"});
@@ -206,12 +233,14 @@ HttpResponse Service::Preflight(std::string_view allow) const {
   return response;
 }
 
-void Service::AddCors(HttpResponse& response) const {
-  if (options_.cors_origin.empty()) return;
-  response.headers.push_back({"Access-Control-Allow-Origin", options_.cors_origin});
+void Service::AddCors(const HttpRequest& request, HttpResponse& response) const {
+  if (options_.cors_origins.empty()) return;
+  const std::string* allowed = AllowedOrigin(request);
+  if (allowed == nullptr || *allowed != "*") response.headers.push_back({"Vary", "Origin"});
+  if (allowed == nullptr) return;
+  response.headers.push_back({"Access-Control-Allow-Origin", *allowed});
   response.headers.push_back(
       {"Access-Control-Expose-Headers", "x-request-id, x-quorum-ignored, x-quorum-clamped, retry-after"});
-  if (options_.cors_origin != "*") response.headers.push_back({"Vary", "Origin"});
 }
 
 HttpResponse Service::Page(const ApiContext&, HttpRequest& request) {
@@ -261,8 +290,9 @@ HttpResponse Service::ResponseTokens(const ApiContext& context, HttpRequest& req
   return HandleResponseTokens(context, request, responses_);
 }
 
-HttpResponse Service::StoredResponse(const ApiContext&, HttpRequest& request) {
-  return HandleStoredResponse(request, request.path.substr(kResponsePrefix.size()), responses_);
+HttpResponse Service::StoredResponse(const ApiContext& context, HttpRequest& request) {
+  return HandleStoredResponse(context, request, std::string_view(request.path).substr(kResponsePrefix.size()),
+                              responses_);
 }
 
 }  // namespace quorum::server

@@ -19,7 +19,8 @@ namespace quorum::server {
 
 struct ServiceOptions {
   ApiKeys keys;
-  std::string cors_origin;  // an origin or "*"; empty: pages of other origins are refused
+  std::vector<std::string> cors_origins = {};  // or "*"; pages of other origins are refused
+  bool only_local = false;  // listens on loopback alone: same-origin pages count only under a local name
   std::chrono::milliseconds heartbeat{5'000};
   bool strict = false;       // fields that would be ignored are refused
   bool log_prompts = false;  // request bodies are logged
@@ -53,7 +54,8 @@ class Service {
   HttpResponse Dispatch(HttpRequest& request, std::string_view& route_name, const std::shared_ptr<RequestScope>& scope);
   HttpResponse Preflight(std::string_view allow) const;
   bool OriginAllowed(const HttpRequest& request) const;
-  void AddCors(HttpResponse& response) const;
+  const std::string* AllowedOrigin(const HttpRequest& request) const;
+  void AddCors(const HttpRequest& request, HttpResponse& response) const;
   void LogBody(HttpRequest& request) const;
   void LogAtEnd(const HttpRequest& request, std::string_view route, const std::shared_ptr<RequestScope>& scope,
                 HttpResponse& response) const;

@@ -30,12 +30,10 @@ bool SseWriter::SendNamed(std::string_view name, const Json& value) {
 }
 
 bool SseWriter::KeepAlive(std::int32_t ahead) {
-  if (!probed_ && out_.ClientSilent()) {
-    probed_ = true;
-    return Write(": ping\n\n");
-  }
-  if (std::chrono::steady_clock::now() - last_write_ < heartbeat_) return true;
-  return ahead > 0 ? Write(fmt::format(": queued, {} ahead\n\n", ahead)) : Write(": ping\n\n");
+  const bool probe = !probed_ && out_.ClientSilent();
+  if (!probe && std::chrono::steady_clock::now() - last_write_ < heartbeat_) return true;
+  probed_ = probed_ || probe;
+  return ahead >= 0 ? Write(fmt::format(": queued, {} ahead\n\n", ahead)) : Write(": ping\n\n");
 }
 
 HttpResponse SseResponse(std::function<void(StreamWriter&)> stream) {

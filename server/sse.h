@@ -25,9 +25,9 @@ class SseWriter {
   /// `event: NAME` and the data, as Anthropic's API and OpenAI's responses have it.
   bool SendNamed(std::string_view name, const Json& value);
   /// Writes a comment if nothing was written for the heartbeat's time, and once if the client falls silent. Comments
-  /// are ": ping", or ": queued, N ahead" for a request that waits, never an event without data, which SDKs would try
-  /// to parse.
-  bool KeepAlive(std::int32_t ahead = 0);
+  /// are ": queued, N ahead" for a request that waits, else ": ping" (`ahead` below 0); never an event without data,
+  /// which SDKs would try to parse.
+  bool KeepAlive(std::int32_t ahead);
 
  private:
   bool Write(std::string_view bytes);

@@ -27,8 +27,8 @@ struct ToolUse {
 };
 
 /// Reads `tools`, `tool_choice` and `parallel_tool_calls` of a chat request, or the deprecated `functions` and
-/// `function_call`. `tools` becomes what templates get.
-/// Errors: kInvalidArgument: a wrong shape, both forms, or a choice that names no offered tool.
-Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use);
+/// `function_call`. `tools` becomes what templates get, without members that nobody knows: those are added to
+/// `ignored`. Errors: kInvalidArgument: a wrong shape, both forms, or a choice that names no offered tool.
+Status ReadTools(JsonFields& fields, Json& tools, ToolUse& use, std::vector<std::string>& ignored);
 
 }  // namespace quorum::server

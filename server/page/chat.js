@@ -98,7 +98,7 @@ function message(kind, text = "") {
 
 /** Shows a growing reply as Markdown, drawn at most once a frame. */
 class ReplyView {
-  constructor(box) { this.box = box; this.text = ""; this.reasoning = ""; this.reports = []; this.drawing = 0; }
+  constructor(box, drawn = () => {}) { this.box = box; this.drawn = drawn; this.text = ""; this.reasoning = ""; this.reports = []; this.drawing = 0; }
   add(part) {
     this.text += part.content;
     this.reasoning += part.reasoning;
@@ -121,6 +121,7 @@ class ReplyView {
       nodes.unshift(thought);
     }
     this.box.replaceChildren(...nodes);
+    this.drawn();
   }
 }
 
@@ -128,10 +129,19 @@ class ReplyView {
 const messages = [];
 let running = null;
 
-function follow(box) {
-  const near = innerHeight + scrollY > document.documentElement.scrollHeight - 200;
-  if (near) box.scrollIntoView({block: "end"});
+// The conversation grows at the end of the page, above the form that sticks there. It is followed while its end is in
+// view; whoever scrolls up to read stays there.
+let following = true;
+function follow() {
+  if (following && !$("view-chat").hidden) scrollTo({top: document.documentElement.scrollHeight, behavior: "instant"});
 }
+addEventListener("scroll", () => {
+  if ($("view-chat").hidden) return;
+  const below = document.documentElement.scrollHeight - innerHeight - scrollY;
+  following = below < $("form").offsetHeight;
+}, {passive: true});
+addEventListener("resize", follow);
+document.addEventListener("view", follow);
 
 function chatBody() {
   const system = $("system").value.trim();
@@ -148,8 +158,9 @@ function chatBody() {
 async function answer() {
   const box = message("assistant");
   $("log").append(box);
-  follow(box);
-  const view = new ReplyView(box);
+  following = true;
+  follow();
+  const view = new ReplyView(box, follow);
   const meta = document.createElement("div");
   meta.className = "meta";
   running = new AbortController();
@@ -158,7 +169,7 @@ async function answer() {
   $("retry").disabled = true;
   let note = "";
   try {
-    const end = await reply(chatBody(), running.signal, part => { view.add(part); follow(box); });
+    const end = await reply(chatBody(), running.signal, part => view.add(part));
     const seconds = (performance.now() - started) / 1000;
     if (end.usage) note = `${end.usage.completion_tokens} tokens, ${(end.usage.completion_tokens / seconds).toFixed(1)} tokens/s`;
     if (end.finish === "length") note += ", cut by the limit";
@@ -174,10 +185,10 @@ async function answer() {
     meta.append(note);
     document.dispatchEvent(new CustomEvent("reply", {detail: {box, meta, view}}));
     box.after(meta);
-    follow(meta);
   } else {
     box.remove();
   }
+  follow();
   $("send").textContent = "Send";
   $("retry").disabled = !messages.length;
 }
@@ -194,8 +205,11 @@ $("form").addEventListener("submit", event => {
 });
 $("text").addEventListener("keydown", event => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); $("form").requestSubmit(); }
-  if (event.key === "Escape" && running) running.abort();
 });
+addEventListener("keydown", event => {
+  if (event.key === "Escape" && !event.isComposing) running?.abort();
+});
+$("key-form").addEventListener("submit", event => event.preventDefault());
 $("retry").addEventListener("click", () => {
   if (running) return;
   if (messages.at(-1)?.role === "assistant") messages.pop();

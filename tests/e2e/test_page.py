@@ -32,7 +32,8 @@ def page(browser, base_url, request):
     page = context.new_page()
     page.set_default_timeout(30_000)
     problems = []
-    page.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
+    page.on("console", lambda message: (message.type in ("error", "warning") or "[DOM]" in message.text)
+            and problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda sent: sent.url.startswith((base_url, "data:")) or problems.append("foreign: " + sent.url))
     page.goto(base_url + "/")
@@ -85,6 +86,68 @@ def test_stop(page):
     page.click("#send")
     wait(page, "document.querySelector('#send').textContent === 'Send'")
     assert "stopped" in page.locator(".meta").inner_text() or "tokens" in page.locator(".meta").inner_text()
+
+
+def test_escape_stops(page):
+    say(page, "Count to a thousand.", "1800")
+    wait(page, "document.querySelector('#log .message.assistant')?.innerText.length > 5")
+    page.focus("#clear")  # wherever the focus is
+    page.keyboard.press("Escape")
+    wait(page, "document.querySelector('#send').textContent === 'Send'")
+    assert "stopped" in page.locator(".meta").inner_text() or "tokens" in page.locator(".meta").inner_text()
+
+
+SIZES = [{"viewport": {"width": 1280, "height": 740}}, {"viewport": {"width": 360, "height": 740}}]
+# The end of the conversation, and where the form begins that may cover it.
+END = """(() => { const last = document.querySelector('#log').lastElementChild.getBoundingClientRect();
+  const form = document.querySelector('#form').getBoundingClientRect();
+  return last.top >= 0 && last.bottom <= form.top + 1 && form.bottom <= innerHeight + 1; })()"""
+
+
+@pytest.mark.parametrize("page", SIZES, indirect=True)
+def test_the_conversation_is_followed(page):
+    for i in range(14):
+        say(page, f"Message {i}", "6")
+        wait(page, f"document.querySelectorAll('.meta').length === {i + 1}")
+        assert page.evaluate(END), i
+    # While a long reply grows its end stays in view, unless its reader has scrolled up.
+    page.evaluate("""() => {
+      const real = fetch, lines = (from, to) => Array.from({length: to - from}, (_, i) =>
+        'data: ' + JSON.stringify({choices: [{delta: {content: `line ${from + i}\\n\\n`}}]}) + '\\n\\n').join('');
+      window.fetch = (path, options) => path !== '/v1/chat/completions' ? real(path, options) :
+        Promise.resolve(new Response(new ReadableStream({async start(out) {
+          const send = text => out.enqueue(new TextEncoder().encode(text));
+          send(lines(0, 40));
+          while (!window.more) await new Promise(go => setTimeout(go, 10));
+          send(lines(40, 80));
+          if (window.more === 'error') send('data: {"error": {"message": "out of order"}}\\n\\n');
+          out.close(); }})));
+    }""")
+    say(page, "Count")
+    wait(page, "document.querySelector('#log').lastElementChild.innerText.includes('line 39')")
+    assert page.evaluate(END.replace("last.top >= 0 && ", ""))
+    page.evaluate("scrollTo({top: 0})")
+    page.wait_for_timeout(100)
+    page.evaluate("() => { window.more = true; }")
+    wait(page, "document.querySelector('#log').innerText.includes('line 79') && !document.querySelector('#retry').disabled")
+    assert page.evaluate("scrollY") == 0
+    # Sending goes to the end again, and what went wrong is seen there.
+    page.evaluate("() => { window.more = 'error'; document.querySelector('#text').value = 'Once more'; }")
+    page.locator("#form").evaluate("form => form.requestSubmit()")
+    page.wait_for_selector(".message.error")
+    wait(page, "!document.querySelector('#retry').disabled")
+    assert "out of order" in page.locator(".message.error").inner_text() and page.evaluate(END)
+
+
+@pytest.mark.parametrize("page", SIZES + [{"viewport": {"width": 700, "height": 740}}], indirect=True)
+def test_hints_fit_their_fields(page):
+    page.locator("#settings").evaluate("node => { node.open = true; }")
+    cut = page.evaluate("""() => [...document.querySelectorAll('#settings input[placeholder]')].filter(input => {
+      const pen = document.createElement('canvas').getContext('2d'), style = getComputedStyle(input);
+      pen.font = style.font;
+      return input.offsetWidth && pen.measureText(input.placeholder).width >
+        input.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight); }).map(input => input.id)""")
+    assert cut == []
 
 
 def test_experts_map(page):

@@ -136,7 +136,7 @@ TEST_CASE("Submitting, cancelling and figures never wait for a step") {
   gate.AwaitArrival(1);  // the step is under way, and stays so until the gate opens
   CHECK(engine->Stats().running == 1);
   CHECK(engine->Stats().waiting == 0);
-  CHECK(running->queue_position() == 0);
+  CHECK(running->queue_position() == -1);
   const auto second = MustSubmit(*engine, Ask({2}, 50));
   CHECK(engine->Stats().waiting == 1);
   CHECK(second->queue_position() == 0);
@@ -150,7 +150,7 @@ TEST_CASE("Submitting, cancelling and figures never wait for a step") {
   CHECK(engine->Stats().cancelled == 2);
   CHECK(engine->Stats().running == 1);
   CHECK(engine->Stats().waiting == 0);
-  CHECK(third->queue_position() == 0);
+  CHECK(third->queue_position() == -1);
   const auto cancelled = ReadAll(*running);  // the first step's token, then the end
   REQUIRE(cancelled.size() == 3);
   CHECK(cancelled.back().finish == FinishReason::kCancelled);

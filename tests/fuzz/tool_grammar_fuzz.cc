@@ -31,8 +31,9 @@ void Make(const Json& body) {
   JsonFields fields(body);
   Json tools = Json::array();
   ToolUse use;
-  if (!ReadTools(fields, tools, use).ok()) return;
-  const auto format = ReadOutputFormat(fields);
+  std::vector<std::string> ignored;
+  if (!ReadTools(fields, tools, use, ignored).ok()) return;
+  const auto format = ReadOutputFormat(fields, ignored);
   if (!format.ok()) return;
   ServedModel model;
   model.tokenizer = tokenizer;

@@ -368,6 +368,36 @@ TEST_CASE("A prompt over the context is 400 context_length_exceeded with both co
   CHECK(json::parse(far.body)["error"]["code"] == "context_length_exceeded");
 }
 
+TEST_CASE("More messages than tokens fit are refused before a template sees them") {
+  TestService server({.context = 64});
+  json body = TestService::ChatBody();
+  body["messages"] = json(65, json{{"role", "user"}, {"content", ""}});
+  const json error = json::parse(server.Post(kChat, body).body)["error"];
+  CHECK(error["code"] == "context_length_exceeded");
+  CHECK(error["message"].get<std::string>().find("65") != std::string::npos);
+  CHECK(error["param"] == "messages");
+}
+
+TEST_CASE("Errors repeat little of what was sent, in whole characters") {
+  TestService server;
+  std::string huge;
+  for (int i = 0; i < 300'000; ++i) huge += "\xC3\xA4";
+  const json tool = {{"type", "function"}, {"function", {{"name", "f"}}}};
+  for (const json& extra :
+       {json{{"tools", {tool}}, {"tool_choice", {{"type", "function"}, {"function", {{"name", huge}}}}}},
+        json{{"response_format", {{"type", huge}}}},
+        json{{"messages", {{{"role", "user"}, {"content", {{{"type", huge}}}}}}}},
+        json{{"messages", {{{"role", "user"}, {"content", "REFUSE" + huge}}}}}, json{{"tools", {{{"type", huge}}}}}}) {
+    const auto response = server.Post(kChat, TestService::ChatBody(extra));
+    CHECK(response.status == 400);
+    CHECK(response.body.size() < 900);
+    CHECK(response.body.find("\xEF\xBF\xBD") == std::string::npos);
+  }
+  CHECK(server.Post("/v1/responses", {{"input", "x"}, {"previous_response_id", huge}}).body.size() < 900);
+  CHECK(server.Post("/v1/messages", TestService::ChatBody({{"max_tokens", 1}, {"tools", {{{"type", huge}}}}}))
+            .body.size() < 900);
+}
+
 TEST_CASE("Nulls are absent, and fields that are not honoured are named") {
   TestService server;
   const auto nulls = server.Post(kChat, TestService::ChatBody({{"temperature", nullptr},
@@ -409,7 +439,7 @@ TEST_CASE("Nulls are absent, and fields that are not honoured are named") {
                                     {"stream_options", {{"include_usage", true}}},
                                     {"messages", {{{"role", "user"}, {"content", "Hi"}, {"mood", "gay"}}}}}));
   CHECK(named.status == 200);
-  CHECK(named.Header("x-quorum-ignored") == "messages[].mood, model, store, stream_options, user, weird??field");
+  CHECK(named.Header("x-quorum-ignored") == "messages[].mood, model, stream_options, user, weird??field");
   CHECK(json::parse(named.body)["model"] == "test/model:1");
 }
 

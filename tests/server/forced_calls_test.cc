@@ -120,7 +120,8 @@ Reply Ask(const TestService& server, json body, bool stream) {
   CHECK(events.done);
   for (const json& chunk : events.events) {
     for (const json& choice : chunk["choices"]) {
-      reply.content += choice["delta"].value("content", "");
+      const json said = choice["delta"].value("content", json());
+      if (!said.is_null()) reply.content += said.get<std::string>();
       if (!choice["finish_reason"].is_null()) reply.finish = choice["finish_reason"];
       for (const json& call : choice["delta"].value("tool_calls", json::array())) {
         if (call.contains("id")) reply.calls.emplace_back(call["function"]["name"], "");
@@ -163,12 +164,9 @@ TEST_CASE("Demanded calls are made, whole and within their schemas, in every for
     const json allowed = {{"type", "allowed_tools"}, {"allowed_tools", {{"mode", "required"}, {"tools", {kTools[1]}}}}};
     for (const json& choice : {json("required"), weather, allowed}) {
       for (int seed = 1; seed <= 3; ++seed) {
-        const json body = TestService::ChatBody({{"tools", kTools},
-                                                 {"tool_choice", choice},
-                                                 {"parallel_tool_calls", false},
-                                                 {"temperature", 1},
-                                                 {"seed", seed},
-                                                 {"max_tokens", 1500}});
+        json body = TestService::ChatBody(
+            {{"tools", kTools}, {"tool_choice", choice}, {"temperature", 1}, {"seed", seed}, {"max_tokens", 1500}});
+        if (choice != weather) body["parallel_tool_calls"] = false;  // a named function is called once anyway
         const Reply reply = Ask(server, body, false);
         CHECK(reply.finish == "tool_calls");
         CHECK(reply.content.empty());

@@ -14,7 +14,8 @@ Result<OutputFormat> Read(const char* body) {
   static Json parsed;
   parsed = Json::parse(body);
   JsonFields fields(parsed);
-  auto format = ReadOutputFormat(fields);
+  std::vector<std::string> ignored;
+  auto format = ReadOutputFormat(fields, ignored);
   if (format.ok()) CHECK(fields.Unread().empty());
   return format;
 }

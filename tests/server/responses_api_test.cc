@@ -1,5 +1,7 @@
 // POST /v1/responses over HTTP.
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/response_store.h"
@@ -155,7 +157,8 @@ TEST_CASE("The input items of a stored response are listed, those of earlier tur
   const json first = json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}}).body);
   const json second = json::parse(
       server.Post(kPath, {{"input", "Again"}, {"temperature", 0}, {"previous_response_id", first["id"]}}).body);
-  const auto answered = server.Get(kPath + "/" + second["id"].get<std::string>() + "/input_items");
+  const std::string path = kPath + "/" + second["id"].get<std::string>() + "/input_items";
+  const auto answered = server.Get(path + "?order=asc");
   REQUIRE(answered.status == 200);
   const json list = json::parse(answered.body);
   REQUIRE(list["data"].size() == 3);
@@ -170,6 +173,85 @@ TEST_CASE("The input items of a stored response are listed, those of earlier tur
   CHECK(list["last_id"] == list["data"][2]["id"]);
   CHECK(list["has_more"] == false);
   CHECK(server.Get(kPath + "/resp_none/input_items").status == 404);
+
+  const auto ids = [&](const std::string& query) {
+    const auto page = server.Get(path + query);
+    CAPTURE(query, page.body);
+    REQUIRE(page.status == 200);
+    const json found = json::parse(page.body);
+    json of_page = json::array();
+    for (const json& item : found["data"]) of_page.push_back(item["id"]);
+    CHECK(found["first_id"] == (of_page.empty() ? json() : of_page.front()));
+    CHECK(found["last_id"] == (of_page.empty() ? json() : of_page.back()));
+    return std::pair(of_page, found["has_more"].get<bool>());
+  };
+  const json a = list["data"][0]["id"], b = list["data"][1]["id"], c = list["data"][2]["id"];
+  CHECK(ids("") == std::pair(json({c, b, a}), false));  // the newest first
+  CHECK(ids("?order=desc&limit=2") == std::pair(json({c, b}), true));
+  CHECK(ids("?limit=2&after=" + b.get<std::string>()) == std::pair(json({a}), false));
+  CHECK(ids("?order=asc&limit=1&after=" + a.get<std::string>()) == std::pair(json({b}), true));
+  CHECK(ids("?order=asc&after=" + c.get<std::string>()) == std::pair(json::array(), false));
+  for (const char* wrong : {"?limit=0", "?limit=101", "?limit=x", "?limit=", "?limit=-1", "?limit=1e1", "?order=up",
+                            "?after=item_none", "?limit=%zz"}) {
+    CHECK(server.Get(path + wrong).status == 400);
+  }
+  CHECK(server.Get(path + "?include%5B%5D=x&before=y").Header("x-quorum-ignored") == "before, include[]");
+}
+
+TEST_CASE("A stored response: options are named, nothing can be cancelled, other methods are refused") {
+  TestService server;
+  const std::string path =
+      kPath + "/" + json::parse(server.Post(kPath, {{"input", "Hi"}}).body)["id"].get<std::string>();
+  CHECK(server.Get(path).Header("x-quorum-ignored").empty());
+  CHECK(server.Get(path + "?stream=false").Header("x-quorum-ignored").empty());
+  CHECK(server.Get(path + "?stream=true&starting_after=3").Header("x-quorum-ignored") == "starting_after, stream");
+  const auto cancelled = server.Post(path + "/cancel", json::object());
+  CHECK(cancelled.status == 400);
+  CHECK(json::parse(cancelled.body)["error"]["message"].get<std::string>().find("only background responses") == 0);
+  CHECK(server.Post(kPath + "/resp_none/cancel", json::object()).status == 404);
+  CHECK(server.Get(path + "/cancel").status == 405);
+  const auto posted = server.Post(path, json::object());
+  CHECK(posted.status == 405);
+  CHECK(posted.Header("allow") == "GET, HEAD, DELETE");
+  CHECK(server::Fetch(server.port(), "DELETE", path + "/input_items").status == 405);
+  CHECK(server.Get(path).status == 200);
+  CHECK(server.Post(kPath + "/input_tokens", {{"input", "Hi"}}).status == 200);
+}
+
+TEST_CASE("A reply of nothing has an empty text, in one piece and in a stream") {
+  TestService server({.logits = [](std::span<const tok::TokenId>, std::span<float> row) { row[kImEnd] = 9; }});
+  const json text = {
+      {"type", "output_text"}, {"text", ""}, {"annotations", json::array()}, {"logprobs", json::array()}};
+  const json response = json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}}).body);
+  REQUIRE(response["output"].size() == 1);
+  CHECK(response["output"][0]["content"] == json({text}));
+  const auto events = Events(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"stream", true}}).body);
+  CHECK(events.back()["response"]["output"][0]["content"] == json({text}));
+  CHECK(events.at(2)["type"] == "response.output_item.added");
+
+  json body = TestService::ChatBody({{"max_tokens", 9}});
+  CHECK(json::parse(server.Post("/v1/messages", body).body)["content"] == json({{{"type", "text"}, {"text", ""}}}));
+  body["stream"] = true;
+  const std::string streamed = server.Post("/v1/messages", body).body;
+  CHECK(streamed.find("event: content_block_start") < streamed.find("event: content_block_stop"));
+  CHECK(streamed.find("event: content_block_stop") != std::string::npos);
+}
+
+TEST_CASE("Errors and echoes speak of a response's own fields") {
+  TestService server;
+  const json error = json::parse(server.Post(kPath, {{"input", "x"}, {"max_output_tokens", 0}}).body)["error"];
+  CHECK(error["message"] == "'max_output_tokens' must be at least 1, but is 0");
+  const json format = json::parse(
+      server
+          .Post(kPath,
+                {{"input", "x"}, {"text", {{"format", {{"type", "json_schema"}, {"name", "a b"}, {"schema", true}}}}}})
+          .body)["error"];
+  CHECK(format["param"] == "text.format.name");
+  CHECK(format["message"].get<std::string>().find("'text.format.name' must be") == 0);
+  const auto clamped = server.Post(kPath, {{"input", "x"}, {"max_output_tokens", 100'000}});
+  CHECK(clamped.Header("x-quorum-clamped") == "max_output_tokens");
+  const json echoed = json::parse(server.Post(kPath, {{"input", "x"}, {"text", {{"verbosity", "low"}}}}).body)["text"];
+  CHECK(echoed == json({{"verbosity", "low"}, {"format", {{"type", "text"}}}}));
 }
 
 TEST_CASE("The tokens of a response's input are counted without computing it") {
@@ -196,6 +278,8 @@ TEST_CASE("What is wrong with a response request is named") {
       {{{"input", {{{"role", "user"}, {"content", {{{"type", "input_image"}}}}}}}}, "input[0].content[0]"},
       {{{"input", "x"}, {"max_output_tokens", 0}}, "max_output_tokens"},
       {{{"input", "x"}, {"background", true}}, "background"},
+      {{{"input", "x"}, {"truncation", "zz"}}, "truncation"},
+      {{{"input", {{{"role", "wizard"}, {"content", "x"}}}}}, "input[0].role"},
       {{{"input", "x"}, {"temperature", 9}}, "temperature"},
       {{{"input", "x"}, {"previous_response_id", "resp_none"}}, "previous_response_id"},
   }));

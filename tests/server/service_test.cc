@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/expert_handler.h"
+#include "server/listen_socket.h"
 #include "tests/support/catch.h"
 #include "tests/support/test_service.h"
 
@@ -125,16 +126,51 @@ TEST_CASE("Pages of other origins are let in only when asked for") {
   CHECK(own.Header("access-control-allow-origin").empty());
 
   TestServiceOptions options;
-  options.service.cors_origin = "https://app.example";
+  options.service.cors_origins = {"https://app.example", "app://.", "vscode-webview://0abc"};
   TestService open(std::move(options));
   const auto answer = open.Post(kChat, TestService::ChatBody(), "Origin: https://app.example\r\n");
   CHECK(answer.status == 200);
   CHECK(answer.Header("access-control-allow-origin") == "https://app.example");
   CHECK(answer.Header("vary") == "Origin");
-  CHECK(open.Post(kChat, TestService::ChatBody(), "Origin: https://evil.example\r\n").status == 403);
+  CHECK(open.Post(kChat, TestService::ChatBody(), "Origin: vscode-webview://0abc\r\n")
+            .Header("access-control-allow-origin") == "vscode-webview://0abc");
+  const auto refused = open.Post(kChat, TestService::ChatBody(), "Origin: https://evil.example\r\n");
+  CHECK(refused.status == 403);
+  CHECK(refused.Header("access-control-allow-origin").empty());
+  CHECK(refused.Header("vary") == "Origin");
   const auto preflight = Fetch(open.port(), "OPTIONS", kChat, "", "Origin: https://app.example\r\n");
   CHECK(preflight.status == 204);
   CHECK(preflight.Header("access-control-allow-headers").find("Authorization") != std::string::npos);
+}
+
+TEST_CASE("A name that was pointed at this machine makes no page one of ours") {
+  const auto status = [](TestServiceOptions options, const std::string& host, const std::string& origin) {
+    const TestService server(std::move(options));
+    RawClient client(server.port());
+    const std::string body = TestService::ChatBody({{"max_tokens", 1}}).dump();
+    client.Send("POST " + kChat + " HTTP/1.1\r\nHost: " + host + "\r\nOrigin: " + origin +
+                "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    return client.Read().status;
+  };
+  TestServiceOptions local;
+  local.service.only_local = true;
+  for (const char* host : {"localhost:8080", "LOCALHOST", "app.localhost:1", "localhost.:80", "127.0.0.1:8080",
+                           "192.168.1.5:8080", "[::1]:8080"}) {
+    CAPTURE(host);
+    CHECK(status(local, host, std::string("http://") + host) == 200);
+  }
+  for (const char* host : {"evil.example:8080", "localhost.evil.example", "notlocalhost", "127.0.0.1.evil.example",
+                           "1.2.3", "127.1", "evil.example"}) {
+    CAPTURE(host);
+    CHECK(status(local, host, std::string("http://") + host) == 403);
+  }
+  TestServiceOptions named = local;
+  named.service.cors_origins = {"https://chat.example"};
+  CHECK(status(named, "chat.example", "https://chat.example") == 200);
+  TestServiceOptions everywhere;
+  CHECK(status(everywhere, "chat.example", "https://chat.example") == 200);
+  for (const char* host : {"127.0.0.1", "127.8.8.8", "::1", "localhost"}) CHECK(server::IsLoopback(host));
+  for (const char* host : {"0.0.0.0", "::", "10.0.0.1", "example.org", ""}) CHECK_FALSE(server::IsLoopback(host));
 }
 
 TEST_CASE("Health: loading, then ok, then draining; work is refused with 503 and retry-after meanwhile") {
@@ -207,15 +243,21 @@ TEST_CASE("While a prompt waits or is computed, a stream's head is out at once a
   running.Send(ChatText({{"stream", true}}));
   REQUIRE(Eventually([&] { return server.steps > 0; }));
   queued.Send(ChatText({{"stream", true}}));
-  for (RawClient* client : {&running, &queued}) {
+  REQUIRE(Eventually([&] { return server.engine().Stats().requests == 2; }));
+  RawClient last(server.port());
+  last.Send(RequestText("POST", "/v1/completions", R"({"prompt": ["a", "b"], "stream": true, "max_tokens": 2})",
+                        "Content-Type: application/json\r\n"));
+  const std::vector<std::pair<RawClient*, std::string>> expected = {
+      {&running, ": ping\n\n"}, {&queued, ": queued, 0 ahead\n\n"}, {&last, ": queued, 1 ahead\n\n"}};
+  for (const auto& [client, comment] : expected) {
     CHECK(client->ReadUntil("\r\n\r\n"));
-    CHECK(client->ReadUntil(": ping\n\n"));
+    CHECK(client->ReadUntil(comment));
     CHECK(client->pending().find("data:") == std::string::npos);
   }
   CHECK(server.Get("/health").status == 200);  // no step is needed for it
   CHECK(server.Get("/metrics").body.find("quorum_running_sequences 1") != std::string::npos);
   server.hold = false;
-  for (RawClient* client : {&running, &queued}) {
+  for (RawClient* client : {&running, &queued, &last}) {
     const EventStream events = ParseEvents(client->Read().body);
     CHECK(events.done);
     CHECK(events.ordered);

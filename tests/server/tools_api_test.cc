@@ -32,7 +32,9 @@ Streamed Assemble(const std::string& body) {
   for (const json& chunk : stream.events) {
     for (const json& choice : chunk["choices"]) {
       const json& delta = choice["delta"];
-      message.content += delta.value("content", "");
+      if (delta.contains("content") && !delta["content"].is_null()) {
+        message.content += delta["content"].get<std::string>();
+      }
       if (delta.contains("tool_calls")) {
         for (const json& entry : delta["tool_calls"]) {
           const std::size_t index = entry["index"];
@@ -104,6 +106,17 @@ TEST_CASE("Without a call in it a message has no tool_calls; with nothing but ca
       json::parse(server.Post(kChat, TestService::ChatBody({{"tools", kTools}})).body)["choices"][0]["message"];
   CHECK(called["content"].is_null());
   CHECK(called["tool_calls"][0]["function"]["arguments"] == "{}");
+  for (const bool logprobs : {false, true}) {
+    const auto streamed = ParseEvents(
+        server.Post(kChat, TestService::ChatBody({{"tools", kTools}, {"stream", true}, {"logprobs", logprobs}})).body);
+    const json first = streamed.events.at(0)["choices"][0]["delta"];
+    CHECK(first["role"] == "assistant");
+    if (!logprobs) CHECK(first["content"].is_null());
+    for (const json& event : streamed.events) CHECK(event["choices"][0]["delta"].value("content", json()).is_null());
+  }
+  const auto text =
+      ParseEvents(plain.Post(kChat, TestService::ChatBody({{"tools", kTools}, {"stream", true}})).body).events;
+  CHECK(text.at(0)["choices"][0]["delta"] == json({{"role", "assistant"}, {"content", ""}}));
 }
 
 TEST_CASE("What does not parse, names no offered tool or may not be called is content") {
@@ -194,7 +207,8 @@ TEST_CASE("Who asks with functions is answered with one function_call, in one pi
     const json& choice = chunk["choices"][0];
     if (choice["index"] != 1) continue;
     CHECK_FALSE(choice["delta"].contains("tool_calls"));
-    content += choice["delta"].value("content", "");
+    const json said = choice["delta"].value("content", json());
+    if (!said.is_null()) content += said.get<std::string>();
     if (choice["delta"].contains("function_call")) {
       const json& piece = choice["delta"]["function_call"];
       if (piece.contains("name")) CHECK(piece["name"] == called["name"]);
