@@ -21,8 +21,7 @@ namespace {
 Status Merge(const SurgeryFlags& flags) {
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
   QUORUM_ASSIGN(const std::vector<quant::ExpertLayer> layers, quant::ExpertLayers(file));
-  QUORUM_TRY(quant::CheckDestination(file, flags.dst, flags.replace));
-  QUORUM_TRY(CheckOutput(flags.dst, flags.replace));
+  QUORUM_TRY(CheckNewModel(file, flags.dst, flags.replace));
   QUORUM_ASSIGN(const std::int32_t keep, ExpertsToKeep(flags.keep, layers.front()));
   const int threads = flags.model.threads > 0 ? flags.model.threads : engine::UsableCpus();
   const MakePlan make = [&](const Json& report) -> Result<SurgeryPlan> {

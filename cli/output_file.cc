@@ -8,6 +8,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "quant/expert_surgery.h"
+
 namespace quorum::cli {
 namespace {
 
@@ -48,6 +50,11 @@ Status CheckOutput(const std::string& path, bool replace) {
   }
   const std::string folder = std::filesystem::path(path).parent_path().string();
   return CheckFolder(path, folder.empty() ? "." : folder);
+}
+
+Status CheckNewModel(const quant::GgufFile& source, const std::string& path, bool replace) {
+  QUORUM_TRY(quant::CheckDestination(source, path, replace));
+  return CheckOutput(path, replace);
 }
 
 }  // namespace quorum::cli

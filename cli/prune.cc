@@ -21,8 +21,7 @@ namespace {
 Status Prune(const SurgeryFlags& flags) {
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.model.path));
   QUORUM_ASSIGN(const std::vector<quant::ExpertLayer> layers, quant::ExpertLayers(file));
-  QUORUM_TRY(quant::CheckDestination(file, flags.dst, flags.replace));
-  QUORUM_TRY(CheckOutput(flags.dst, flags.replace));
+  QUORUM_TRY(CheckNewModel(file, flags.dst, flags.replace));
   std::int32_t keep = 0;
   if (!flags.keep.empty()) {
     QUORUM_ASSIGN(keep, ExpertsToKeep(flags.keep, layers.front()));

@@ -64,8 +64,7 @@ std::string IsSeed(const std::string& text) {
 /// Splits the networks instead of copying them, and tells what that costs.
 Status Carve(const Flags& flags) {
   QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(flags.src));
-  QUORUM_TRY(quant::CheckDestination(file, flags.dst, flags.options.replace));
-  QUORUM_TRY(CheckOutput(flags.dst, flags.options.replace));
+  QUORUM_TRY(CheckNewModel(file, flags.dst, flags.options.replace));
   QUORUM_ASSIGN(const quant::DenseModel dense, quant::FindDenseFfns(file));
   QUORUM_TRY(quant::CheckCarvable(flags.src, dense, flags.options.experts, flags.shared));
   QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.src, 0));

@@ -71,6 +71,12 @@ HttpResponse ErrorResponse(const Error& error) {
   return ErrorResponse(HttpStatus(error.code), error.message, error.param, error.reason);
 }
 
+HttpResponse MethodNotAllowed(const std::string& allow) {
+  HttpResponse response = ErrorResponse(405, fmt::format("this path answers only {}", allow));
+  response.headers.push_back({"Allow", allow});
+  return response;
+}
+
 void SetRetryAfter(HttpResponse& response, double seconds) {
   const double wait = std::isfinite(seconds) ? std::clamp(seconds, 0.1, 120.0) : 1.0;
   response.headers.push_back({"retry-after", fmt::format("{}", static_cast<int>(std::ceil(wait)))});

@@ -23,6 +23,9 @@ HttpResponse ErrorResponse(int status, std::string_view message, std::string_vie
                            std::string_view code = {});
 HttpResponse ErrorResponse(const Error& error);
 
+/// 405 for a path that answers the methods of `allow` ("GET, HEAD") only.
+HttpResponse MethodNotAllowed(const std::string& allow);
+
 /// Adds `retry-after` and `retry-after-ms`. OpenAI's clients wait so long; above 120 s they would not retry at all.
 void SetRetryAfter(HttpResponse& response, double seconds);
 

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "server/error_body.h"
 #include "server/tool_prompt.h"
 
 namespace quorum::server {
@@ -216,15 +217,6 @@ Status CutBehindLastMessage(const Json& messages, std::string& rendered) {
   return {};
 }
 
-// A template may say much; an error says enough.
-std::string Bounded(std::string text) {
-  constexpr std::size_t kMax = 500;
-  if (text.size() <= kMax) return text;
-  std::size_t end = kMax;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  return text.substr(0, end) + " ...";
-}
-
 // The request's variables for the template, and what it asks for in other words.
 Json VariablesOf(const std::string& source, const ChatRequest& request) {
   Json variables = request.template_variables;
@@ -316,7 +308,7 @@ Result<Rendered> RenderMessages(const ServedModel& model, const tok::ChatTemplat
   }
   if (!rendered.ok()) {
     return InvalidArgument(
-        fmt::format("the model's chat template refuses these messages: {}", Bounded(rendered.error().message)),
+        fmt::format("the model's chat template refuses these messages: {}", Excerpt(rendered.error().message, 500)),
         "messages", "chat_template_error");
   }
   NoteUnshown(source, messages, *rendered, render, ignored);

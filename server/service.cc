@@ -182,11 +182,7 @@ HttpResponse Service::Dispatch(HttpRequest& request, std::string_view& route_nam
   if (found == nullptr && allow.empty()) {
     return ErrorResponse(404, "there is nothing at this path; the API is under /v1", {}, "not_found");
   }
-  if (found == nullptr) {
-    HttpResponse response = ErrorResponse(405, fmt::format("this path answers only {}", allow));
-    response.headers.push_back({"Allow", allow});
-    return response;
-  }
+  if (found == nullptr) return MethodNotAllowed(allow);
   ApiContext context{nullptr,         metrics_, options_.heartbeat, static_cast<std::int64_t>(std::time(nullptr)),
                      options_.strict, scope};
   {

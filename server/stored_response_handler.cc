@@ -86,12 +86,6 @@ Result<Json> InputItems(const std::string& id, const StoredResponse& stored, con
               {"has_more", left > page.limit}};
 }
 
-HttpResponse WrongMethod(const char* allow) {
-  HttpResponse response = ErrorResponse(405, fmt::format("this path answers only {}", allow));
-  response.headers.push_back({"Allow", allow});
-  return response;
-}
-
 // The options of GET {id}: only what turns something off is followed.
 Status NoteOptions(std::string_view query, std::vector<std::string>& ignored) {
   QUORUM_ASSIGN(const auto fields, ParseQuery(query));
@@ -120,8 +114,8 @@ HttpResponse HandleStoredResponse(const ApiContext& context, const HttpRequest& 
   const bool items = path.ends_with(kItems), cancel = path.ends_with(kCancel);
   const std::string id(path.substr(0, path.size() - (items ? kItems.size() : cancel ? kCancel.size() : 0)));
   const bool erase = http.method == "DELETE", post = http.method == "POST";
-  if (cancel != post) return WrongMethod(cancel ? "POST" : items ? "GET, HEAD" : "GET, HEAD, DELETE");
-  if (items && erase) return WrongMethod("GET, HEAD");
+  if (cancel != post) return MethodNotAllowed(cancel ? "POST" : items ? "GET, HEAD" : "GET, HEAD, DELETE");
+  if (items && erase) return MethodNotAllowed("GET, HEAD");
   const auto found = store.Get(id);
   if (!found.has_value()) {
     return ErrorResponse(404, fmt::format("the response '{}' is not (or no longer) stored here", id), {}, "not_found");
