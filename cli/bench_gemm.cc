@@ -115,7 +115,7 @@ Result<GemmTable> MeasureGemm(const engine::Model& model, const std::vector<std:
       QUORUM_ASSIGN(const double own, CallsPerSecond([&](std::int64_t call) -> Status {
                       const PackedView& w = matrices[static_cast<std::size_t>(call % table.experts)];
                       kernels.matmul(w, act.view(), nullptr, m, 0, panels, out.As<float>(),
-                                     panels * engine::kPanelRows);
+                                     panels * engine::kPanelRows, nullptr);
                       return {};
                     }));
       QUORUM_ASSIGN(const double other,

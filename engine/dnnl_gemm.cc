@@ -130,10 +130,10 @@ bool TryMatMul(const PackedView& w, const ActView& act, const int32_t* rows, std
 }
 
 void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, std::int64_t m, std::int64_t begin,
-            std::int64_t end, float* dst, std::int64_t ld) {
+            std::int64_t end, float* dst, std::int64_t ld, const uint8_t* next) {
   const bool floats = TraitsOf(w.format).payload == Payload::kNone;
   if (floats && m >= kFewRows && end > begin && TryMatMul(w, act, rows, m, begin, end, dst, ld)) return;
-  base_table->matmul(w, act, rows, m, begin, end, dst, ld);
+  base_table->matmul(w, act, rows, m, begin, end, dst, ld, next);
 }
 
 }  // namespace

@@ -18,16 +18,17 @@ ActView FromRow(ActView act, std::int64_t row) {
 /// Panels [begin, end) of a product for rows [row, row + m). A padded last panel goes through scratch, because its
 /// padding would fall into the next row.
 void ComputePart(const KernelTable& kernels, const Product& product, std::int64_t row, std::int64_t m,
-                 std::int64_t begin, std::int64_t end, float* scratch, float* plane_scratch) {
+                 std::int64_t begin, std::int64_t end, float* scratch, float* plane_scratch, const std::uint8_t* next) {
   const PackedView& w = *product.w;
   const ActPlanes act = {FromRow(product.act.first, row), FromRow(product.act.second, row)};
   float* dst = product.dst + row * product.ld;
   const std::int64_t whole = std::min(end, w.n / kPanelRows);
   if (begin < whole) {
-    Matmul(kernels, w, act, nullptr, m, begin, whole, dst + begin * kPanelRows, product.ld, plane_scratch);
+    Matmul(kernels, w, act, nullptr, m, begin, whole, dst + begin * kPanelRows, product.ld, plane_scratch,
+           whole == end ? next : PanelAt(w, whole));
   }
   if (whole == end) return;
-  Matmul(kernels, w, act, nullptr, m, whole, end, scratch, kPanelRows, plane_scratch);
+  Matmul(kernels, w, act, nullptr, m, whole, end, scratch, kPanelRows, plane_scratch, next);
   const std::int64_t rest = w.n - whole * kPanelRows;
   for (std::int64_t i = 0; i < m; ++i) {
     std::memcpy(dst + i * product.ld + whole * kPanelRows, scratch + i * kPanelRows,
@@ -119,9 +120,10 @@ ActPlanes ActBuffer::View(PackFormat format, std::int64_t row) const {
 }
 
 void Matmul(const KernelTable& kernels, const PackedView& w, const ActPlanes& act, const std::int32_t* rows,
-            std::int64_t m, std::int64_t begin, std::int64_t end, float* dst, std::int64_t ld, float* scratch) {
+            std::int64_t m, std::int64_t begin, std::int64_t end, float* dst, std::int64_t ld, float* scratch,
+            const std::uint8_t* next) {
   if (act.second.q == nullptr) {
-    kernels.matmul(w, act.first, rows, m, begin, end, dst, ld);
+    kernels.matmul(w, act.first, rows, m, begin, end, dst, ld, next);
     return;
   }
   // Two panels at a time: the second plane finds them in the nearest cache.
@@ -129,8 +131,8 @@ void Matmul(const KernelTable& kernels, const PackedView& w, const ActPlanes& ac
     const std::int64_t stop = std::min(panel + 2, end);
     const std::int64_t cols = (stop - panel) * kPanelRows;
     float* part = dst + (panel - begin) * kPanelRows;
-    kernels.matmul(w, act.first, rows, m, panel, stop, part, ld);
-    kernels.matmul(w, act.second, rows, m, panel, stop, scratch, cols);
+    kernels.matmul(w, act.first, rows, m, panel, stop, part, ld, stop == end ? next : PanelAt(w, stop));
+    kernels.matmul(w, act.second, rows, m, panel, stop, scratch, cols, nullptr);
     for (std::int64_t i = 0; i < m; ++i) kernels.add(scratch + i * cols, cols, part + i * ld);
   }
 }
@@ -153,8 +155,11 @@ void Team::Run(const Product* products, std::int64_t count, std::int64_t rows) c
     // Blocks of rows vary fastest, so that a thread meets the same panels again while they are in its cache.
     const std::int64_t row = task % row_blocks * kRowBlock;
     const std::int64_t begin = task / row_blocks * step;
+    // Tasks go round the workers, about.
+    const std::int64_t then = begin + step * (row_blocks > 1 ? 1 : pool.size());
+    const std::uint8_t* next = then < own ? PanelAt(*product->w, then) : nullptr;
     ComputePart(kernels, *product, row, std::min(kRowBlock, rows - row), begin, std::min(begin + step, own),
-                Scratch(worker), PlaneScratch(worker));
+                Scratch(worker), PlaneScratch(worker), next);
   });
 }
 

@@ -127,7 +127,11 @@ inline constexpr std::int64_t kPlaneScratch = kRowBlock * 2 * kPanelRows;
 
 /// KernelTable::matmul of up to kRowBlock rows over both planes of `act`. `scratch` has room for kPlaneScratch floats.
 void Matmul(const KernelTable& kernels, const PackedView& w, const ActPlanes& act, const std::int32_t* rows,
-            std::int64_t m, std::int64_t begin, std::int64_t end, float* dst, std::int64_t ld, float* scratch);
+            std::int64_t m, std::int64_t begin, std::int64_t end, float* dst, std::int64_t ld, float* scratch,
+            const std::uint8_t* next);
+
+/// Where a panel lies: what KernelTable::matmul is told as `next`.
+inline const std::uint8_t* PanelAt(const PackedView& w, std::int64_t panel) { return w.panels + panel * w.panel_bytes; }
 
 /// What all parts of a step share.
 struct Team {

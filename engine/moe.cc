@@ -84,9 +84,8 @@ void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spe
   if (trace_norms_) squares_.resize(static_cast<std::size_t>(capacity_ * CeilDiv(d_model_, kPanelRows)));
   for (NextPass(); !pass_.empty(); NextPass()) {
     SplitHidden(team);
-    team.pool.ParallelForGroups(node_ends_, [&](std::int64_t task, int worker) {
-      Hidden(team, layer, weights, hidden_tasks_[static_cast<std::size_t>(task)], in, worker);
-    });
+    team.pool.ParallelForGroups(node_ends_,
+                                [&](std::int64_t task, int worker) { Hidden(team, layer, weights, task, in, worker); });
     if (team.tap != nullptr) Show(*team.tap, layer, spec, weights, in);
     RunDown(team, out);
     if (trace_norms_) TraceNorms(layer, weights);
@@ -281,8 +280,24 @@ void FeedForward::Activate(const KernelTable& kernels, const float* gate, const 
   }
 }
 
-void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task,
+const std::uint8_t* FeedForward::AfterHidden(const Team& team, std::int64_t index) const {
+  const std::int64_t then = index + team.pool.size();  // tasks go round the workers, about
+  const std::int64_t behind = then - std::ssize(hidden_tasks_);
+  if (behind >= 0) {  // down projections come next
+    const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
+    return PanelAt(pass_.front().network->down, std::min(behind * team.PanelsPerTask(panels), panels - 1));
+  }
+  const HiddenTask& task = hidden_tasks_[static_cast<std::size_t>(then)];
+  const NetworkWeights& network = *task.network;
+  const std::int64_t panel = task.col / kPanelRows;
+  if (network.interleaved) return PanelAt(network.gate_up, 2 * panel);
+  return PanelAt(network.gate.n > 0 ? network.gate : network.up, panel);
+}
+
+void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, std::int64_t index,
                          const ActBuffer& in, int worker) {
+  const HiddenTask& task = hidden_tasks_[static_cast<std::size_t>(index)];
+  const std::uint8_t* const next = AfterHidden(team, index);
   float* scratch = team.Scratch(worker);
   float* planes = team.PlaneScratch(worker);
   const KernelTable& kernels = team.kernels;
@@ -297,12 +312,13 @@ void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeight
   const std::int64_t ld = 2 * width;
   if (network.interleaved) {
     Matmul(kernels, network.gate_up, in.View(network.gate_up.format), rows, task.m, 2 * begin, 2 * end, scratch, ld,
-           planes);
+           planes, next);
   } else {
     if (gated)
-      Matmul(kernels, network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld, planes);
+      Matmul(kernels, network.gate, in.View(network.gate.format), rows, task.m, begin, end, scratch, ld, planes,
+             PanelAt(network.up, begin));
     Matmul(kernels, network.up, in.View(network.up.format), rows, task.m, begin, end, scratch + (gated ? width : 0), ld,
-           planes);
+           planes, next);
   }
   ActForms forms;
   forms.Add(network.down.format);

@@ -76,8 +76,10 @@ class FeedForward {
             const ActBuffer& in) const;
   void SplitHidden(const Team& team);
   void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
-  void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, const HiddenTask& task,
+  void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, std::int64_t index,
               const ActBuffer& in, int worker);
+  /// The panels that whoever computes hidden task `index` will need next, probably.
+  const std::uint8_t* AfterHidden(const Team& team, std::int64_t index) const;
   void RunDown(const Team& team, float* out);
   /// Each part goes to `out`, times its weight, or unweighted to `parts_` if there are.
   void Down(const Team& team, const DownTask& task, float* out, int worker);

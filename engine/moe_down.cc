@@ -44,10 +44,12 @@ void FeedForward::Down(const Team& team, const DownTask& task, float* out, int w
   const std::int64_t first = pass_.front().begin;
   for (const Group& group : task.groups) {
     const PackedView& down = group.network->down;
+    const std::uint8_t* next =
+        &group == &task.groups.back() ? nullptr : PanelAt((&group + 1)->network->down, task.begin);
     for (std::int64_t slot = group.begin; slot < group.end; slot += kRowBlock) {
       const std::int64_t m = std::min(kRowBlock, group.end - slot);
       Matmul(team.kernels, down, hidden_.View(down.format, slot - first), nullptr, m, task.begin, task.end, scratch,
-             width, team.PlaneScratch(worker));
+             width, team.PlaneScratch(worker), next);
       for (std::int64_t i = 0; i < m; ++i) {
         float* row = scratch + i * width;
         if (group.network->down_bias != nullptr) team.kernels.add(group.network->down_bias + col, cols, row);

@@ -73,21 +73,39 @@ class Signal {
 
 }  // namespace
 
-/// One run is a countdown for each group: `remaining` starts at the number of its tasks and each fetch_sub that returns
-/// r > 0 is the right to task (end - r). A worker that comes late only pushes it below zero, and needs not be waited
-/// for: the run is over when all tasks are finished, and the job's fields stay put until then.
+/// One run is a countdown for each worker, which nobody else touches before the worker runs dry elsewhere: a line that
+/// stays in its core's cache. `remaining` starts at the number of its tasks and each fetch_sub that returns r > 0 is
+/// the right to task (end - r * step). A worker that comes late only pushes it below zero, and needs not be waited for:
+/// the run is over when all tasks are finished, and the job's fields stay put until then.
 class ThreadPool::Impl {
  public:
-  explicit Impl(const Placement& placement) : nodes_(placement.group_nodes), lanes_(nodes_.size()) {
+  explicit Impl(const Placement& placement)
+      : nodes_(placement.group_nodes), members_(nodes_.size()), lanes_(placement.workers.size()) {
     QUORUM_CHECK(!placement.workers.empty() && !nodes_.empty());
-    home_ = placement.workers[0].group;
     const auto threads = static_cast<int>(placement.workers.size());
+    for (int worker = 0; worker < threads; ++worker) {
+      const int group = placement.workers[static_cast<std::size_t>(worker)].group;
+      QUORUM_CHECK(group >= 0 && group < std::ssize(nodes_));
+      all_.push_back(worker);
+      members_[static_cast<std::size_t>(group)].push_back(worker);
+    }
+    others_.resize(placement.workers.size());
+    for (std::size_t group = 0; group < members_.size(); ++group) {
+      const std::vector<int>& own = members_[group];
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        std::vector<int>& others = others_[static_cast<std::size_t>(own[i])];
+        for (std::size_t j = 1; j < own.size(); ++j) others.push_back(own[(i + j) % own.size()]);
+        for (std::size_t away = 1; away < members_.size(); ++away) {
+          const std::vector<int>& there = members_[(group + away) % members_.size()];
+          for (std::size_t j = 0; j < there.size(); ++j) others.push_back(there[(i + j) % there.size()]);
+        }
+      }
+    }
     workers_.reserve(placement.workers.size() - 1);
     for (int worker = 1; worker < threads; ++worker) {
       // The caller, worker 0, is not ours to pin: threads that it starts later would inherit the mask.
-      const Placement::Worker at = placement.workers[static_cast<std::size_t>(worker)];
-      QUORUM_CHECK(at.group >= 0 && at.group < std::ssize(nodes_));
-      workers_.emplace_back([this, worker, at] { WorkerLoop(worker, at); });
+      workers_.emplace_back(
+          [this, worker, cpu = placement.workers[static_cast<std::size_t>(worker)].cpu] { WorkerLoop(worker, cpu); });
     }
   }
 
@@ -105,7 +123,7 @@ class ThreadPool::Impl {
 
   /// `ends` has one entry, or one for each group.
   void Run(std::span<const std::int64_t> ends, TaskFn fn, void* context) {
-    QUORUM_CHECK(ends.size() == 1 || ends.size() == lanes_.size());
+    QUORUM_CHECK(ends.size() == 1 || ends.size() == nodes_.size());
     const FloatMode mode;
     const std::int64_t tasks = ends.back();
     if (tasks <= 1 || workers_.empty()) {
@@ -116,52 +134,72 @@ class ThreadPool::Impl {
     tasks_ = tasks;
     fn_ = fn;
     context_ = context;
-    for (std::size_t i = 0; i < ends.size(); ++i) lanes_[i].end = ends[i];
     finished_.store(0, std::memory_order_relaxed);
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-      lanes_[i].remaining.store(ends[i] - (i == 0 ? 0 : ends[i - 1]), std::memory_order_release);
+    if (ends.size() == 1) {
+      Deal(all_, 0, tasks);
+    } else {
+      for (std::size_t i = 0; i < ends.size(); ++i) Deal(members_[i], i == 0 ? 0 : ends[i - 1], ends[i]);
     }
     started_.Raise(static_cast<int>(std::min<std::int64_t>(tasks - 1, size() - 1)));
-    if (!Work(0, home_)) finished_all_.WaitPast(before);
+    if (!Work(0)) finished_all_.WaitPast(before);
   }
 
  private:
   struct alignas(kCacheLine) Lane {
     std::atomic<std::int64_t> remaining{0};
     std::int64_t end = 0;
+    std::int64_t step = 1;
   };
 
-  /// Takes tasks until none is left, of its own group first. True: this thread finished the run's last one.
-  bool Work(int worker, int group) {
+  /// Deals tasks [begin, end) out to `workers` in turns.
+  void Deal(const std::vector<int>& workers, std::int64_t begin, std::int64_t end) {
+    const std::int64_t step = std::ssize(workers);
+    for (const int worker : workers) {
+      const std::int64_t count = begin < end ? (end - begin + step - 1) / step : 0;
+      Lane& lane = lanes_[static_cast<std::size_t>(worker)];
+      lane.end = begin + count * step;
+      lane.step = step;
+      lane.remaining.store(count, std::memory_order_release);
+      ++begin;
+    }
+  }
+
+  /// Takes tasks until none is left: its own, its group's, then others'. True: this thread finished the run's last one.
+  bool Work(int worker) {
     std::int64_t done = 0;
     std::int64_t tasks = 0;
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      Lane& lane = lanes_[(static_cast<std::size_t>(group) + i) % lanes_.size()];
+    const auto take = [&](int of) {
+      Lane& lane = lanes_[static_cast<std::size_t>(of)];
+      if (lane.remaining.load(std::memory_order_relaxed) <= 0) return;  // a look costs less than a fetch_sub
       for (std::int64_t left = 0; (left = lane.remaining.fetch_sub(1, std::memory_order_acquire)) > 0; ++done) {
         tasks = tasks_;
-        fn_(context_, lane.end - left, worker);
+        fn_(context_, lane.end - left * lane.step, worker);
       }
-    }
+    };
+    take(worker);
+    for (const int other : others_[static_cast<std::size_t>(worker)]) take(other);
     return done > 0 && finished_.fetch_add(done, std::memory_order_acq_rel) + done == tasks;
   }
 
-  void WorkerLoop(int worker, Placement::Worker at) {
-    if (at.cpu >= 0) RunThreadOn({&at.cpu, 1});  // where it is refused, the thread runs wherever the kernel puts it
+  void WorkerLoop(int worker, int cpu) {
+    if (cpu >= 0) RunThreadOn({&cpu, 1});  // where it is refused, the thread runs wherever the kernel puts it
     const FloatMode mode;
     std::uint32_t seen = 0;
     while (true) {
       started_.WaitPast(seen);
       seen = started_.value();
       if (stop_.load(std::memory_order_relaxed)) return;
-      if (Work(worker, at.group)) finished_all_.Raise(1);
+      if (Work(worker)) finished_all_.Raise(1);
     }
   }
 
   const std::vector<int> nodes_;
-  int home_ = 0;         // the caller's group
-  Signal started_;       // counts runs
-  Signal finished_all_;  // counts runs whose last task was finished by a worker other than the caller
-  std::vector<Lane> lanes_;
+  Signal started_;                         // counts runs
+  Signal finished_all_;                    // counts runs whose last task was finished by a worker other than the caller
+  std::vector<int> all_;                   // workers
+  std::vector<std::vector<int>> members_;  // of each group
+  std::vector<std::vector<int>> others_;   // for each worker: whose tasks it takes when it has none left, nearest first
+  std::vector<Lane> lanes_;                // of each worker
   alignas(kCacheLine) std::atomic<std::int64_t> finished_{0};
   alignas(kCacheLine) std::int64_t tasks_ = 0;
   TaskFn fn_ = nullptr;

@@ -31,11 +31,11 @@ class ThreadPool {
   const std::vector<int>& group_nodes() const;
 
   using TaskFn = void (*)(void* context, std::int64_t task, int worker);
-  /// Calls fn(context, task, worker) once for each task in [0, tasks), handed out in ascending order to whichever
-  /// worker (0 … size()-1) is free; returns when all are done.
+  /// Calls fn(context, task, worker) once for each task in [0, tasks) and returns when all are done. Worker w of
+  /// 0 … size()-1 takes w, w + size(), ... in this order, and then what others have not got to.
   void Run(std::int64_t tasks, TaskFn fn, void* context);
-  /// The same for as many runs of tasks as there are groups: group g's are [ends[g - 1], ends[g]), and a worker takes
-  /// its own group's as long as there are any, then others'.
+  /// The same for as many runs of tasks as there are groups: group g's are [ends[g - 1], ends[g]), which its workers
+  /// share; who has none left helps its own group first.
   void Run(std::span<const std::int64_t> ends, TaskFn fn, void* context);
 
   /// `body(task, worker)` for each task.

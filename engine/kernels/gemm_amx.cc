@@ -320,10 +320,10 @@ void MultiplyChunk(const GemmTask& t) {
 }  // namespace
 
 void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,
-            int64_t panel_end, float* dst, int64_t ld) {
+            int64_t panel_end, float* dst, int64_t ld, const uint8_t* next) {
   const PackTraits traits = TraitsOf(w.format);
   if (traits.payload == Payload::kNone || m < kMinRows) {
-    return avx512::MatMul(w, act, rows, m, panel_begin, panel_end, dst, ld);
+    return avx512::MatMul(w, act, rows, m, panel_begin, panel_end, dst, ld, next);
   }
   Tiles::Configure(IsTwoLevel(traits.scales) ? kLineBytes : kGroup);
   for (int64_t first = 0; first < m; first += kChunkRows) {
@@ -334,8 +334,8 @@ void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_
       part.sum += first * act.ld_s;
     }
     const int64_t count = m - first < kChunkRows ? m - first : kChunkRows;
-    MultiplyChunk(
-        {w, part, rows == nullptr ? nullptr : rows + first, count, panel_begin, panel_end, dst + first * ld, ld});
+    MultiplyChunk({w, part, rows == nullptr ? nullptr : rows + first, count, panel_begin, panel_end, dst + first * ld,
+                   ld, nullptr});
   }
   Tiles::Release();
 }

@@ -5,8 +5,8 @@
 namespace quorum::engine::avx2 {
 
 void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,
-            int64_t panel_end, float* dst, int64_t ld) {
-  const GemmTask task = {w, act, rows, m, panel_begin, panel_end, dst, ld};
+            int64_t panel_end, float* dst, int64_t ld, const uint8_t* next) {
+  const GemmTask task = {w, act, rows, m, panel_begin, panel_end, dst, ld, next};
   const PackTraits traits = TraitsOf(w.format);
   if (traits.payload == Payload::kNone) return MatMulFloat(task);
   if (IsTwoLevel(traits.scales)) return MatMulTwoLevels(task);

@@ -20,6 +20,7 @@ struct GemmTask {
   int64_t panel_end;
   float* dst;
   int64_t ld;
+  const uint8_t* next;
 };
 
 // The three parts of an instruction set's MatMul, one file each.
@@ -60,15 +61,25 @@ static inline ActRows<R> RowsAt(const GemmTask& t, int64_t first, int64_t column
   return act;
 }
 
-/// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero.
+/// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero. `ahead`
+/// is how far from a panel's bytes those lie that are to be prefetched meanwhile.
 struct Partial {
   float* dst;
   int64_t ld;
   bool start;
+  int64_t ahead;
 };
 
+/// Partial::ahead of a block at `at`: `distance`, but from the task's end on into what is multiplied next.
+static inline int64_t AheadOf(const GemmTask& t, const uint8_t* at, int64_t distance) {
+  const uint8_t* end = t.w.panels + t.panel_end * t.w.panel_bytes;
+  if (end - at > distance) return distance;
+  return t.next == nullptr ? 0 : reinterpret_cast<intptr_t>(t.next) - reinterpret_cast<intptr_t>(end) + distance;
+}
+
 // A Kernel has
-//   kDirectRows   up to so many rows, codes are read from the panel as they are used,
+//   kAhead        bytes from what is used to what is prefetched where codes are read from the panel;
+//   kDirectRows<format>  up to so many rows, codes are read from the panel as they are used,
 //   kPassRows     so many rows at a time, and the rest in passes of 1 to
 //   kFewRows      rows (there is no function for the counts between: each costs seconds of compilation);
 //   kTileRows     for more rows, blocks are unpacked first; the rows of a tile at most and,
@@ -96,10 +107,11 @@ template <typename Kernel, PackFormat format, size_t R>
 static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
   constexpr PackTraits kTraits = TraitsOf(format);
   const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
-  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true};
+  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true, 0};
   ActRows<R> act = RowsAt<R>(t, first, 0, ActBlockOf(kTraits));
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
     const int64_t groups = GroupsAt(column, t.w.k);
+    partial.ahead = AheadOf(t, block, Kernel::kAhead);
     Kernel::template Few<format, R>(block, groups, act, partial);
     for (size_t i = 0; i < R; ++i) {
       act.q[i] += kBlock;
@@ -126,7 +138,7 @@ static void TileUpTo(const GemmTask& t, const uint8_t* scratch, const uint8_t* c
                      int64_t panel, int64_t column, int64_t first, int64_t count) {
   if (count == static_cast<int64_t>(R)) {
     const ActRows<R> act = RowsAt<R>(t, first, column, ActBlockOf(TraitsOf(format)));
-    const Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0};
+    const Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0, 0};
     if constexpr (folded) {
       Kernel::template TileFolded<format, R>(scratch, scales, pairs, act, partial);
     } else {
@@ -173,12 +185,14 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
     const bool folded = UnpackPanels<Kernel, format>(block, t.w.panel_bytes, pairs, groups, scratch, scales);
     block += BlockBytes(kTraits, groups);
     const bool last = column + kBlock >= t.w.k;
-    const uint8_t* next = last ? t.w.panels + (panel + 2 * pairs) * t.w.panel_bytes : block;
+    const uint8_t* behind =
+        panel + 2 * pairs < t.panel_end ? t.w.panels + (panel + 2 * pairs) * t.w.panel_bytes : t.next;
+    const uint8_t* next = last ? behind : block;
     const int64_t next_bytes = BlockBytes(kTraits, GroupsAt(last ? 0 : column + kBlock, t.w.k));
     const int64_t share = (next_bytes / kLineBytes + tiles - 1) / tiles * kLineBytes;
     int64_t first = 0;
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      for (int64_t p = 0; p < 2 * pairs; ++p) {
+      for (int64_t p = 0; p < 2 * pairs && next != nullptr; ++p) {
         for (int64_t at = tile * share; at < (tile + 1) * share && at < next_bytes; at += kLineBytes) {
           __builtin_prefetch(next + p * t.w.panel_bytes + at, 0, 2);
         }
@@ -200,7 +214,7 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
 template <typename Kernel, PackFormat format>
 static void Multiply(const GemmTask& t) {
   int64_t panel = t.panel_begin;
-  if (t.m > Kernel::kDirectRows) {
+  if (t.m > Kernel::template kDirectRows<format>) {
     while (panel + 2 <= t.panel_end) {
       const int64_t pairs = panel + kUnpackedPanels <= t.panel_end ? kUnpackedPanels / 2 : 1;
       MultiplyUnpacked<Kernel, format>(t, panel, pairs);

@@ -10,7 +10,8 @@
 namespace quorum::engine::avx2 {
 namespace {
 
-constexpr int64_t kTileRows = 5;  // 10 sums, 5 activations and a weight fill the 16 registers
+constexpr int64_t kTileRows = 5;   // 10 sums, 5 activations and a weight fill the 16 registers
+constexpr int64_t kAhead = 16384;  // bytes from what is used to what is prefetched, over all panels
 
 /// 8 weights of one column, from lane 8 * half on.
 template <PackFormat format>
@@ -23,6 +24,30 @@ QUORUM_INLINE __m256 LoadWeights(const uint8_t* panel, int64_t column, size_t ha
   } else {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(panel + 2 * at));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+}
+
+/// acc[i][h] += the products of columns [begin, end). Meanwhile the second-level cache gets what lies `ahead` of each
+/// panel's bytes, if it `asks` (gemm_parts_256.h says why there).
+template <PackFormat format, bool asks, size_t R, size_t P>
+QUORUM_INLINE void AddColumns(const float* const (&x)[R], const uint8_t* const (&w)[P], int64_t begin, int64_t end,
+                              int64_t ahead, __m256 (&acc)[R][2 * P]) {
+  constexpr int64_t kColumnBytes = kLanes * (format == PackFormat::kF32 ? 4 : 2);
+  for (int64_t column = begin; column < end; ++column) {
+    if (asks && column * kColumnBytes % kLineBytes == 0) {
+      for (size_t p = 0; p < P; ++p) {
+        _mm_prefetch(reinterpret_cast<const char*>(w[p] + column * kColumnBytes + ahead), _MM_HINT_T1);
+      }
+    }
+    __m256 value[R];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) value[i] = _mm256_set1_ps(x[i][column]);
+#pragma GCC unroll 8
+    for (size_t h = 0; h < 2 * P; ++h) {
+      const __m256 weights = LoadWeights<format>(w[h / 2], column, h % 2);
+#pragma GCC unroll 8
+      for (size_t i = 0; i < R; ++i) acc[i][h] = _mm256_fmadd_ps(weights, value[i], acc[i][h]);
+    }
   }
 }
 
@@ -40,16 +65,18 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
   for (size_t i = 0; i < R; ++i) {
     for (size_t h = 0; h < 2 * P; ++h) acc[i][h] = _mm256_setzero_ps();
   }
-  for (int64_t column = 0; column < t.w.k; ++column) {
-    __m256 value[R];
-#pragma GCC unroll 8
-    for (size_t i = 0; i < R; ++i) value[i] = _mm256_set1_ps(x[i][column]);
-#pragma GCC unroll 8
-    for (size_t h = 0; h < 2 * P; ++h) {
-      const __m256 weights = LoadWeights<format>(w[h / 2], column, h % 2);
-#pragma GCC unroll 8
-      for (size_t i = 0; i < R; ++i) acc[i][h] = _mm256_fmadd_ps(weights, value[i], acc[i][h]);
-    }
+  // Only the first rows bring panels from memory, and the processor's own prefetcher keeps up with few operations a
+  // byte.
+  constexpr bool kAsks = P == 1 || (P == 2 && format != PackFormat::kF32);
+  if (!kAsks || first > 0) {
+    AddColumns<format, false>(x, w, 0, t.w.k, 0, acc);
+  } else {  // the last columns ask for the start of the next P panels
+    constexpr int64_t kEach = kAhead / static_cast<int64_t>(P);
+    const int64_t near = t.w.panel_bytes > kEach ? t.w.k - t.w.k * kEach / t.w.panel_bytes : 0;
+    AddColumns<format, true>(x, w, 0, near, kEach, acc);
+    const int64_t jump = static_cast<int64_t>(P - 1) * t.w.panel_bytes;
+    const bool more = panel + 2 * static_cast<int64_t>(P) <= t.panel_end;
+    AddColumns<format, true>(x, w, near, t.w.k, more ? kEach + jump : 0, acc);
   }
   float* dst = t.dst + first * t.ld + (panel - t.panel_begin) * kLanes;
   for (size_t i = 0; i < R; ++i) {

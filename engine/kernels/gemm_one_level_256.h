@@ -11,7 +11,7 @@ struct OneLevel {
   /// acc[i][h] joins the groups of one block.
   template <typename Products, Codes codes, size_t R>
   QUORUM_INLINE void Add(const uint8_t* group, const uint8_t* scales, int64_t groups, int32_t /*bias*/,
-                         const ActRows<R>& act, const ActSide (&side)[R], __m256 (&acc)[R][2]) {
+                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m256 (&acc)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     for (int64_t g = 0; g < groups; ++g) {
       __m256i dot[R][2];
@@ -20,7 +20,7 @@ struct OneLevel {
         dot[i][0] = dot[i][1] = IsBiased(codes) ? _mm256_set1_epi32(side[i].start[g]) : _mm256_setzero_si256();
       }
       Products::template AddPlainGroup<codes>(group, act, g * kGroup, dot);
-      PrefetchGroup<codes>(group);
+      if constexpr (!codes.unpacked) PrefetchAhead(group, GroupBytes(kTraits.payload), ahead);
       group += GroupBytes(kTraits.payload);
 #pragma GCC unroll 2
       for (size_t h = 0; h < 2; ++h) {

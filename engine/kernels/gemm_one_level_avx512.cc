@@ -8,7 +8,7 @@ struct OneLevel {
   /// acc[i][p] joins the groups of one block.
   template <PackTraits traits, bool prefetch, size_t R, size_t P>
   QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t groups,
-                         const ActRows<R>& act, const ActSide (&side)[R], __m512 (&acc)[R][P]) {
+                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m512 (&acc)[R][P]) {
     constexpr int64_t kScaleStep = ScaleBytes(traits, 1);
     const uint8_t* group[P];
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
@@ -18,7 +18,7 @@ struct OneLevel {
       StartDots<traits.bias != 0>(side, g, dot);
       // Quads that share a line of nibbles are neighbours.
       AddGroup<traits>(group, act, column, dot);
-      NextGroup<traits, prefetch>(group);
+      NextGroup<traits, prefetch>(group, ahead);
       __m512 d[P];
       __m512 m[P];
       for (size_t p = 0; p < P; ++p) {

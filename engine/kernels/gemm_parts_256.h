@@ -20,7 +20,6 @@
 namespace quorum::engine::avx2 {
 
 constexpr int64_t kUnpackedGroup = kGroup * kLanes;
-constexpr int64_t kAhead = 4096;  // bytes from what is used to what is prefetched
 
 /// How codes are read and summed.
 struct Codes {
@@ -106,10 +105,29 @@ QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
 /// which then do not fit the registers.
 QUORUM_INLINE void InOrder(__m256i& v) { asm("" : "+x"(v)); }
 
+/// Asks for what lies `ahead` behind these bytes of a panel. Into the second level: the first has too few lines in
+/// flight for the memory's latency. Every line has to be asked for, scales too: the processor's own prefetcher does not
+/// fill the gaps between such requests, and a third of the bandwidth is what is left then.
+QUORUM_INLINE void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead) {
+  for (int64_t line = 0; line < bytes; line += kLineBytes) {
+    _mm_prefetch(reinterpret_cast<const char*>(at + ahead + line), _MM_HINT_T1);
+  }
+}
+
+/// Up to how many rows it is cheaper to take codes apart again for every four of them than to unpack them once: measured
+/// (tests/bench/kernel_bench) with weights that come from memory.
+static constexpr int64_t DirectRows(const PackTraits& traits) {
+  const bool easy =
+      traits.payload == Payload::kBits4 || traits.payload == Payload::kBits6 || traits.payload == Payload::kBits8;
+  return easy && traits.table == Table::kNone ? 16 : 8;
+}
+
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Products, typename Block>
 struct Rows256 {
-  static constexpr int64_t kDirectRows = 8;
+  static constexpr int64_t kAhead = 12288;
+  template <PackFormat format>
+  static constexpr int64_t kDirectRows = DirectRows(TraitsOf(format));
   static constexpr int64_t kPassRows = 4;
   static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 4;
@@ -127,7 +145,7 @@ struct Rows256 {
         acc[i][h] = partial.start ? _mm256_setzero_ps() : _mm256_loadu_ps(from + h * kHalfLanes);
       }
     }
-    Block::template Add<Products, codes>(at, scales, groups, bias, act, side, acc);
+    Block::template Add<Products, codes>(at, scales, groups, bias, act, side, partial.ahead, acc);
     for (size_t i = 0; i < R; ++i) {
       float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
       for (size_t h = 0; h < 2; ++h) _mm256_storeu_ps(to + h * kHalfLanes, acc[i][h]);
@@ -140,6 +158,7 @@ struct Rows256 {
     ActSide side[R];
     for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.scale[i], act.sum[i], groups, kTraits.bias, &side[i]);
     const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
+    PrefetchAhead(scales, ScaleBytes(kTraits, groups), partial.ahead);
     Add<PanelCodes<Products>(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
   }
 
@@ -187,15 +206,5 @@ struct Rows256 {
     }
   }
 };
-
-/// Asks for a group's bytes that come kAhead later, if codes are read from the panel.
-template <Codes codes>
-QUORUM_INLINE void PrefetchGroup(const uint8_t* group) {
-  if constexpr (!codes.unpacked) {
-    for (int64_t line = 0; line < GroupBytes(codes.traits.payload); line += kLineBytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(group + kAhead + line), _MM_HINT_T0);
-    }
-  }
-}
 
 }  // namespace quorum::engine::avx2

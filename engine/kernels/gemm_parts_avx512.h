@@ -15,7 +15,6 @@
 namespace quorum::engine::avx512 {
 
 constexpr int64_t kUnpackedGroup = kGroup * kLanes;
-constexpr int64_t kAhead = 4096;  // bytes from what is used to what is prefetched
 
 /// What a block needs of one row's scales and sums, to be broadcast.
 struct alignas(kLineBytes) ActSide {
@@ -97,13 +96,13 @@ QUORUM_INLINE void StartDots(const ActSide (&side)[R], int64_t s_group, __m512i 
   }
 }
 
-/// Steps to the next group; in a panel, asks for the bytes that come kAhead later.
+/// Steps to the next group; in a panel, asks for the bytes that lie `ahead`.
 template <PackTraits traits, bool prefetch, size_t P>
-QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P]) {
+QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t ahead) {
   for (size_t p = 0; p < P; ++p) {
     if constexpr (prefetch) {
       for (int64_t line = 0; line < GroupBytes(traits.payload); line += kLineBytes) {
-        _mm_prefetch(reinterpret_cast<const char*>(group[p] + kAhead + line), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(group[p] + ahead + line), _MM_HINT_T0);
       }
     }
     group[p] += GroupBytes(traits.payload);
@@ -135,6 +134,8 @@ QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, uint8_t* scratch) {
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Block>
 struct Vnni {
+  static constexpr int64_t kAhead = 4096;
+  template <PackFormat>
   static constexpr int64_t kDirectRows = 16;
   static constexpr int64_t kPassRows = 8;
   static constexpr int64_t kFewRows = 4;
@@ -159,7 +160,7 @@ struct Vnni {
     if constexpr (folded) {
       Block::template AddFolded<traits>(codes, scales, act, side, acc);
     } else {
-      Block::template Add<traits, prefetch>(codes, scales, groups, act, side, acc);
+      Block::template Add<traits, prefetch>(codes, scales, groups, act, side, partial.ahead, acc);
     }
 #pragma GCC unroll 8
     for (size_t i = 0; i < R; ++i) {

@@ -137,7 +137,7 @@ void MatMulFloat(const PackedView& w, const ActView& act, const int32_t* rows, i
 }  // namespace
 
 void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,
-            int64_t panel_end, float* dst, int64_t ld) {
+            int64_t panel_end, float* dst, int64_t ld, const uint8_t* /*next*/) {
   const bool is_float = TraitsOf(w.format).payload == Payload::kNone;
   (is_float ? MatMulFloat : MatMulInteger)(w, act, rows, m, panel_begin, panel_end, dst, ld);
 }

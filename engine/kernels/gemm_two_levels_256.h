@@ -11,7 +11,7 @@ struct TwoLevels {
   /// total[i][h] += sum over the block of s * code * q_a. Bounds: gemm_scalar.cc; with unsigned codes the largest is
   /// 256 * 127 * 128 * 63 < 2^28.
   template <typename Products, Codes codes, size_t R>
-  QUORUM_INLINE void SumCodes(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act,
+  QUORUM_INLINE void SumCodes(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act, int64_t ahead,
                               __m256i (&total)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     for (int64_t g = 0; g < kBlockGroups; ++g) {
@@ -25,7 +25,7 @@ struct TwoLevels {
         for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, g);
         Products::template AddGroup<codes>(group, act, g * kGroup, s, total);
       }
-      PrefetchGroup<codes>(group);
+      if constexpr (!codes.unpacked) PrefetchAhead(group, GroupBytes(kTraits.payload), ahead);
       group += GroupBytes(kTraits.payload);
     }
   }
@@ -51,7 +51,7 @@ struct TwoLevels {
   /// acc[i][h] joins one block, which is always whole.
   template <typename Products, Codes codes, size_t R>
   QUORUM_INLINE void Add(const uint8_t* group, const uint8_t* scales, int64_t /*groups*/, int32_t bias,
-                         const ActRows<R>& act, const ActSide (&side)[R], __m256 (&acc)[R][2]) {
+                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m256 (&acc)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     __m256i offset[R][2];
     if constexpr (HasMin(kTraits.scales) || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
@@ -62,7 +62,7 @@ struct TwoLevels {
             IsBiased(codes) ? _mm256_mullo_epi32(offset[i][h], _mm256_set1_epi32(-bias)) : _mm256_setzero_si256();
       }
     }
-    SumCodes<Products, codes>(group, scales, act, total);
+    SumCodes<Products, codes>(group, scales, act, ahead, total);
     const uint8_t* super = scales + SuperOffset(kTraits);
     for (size_t h = 0; h < 2; ++h) {
       const __m256 d = LoadHalves(super + 2 * h * kHalfLanes);

@@ -18,7 +18,7 @@ struct TwoLevels {
   /// total[i][p] = sum over the block of s * q_w * q_a. Bounds: gemm_scalar.cc.
   template <PackTraits traits, bool prefetch, size_t R, size_t P>
   QUORUM_INLINE void SumCodes(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P],
-                              const ActRows<R>& act, const ActSide (&side)[R], __m512i (&total)[R][P]) {
+                              const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m512i (&total)[R][P]) {
     constexpr bool kBiased = traits.bias != 0;
     const uint8_t* group[P];
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
@@ -48,7 +48,7 @@ struct TwoLevels {
         for (size_t p = 0; p < P; ++p) s[p] = LoadSmallScales<traits.scales>(scales[p], g);
         AddScaled(s, dot, total);
       }
-      NextGroup<traits, prefetch>(group);
+      NextGroup<traits, prefetch>(group, ahead);
     }
   }
 
@@ -75,16 +75,16 @@ struct TwoLevels {
     StartDots<false>(side, 0, total);
     for (int64_t column = 0; column < kBlock; column += kGroup) {
       AddGroup<traits>(group, act, column, total);
-      NextGroup<traits, false>(group);
+      NextGroup<traits, false>(group, 0);
     }
   }
 
   /// acc[i][p] joins one block, which is always whole.
   template <PackTraits traits, bool prefetch, size_t R, size_t P>
   QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t /*groups*/,
-                         const ActRows<R>& act, const ActSide (&side)[R], __m512 (&acc)[R][P]) {
+                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m512 (&acc)[R][P]) {
     __m512i total[R][P];
-    SumCodes<traits, prefetch>(codes, scales, act, side, total);
+    SumCodes<traits, prefetch>(codes, scales, act, side, ahead, total);
     Join<traits>(scales, act, side, total, acc);
   }
 

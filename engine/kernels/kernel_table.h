@@ -76,8 +76,10 @@ struct KernelTable {
   ///     acc = fma(float(sum of s * q_w * q_a), d * d_a, acc)
   ///     acc = fma(-float(sum of z * q_a), dmin * d_a, acc)            where the format has dmin
   /// with exact integer sums; float formats do acc = fma(w, x, acc) for each k. acc starts at +0.
+  /// `next` is a hint: where the panels lie that this thread will probably multiply with next, which kernels may ask
+  /// the memory for towards their end. Null: not known.
   void (*matmul)(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,
-                 int64_t panel_end, float* dst, int64_t ld);
+                 int64_t panel_end, float* dst, int64_t ld, const uint8_t* next);
 
   // -------------------------------------------------------------- float row operations (vmath_*.cc)
   // Sums use 16 virtual lanes: lane l adds elements l, l+16, ... in ascending order; the lanes are joined by the fixed

@@ -120,7 +120,8 @@ double TimeProduct(const Options& options, const test::TestMatrix& matrix, std::
     for (std::int64_t i = 0; i < copies; ++i) {
       PackedView w = view;
       if (i > 0) w.panels = copy[static_cast<std::size_t>(i - 1)].data();
-      options.table->matmul(w, act, nullptr, m, 0, panels, dst.data(), ld);
+      const std::uint8_t* next = i + 1 < copies ? copy[static_cast<std::size_t>(i)].data() : view.panels;
+      options.table->matmul(w, act, nullptr, m, 0, panels, dst.data(), ld, next);
     }
     best = std::min(best, (ThreadSeconds() - start) / static_cast<double>(copies));
   }

@@ -59,8 +59,8 @@ TEST_CASE("oneDNN gives the own kernels' products but for rounding") {
       for (const std::int32_t* which :
            {static_cast<const std::int32_t*>(nullptr), static_cast<const std::int32_t*>(rows.data())}) {
         std::vector<float> a(static_cast<std::size_t>(m * ld), 7.0F), b = a;
-        own.matmul(view, act, which, m, panels / 2, panels, a.data(), ld);
-        (*with)->matmul(view, act, which, m, panels / 2, panels, b.data(), ld);
+        own.matmul(view, act, which, m, panels / 2, panels, a.data(), ld, nullptr);
+        (*with)->matmul(view, act, which, m, panels / 2, panels, b.data(), ld, nullptr);
         CHECK(testing::LargestDifference(a, b) < 1e-4);
       }
     }
