@@ -64,7 +64,7 @@ std::vector<float> Multiply(const KernelTable& table, const PackedView& w, const
                             std::int64_t end) {
   const std::int64_t ld = (end - begin) * kPanelRows;
   std::vector<float> dst(static_cast<std::size_t>(m * ld), 12345.678F);
-  table.matmul(w, act, rows == nullptr ? nullptr : rows->data(), m, begin, end, dst.data(), ld, nullptr);
+  table.matmul(w, act, rows == nullptr ? nullptr : rows->data(), m, begin, end, dst.data(), ld, w.panels);
   return dst;
 }
 
