@@ -10,8 +10,8 @@
 namespace quorum::engine::avx2 {
 namespace {
 
-constexpr int64_t kTileRows = 5;   // 10 sums, 5 activations and a weight fill the 16 registers
-constexpr int64_t kAhead = 16384;  // bytes from what is used to what is prefetched, over all panels
+constexpr int64_t kTileRows = 5;  // 10 sums, 5 activations and a weight fill the 16 registers
+constexpr int64_t kAhead = 8192;  // bytes from what is used to what is prefetched, over all panels
 
 /// 8 weights of one column, from lane 8 * half on.
 template <PackFormat format>

@@ -125,7 +125,7 @@ static constexpr int64_t DirectRows(const PackTraits& traits) {
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Products, typename Block>
 struct Rows256 {
-  static constexpr int64_t kAhead = 12288;
+  static constexpr int64_t kAhead = 8192;
   template <PackFormat format>
   static constexpr int64_t kDirectRows = DirectRows(TraitsOf(format));
   static constexpr int64_t kPassRows = 4;
