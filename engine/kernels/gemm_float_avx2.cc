@@ -70,13 +70,12 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
   constexpr bool kAsks = P == 1 || (P == 2 && format != PackFormat::kF32);
   if (!kAsks || first > 0) {
     AddColumns<format, false>(x, w, 0, t.w.k, 0, acc);
-  } else {  // the last columns ask for the start of the next P panels
+  } else {  // the last columns ask for the start of what comes behind these panels
     constexpr int64_t kEach = kAhead / static_cast<int64_t>(P);
     const int64_t near = t.w.panel_bytes > kEach ? t.w.k - t.w.k * kEach / t.w.panel_bytes : 0;
     AddColumns<format, true>(x, w, 0, near, kEach, acc);
-    const int64_t jump = static_cast<int64_t>(P - 1) * t.w.panel_bytes;
-    const bool more = panel + 2 * static_cast<int64_t>(P) <= t.panel_end;
-    AddColumns<format, true>(x, w, near, t.w.k, more ? kEach + jump : 0, acc);
+    const int64_t behind = AheadOf(t, w[P - 1] + t.w.panel_bytes - kEach, kEach);
+    AddColumns<format, true>(x, w, near, t.w.k, behind + static_cast<int64_t>(P - 1) * t.w.panel_bytes, acc);
   }
   float* dst = t.dst + first * t.ld + (panel - t.panel_begin) * kLanes;
   for (size_t i = 0; i < R; ++i) {
