@@ -136,8 +136,12 @@ class Step {
     Plan& plan = kept;  // a lambda would not capture `kept` but see each worker's own
     MakeBlocks(plan, QueryHeadsOfBlock(pool.size()));
     MakeTasks(plan, pool.size());
-    pool.ParallelFor(static_cast<std::int64_t>(plan.tasks.size()),
-                     [&](std::int64_t task, int) { RunTask(plan, plan.tasks[static_cast<std::size_t>(task)]); });
+    const std::int64_t tasks = std::ssize(plan.tasks);
+    pool.ParallelFor(tasks, [&](std::int64_t index, int) {
+      const std::int64_t then = index + pool.size();  // tasks go round the workers, about
+      RunTask(plan, plan.tasks[static_cast<std::size_t>(index)],
+              then < tasks ? FirstPage(plan, plan.tasks[static_cast<std::size_t>(then)]) : nullptr);
+    });
     if (plan.joins.empty()) return;
     pool.ParallelFor(static_cast<std::int64_t>(plan.joins.size()),
                      [&](std::int64_t join, int) { Join(plan, plan.joins[static_cast<std::size_t>(join)]); });
@@ -296,19 +300,31 @@ class Step {
     }
   }
 
-  /// Attends the pages of one split from an empty state.
-  void AttendSplit(const Block& block, std::int64_t split, const States& state, const void** blocks,
+  /// The first page of a split that the block's rows see.
+  std::int64_t SplitBegin(const Block& block, std::int64_t split) const {
+    const std::int64_t first = FirstVisible(slices_[static_cast<std::size_t>(block.slice)], block.token);
+    return std::max(split * kSplitPages, first / kKvPageTokens);
+  }
+  const void* PageOf(const Block& block, std::int64_t page) const {
+    const AttendSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
+    return cache_.KPage(layer_, slice.pages[static_cast<std::size_t>(page)], block.head);
+  }
+  const void* FirstPage(const Plan& plan, const Task& task) const {
+    const Block& block = plan.blocks[static_cast<std::size_t>(task.block)];
+    return PageOf(block, SplitBegin(block, task.split < 0 ? block.split_begin : task.split));
+  }
+
+  /// Attends the pages of one split from an empty state. `next`: AttendPageArgs::next.
+  void AttendSplit(const Block& block, std::int64_t split, const States& state, const void** blocks, const void* next,
                    AttendPageArgs& args) const {
     const AttendSlice& slice = slices_[static_cast<std::size_t>(block.slice)];
-    const std::int64_t first = FirstVisible(slice, block.token);
     const std::int64_t last = EndVisible(slice, block.token + block.tokens - 1);
-    const std::int64_t begin = std::max(split * kSplitPages, first / kKvPageTokens);
+    const std::int64_t begin = SplitBegin(block, split);
     const std::int64_t end = std::min((split + 1) * kSplitPages, (last - 1) / kKvPageTokens + 1);
-    for (std::int64_t page = begin; page < end; ++page) {
-      blocks[page - begin] = cache_.KPage(layer_, slice.pages[static_cast<std::size_t>(page)], block.head);
-    }
+    for (std::int64_t page = begin; page < end; ++page) blocks[page - begin] = PageOf(block, page);
     state.Clear(args.rows, padded_);
     args.pages = end - begin;
+    args.next = next;
     args.pos = begin * kKvPageTokens;
     args.m = state.m;
     args.l = state.l;
@@ -322,21 +338,25 @@ class Step {
     args.into_o = state.o;
   }
 
-  void RunTask(const Plan& plan, const Task& task) const {
+  /// `next` is the first page of what the thread will probably do then, or null.
+  void RunTask(const Plan& plan, const Task& task, const void* next) const {
     thread_local Arena arena;
     const Block& block = plan.blocks[static_cast<std::size_t>(task.block)];
     const void** blocks = nullptr;
     AttendPageArgs args = Prepare(block, arena, &blocks);
     if (task.split >= 0) {
-      AttendSplit(block, task.split, task.part, blocks, args);
+      AttendSplit(block, task.split, task.part, blocks, next, args);
       return;
     }
+    const auto after = [&](std::int64_t split) {
+      return split + 1 < block.split_end ? PageOf(block, SplitBegin(block, split + 1)) : next;
+    };
     const States sum = States::Take(arena, args.rows, padded_);
-    AttendSplit(block, block.split_begin, sum, blocks, args);
+    AttendSplit(block, block.split_begin, sum, blocks, after(block.split_begin), args);
     const States part = States::Take(arena, args.rows, padded_);
     JoinInto(args, sum);
     for (std::int64_t split = block.split_begin + 1; split < block.split_end; ++split) {
-      AttendSplit(block, split, part, blocks, args);
+      AttendSplit(block, split, part, blocks, after(split), args);
     }
     Finish(block, args, sum, part);
   }

@@ -18,7 +18,9 @@ QUORUM_KERNEL_INLINE __m256i LoadLine(const void* p) { return _mm256_load_si256(
 
 struct Tiles {
   using V = V16;
-  using Weight = int16_t;          // MADDUBS would saturate: 255 * 127 * 2 is beyond 16 bits
+  // MADDUBS would saturate: 255 * 127 * 2 is beyond 16 bits.
+  using Query = int16_t;
+  using Weight = int16_t;
   static constexpr int kRows = 4;
   static constexpr int kCols = 1;  // 4 x 1 vectors of two registers: 8 accumulators
 
@@ -29,40 +31,40 @@ struct Tiles {
     _mm256_store_si256(reinterpret_cast<__m256i*>(w), _mm256_permute4x64_epi64(words, 0xd8));
   }
 
-  /// 16 tokens from `token` on. |k| as the unsigned operand of MADDUBS and q with k's sign as the other one:
-  /// 128 * 127 * 2 fits 16 bits.
+  /// 8 tokens from `token` on. MADD joins the dimensions of a quad in pairs; the pairs are joined at the end.
   template <int R>
-  static QUORUM_KERNEL_INLINE void ScoreColumns(const int8_t* q, int64_t ld_q, const uint8_t* k, int64_t dim,
-                                                int64_t token, int32_t* s) {
+  static QUORUM_KERNEL_INLINE void ScoreColumns(const int16_t* q, int64_t ld_q, const int32_t* start, const uint8_t* k,
+                                                int64_t dim, int64_t token, int32_t* s) {
     __m256i acc[size_t{R}][2];
     for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-    const __m256i ones = _mm256_set1_epi16(1);
-    const __m256i bias = _mm256_set1_epi8(-128);
     for (int64_t d = 0; d < dim; d += 4) {
-      const uint8_t* line = k + d * kTokens + 4 * token;
-      for (int c = 0; c < 2; ++c) {
-        const __m256i key = _mm256_xor_si256(LoadLine(line + 32 * c), bias);
-        const __m256i magnitude = _mm256_abs_epi8(key);
-        for (int r = 0; r < R; ++r) {
-          int32_t quad = 0;
-          memcpy(&quad, q + r * ld_q + d, sizeof quad);
-          const __m256i x = _mm256_sign_epi8(_mm256_set1_epi32(quad), key);
-          acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, x), ones));
-        }
+      const auto* line = reinterpret_cast<const __m128i*>(k + d * kTokens + 4 * token);
+      const __m256i first = _mm256_cvtepu8_epi16(_mm_load_si128(line));
+      const __m256i second = _mm256_cvtepu8_epi16(_mm_load_si128(line + 1));
+      for (int r = 0; r < R; ++r) {
+        int64_t quad = 0;
+        memcpy(&quad, q + r * ld_q + d, sizeof quad);
+        const __m256i x = _mm256_set1_epi64x(quad);
+        acc[r][0] = AddTo(acc[r][0], _mm256_madd_epi16(first, x));
+        acc[r][1] = AddTo(acc[r][1], _mm256_madd_epi16(second, x));
       }
     }
     for (int r = 0; r < R; ++r) {
-      for (int c = 0; c < 2; ++c) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(s + r * kTokens + token + 8 * c), acc[r][c]);
-      }
+      // tokens 0 1 4 5 | 2 3 6 7
+      const __m256i pairs = _mm256_hadd_epi32(acc[r][0], acc[r][1]);
+      const __m256i sum = _mm256_add_epi32(_mm256_permute4x64_epi64(pairs, 0xd8), _mm256_set1_epi32(start[r]));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(s + r * kTokens + token), sum);
     }
   }
 
-  /// The bias is taken off the keys, so `start`, which would do it, is not needed.
   template <int R>
-  static QUORUM_KERNEL_INLINE void ScoreTile(const int8_t* q, int64_t ld_q, const int32_t* /*start*/, const uint8_t* k,
-                                             int64_t dim, int32_t* s) {
-    for (int64_t token = 0; token < kTokens; token += 16) ScoreColumns<R>(q, ld_q, k, dim, token, s);
+  static QUORUM_KERNEL_INLINE void ScoreTile(const int16_t* q, int64_t ld_q, const int32_t* start, const uint8_t* k,
+                                             int64_t dim, Ahead& ahead, int32_t* s) {
+    for (int64_t token = 0; token < kTokens; token += 16) {
+      ScoreColumns<R>(q, ld_q, start, k, dim, token, s);
+      ScoreColumns<R>(q, ld_q, start, k, dim, token + 8, s);
+      ahead.Ask(1);
+    }
   }
 
   /// 8 output dimensions from `d` on. MADD joins the tokens of a quad in pairs; the pairs are joined at the end.
@@ -98,8 +100,12 @@ struct Tiles {
 
   template <int R>
   static QUORUM_KERNEL_INLINE void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha,
-                                           const float* scale, uint32_t seen, float* o) {
-    for (int64_t d = 0; d < dv; d += 8) MixColumns<R>(w, v, dv, d, alpha, scale, seen, o);
+                                           const float* scale, uint32_t seen, Ahead& ahead, float* o) {
+    for (int64_t d = 0; d < dv; d += 16) {
+      MixColumns<R>(w, v, dv, d, alpha, scale, seen, o);
+      MixColumns<R>(w, v, dv, d + 8, alpha, scale, seen, o);
+      ahead.Ask(1);
+    }
   }
 };
 

@@ -27,6 +27,7 @@ QUORUM_KERNEL_INLINE __m512i AddDots(__m512i acc, __m512i unsigned_bytes, __m512
 
 struct Tiles {
   using V = V16;
+  using Query = int8_t;
   using Weight = uint8_t;
   static constexpr int kRows = 6;  // 6 x 4 accumulators, 4 vectors of K or V, a broadcast: 29 of 32 registers
   static constexpr int kCols = 4;
@@ -35,7 +36,8 @@ struct Tiles {
 
   template <int R>
   static QUORUM_KERNEL_INLINE void ScoreTile(const int8_t* q, int64_t ld_q, const int32_t* start, const uint8_t* k,
-                                             int64_t dim, int32_t* s) {
+                                             int64_t dim, Ahead& ahead, int32_t* s) {
+    ahead.Ask(kTokenVectors);
     __m512i acc[size_t{R}][4];
     for (int r = 0; r < R; ++r) {
       for (int c = 0; c < 4; ++c) acc[r][c] = _mm512_set1_epi32(start[r]);
@@ -85,10 +87,16 @@ struct Tiles {
 
   template <int R>
   static QUORUM_KERNEL_INLINE void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha,
-                                           const float* scale, uint32_t seen, float* o) {
+                                           const float* scale, uint32_t seen, Ahead& ahead, float* o) {
     int64_t d = 0;
-    for (; d + 64 <= dv; d += 64) MixColumns<R, 4>(w, v, dv, d, alpha, scale, seen, o);
-    for (; d < dv; d += 16) MixColumns<R, 1>(w, v, dv, d, alpha, scale, seen, o);
+    for (; d + 64 <= dv; d += 64) {
+      ahead.Ask(4);
+      MixColumns<R, 4>(w, v, dv, d, alpha, scale, seen, o);
+    }
+    for (; d < dv; d += 16) {
+      ahead.Ask(1);
+      MixColumns<R, 1>(w, v, dv, d, alpha, scale, seen, o);
+    }
   }
 };
 

@@ -6,10 +6,13 @@
 // `Isa` has
 //   V                        the 16 lanes
 //   kRows, kCols             accumulators of a float tile: rows x vectors
+//   Query                    the integer type in which ScoreTile takes queries -127..127
 //   Weight                   the integer type in which MixTile takes weights 0..255
-//   ScoreTile<R>(q, ld_q, start, k, dim, s)      s[r][t] = start[r] + sum over d of q[r][d] * k[d][t], K biased by 128
-//   MixTile<R>(w, v, dv, alpha, scale, seen, o)  o[r][d] = fma(float(sum over t of w[r][t] * v[t][d]), scale[r],
-//                                                o[r][d] * alpha[r]) for the rows in the bit set `seen`
+//   ScoreTile<R>(q, ld_q, start, k, dim, ahead, s)      s[r][t] = start[r] + sum over d of q[r][d] * k[d][t], K biased
+//                                                       by 128
+//   MixTile<R>(w, v, dv, alpha, scale, seen, ahead, o)  o[r][d] = fma(float(sum over t of w[r][t] * v[t][d]), scale[r],
+//                                                       o[r][d] * alpha[r]) for the rows in the bit set `seen`
+// Both call ahead.Ask as they go along.
 #pragma once
 
 #include <stddef.h>
@@ -28,6 +31,23 @@ constexpr int kTokenVectors = kTokens / 16;
 template <class T, int N>
 using Array = T[static_cast<size_t>(N)];
 
+/// Asks for the block that comes next while one is in work. Blocks lie anywhere, so the hardware cannot know it. A share
+/// at a time, for a whole block at once would hold up the loads of the one in work.
+struct Ahead {
+  const int8_t* at;
+  const int8_t* end;
+  int64_t share;  // bytes for each 16 tokens or dimensions that a block of rows goes through
+
+  /// To be called where `vectors` vectors of tokens or dimensions are gone through.
+  QUORUM_KERNEL_INLINE void Ask(int64_t vectors) {
+    const int8_t* stop = end - at < vectors * share ? end : at + vectors * share;
+    for (; at < stop; at += 64) __builtin_prefetch(at, 0, 2);
+  }
+  QUORUM_KERNEL_INLINE void AskRest() {
+    for (; at < end; at += 64) __builtin_prefetch(at, 0, 2);
+  }
+};
+
 /// Bits of the page's positions that a row sees.
 QUORUM_KERNEL_INLINE uint64_t VisibleBits(int64_t first, int64_t last, int64_t page_pos) {
   const int64_t begin = first > page_pos ? first - page_pos : 0;
@@ -38,8 +58,8 @@ QUORUM_KERNEL_INLINE uint64_t VisibleBits(int64_t first, int64_t last, int64_t p
 
 /// One row's int8 form: q = round(x * 127 / max|x|), scale = max|x| / 127, NaN if anything is not finite.
 /// Returns the sum of q.
-template <class V>
-QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, int8_t* q, float* scale) {
+template <class V, class Query>
+QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, Query* q, float* scale) {
   V max = V::Set(0.0F);
   for (int64_t i = 0; i < dim; i += 16) max = V::MaxOrNan(max, V::Abs(Part<V>(x, i, dim - i < 16 ? dim - i : 16)));
   const float top = V::ReduceMaxOrNan(max);
@@ -180,7 +200,8 @@ QUORUM_KERNEL_INLINE void FloatMix(const BlockState<R>& b, const typename Elemen
 
 /// One page of floats for R rows from `row` on.
 template <class Isa, class Element, int R>
-void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* values, int64_t row, BlockState<R>& b) {
+void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* values, int64_t row, Ahead& ahead,
+                BlockState<R>& b) {
   using V = typename Isa::V;
   const auto* k = reinterpret_cast<const typename Element::Type*>(block);
   const auto* v = reinterpret_cast<const typename Element::Type*>(values);
@@ -188,6 +209,7 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* valu
   const float* q = a.q + row * a.head_dim_k;
   for (int64_t token = 0; token < kTokens; token += 16 * Isa::kCols) {
     FloatScores<V, Element, R, Isa::kCols>(q, a.head_dim_k, k, token, b);
+    ahead.Ask(Isa::kCols);
   }
   SoftmaxStep<V, R>(b, a.softcap, a.m + row, a.l + row);
 
@@ -199,21 +221,26 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* valu
   int64_t d = 0;
   for (; d + 16 * Isa::kCols <= dv; d += 16 * Isa::kCols) {
     FloatMix<V, Element, R, Isa::kCols>(b, v, dv, d, begin, end, o);
+    ahead.Ask(Isa::kCols);
   }
   for (; d < dv; d += 16) FloatMix<V, Element, R, 1>(b, v, dv, d, begin, end, o);
 }
 
 /// The int8 queries of a call, in its scratch memory. Where values lie in the keys, the dimensions beyond them have a
 /// scale and a start of their own.
+template <class Isa>
 struct IntQueries {
-  int8_t* q;            // (rows, head_dim_k)
+  using Query = typename Isa::Query;
+  using V = typename Isa::V;
+
+  Query* q;             // (rows, head_dim_k)
   float* scale;         // (rows)
   float* rest_scale;    // (rows)
   int32_t* start;       // (rows) -128 * sum of q: takes back the 128 that is added to every key
   int32_t* rest_start;  // (rows)
 
   explicit QUORUM_KERNEL_INLINE IntQueries(const AttendPageArgs& a)
-      : q(a.scratch + AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys)),
+      : q(reinterpret_cast<Query*>(a.scratch + AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys))),
         scale(reinterpret_cast<float*>(q + (a.rows * a.head_dim_k + 63) / 64 * 64)),
         rest_scale(scale + a.rows),
         start(reinterpret_cast<int32_t*>(rest_scale + a.rows)),
@@ -224,12 +251,11 @@ struct IntQueries {
     return a.values_in_keys ? a.head_dim_v : a.head_dim_k;
   }
 
-  template <class V>
   QUORUM_KERNEL_INLINE void Quantize(const AttendPageArgs& a) const {
     const int64_t first = FirstDims(a);
     for (int64_t r = 0; r < a.rows; ++r) {
       const float* x = a.q + r * a.head_dim_k;
-      int8_t* to = q + r * a.head_dim_k;
+      Query* to = q + r * a.head_dim_k;
       start[r] = -128 * QuantizeQuery<V>(x, first, to, scale + r);
       if (first < a.head_dim_k) {
         rest_start[r] = -128 * QuantizeQuery<V>(x + first, a.head_dim_k - first, to + first, rest_scale + r);
@@ -240,8 +266,8 @@ struct IntQueries {
 
 /// One page of int8 for R rows from `row` on.
 template <class Isa, int R>
-void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* block, const int8_t* v, int64_t row,
-              BlockState<R>& b) {
+void IntBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, const int8_t* block, const int8_t* v, int64_t row,
+              Ahead& ahead, BlockState<R>& b) {
   using V = typename Isa::V;
   const int64_t dv = KvPaddedDim(a.head_dim_v);
   const auto* k = reinterpret_cast<const uint8_t*>(block);
@@ -249,10 +275,10 @@ void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* 
   const auto* k_scale = reinterpret_cast<const float*>(block + KvScaleOffset(a.type, a.head_dim_k, stored_v));
   const float* v_scale = a.values_in_keys ? k_scale : k_scale + kTokens;
 
-  const int8_t* q = queries.q + row * a.head_dim_k;
-  const int64_t first = IntQueries::FirstDims(a);
+  const typename Isa::Query* q = queries.q + row * a.head_dim_k;
+  const int64_t first = IntQueries<Isa>::FirstDims(a);
   alignas(64) Array<int32_t[kTokens], R> products;
-  Isa::template ScoreTile<R>(q, a.head_dim_k, queries.start + row, k, first, &products[0][0]);
+  Isa::template ScoreTile<R>(q, a.head_dim_k, queries.start + row, k, first, ahead, &products[0][0]);
   for (int r = 0; r < R; ++r) {
     const V q_scale = V::Set(queries.scale[row + r]);
     for (int c = 0; c < kTokens; c += 16) {
@@ -262,7 +288,7 @@ void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* 
   if (first < a.head_dim_k) {
     const float* rest_scale = k_scale + kTokens;
     Isa::template ScoreTile<R>(q + first, a.head_dim_k, queries.rest_start + row, k + first * kTokens,
-                               a.head_dim_k - first, &products[0][0]);
+                               a.head_dim_k - first, ahead, &products[0][0]);
     for (int r = 0; r < R; ++r) {
       const V q_scale = V::Set(queries.rest_scale[row + r]);
       for (int c = 0; c < kTokens; c += 16) {
@@ -290,7 +316,7 @@ void IntBlock(const AttendPageArgs& a, const IntQueries& queries, const int8_t* 
       Isa::StoreWeights(V::Fma(mixed[c], factor, V::Set(kRoundMagic)), weight[r] + 16 * c);
     }
   }
-  Isa::template MixTile<R>(&weight[0][0], v, dv, b.alpha, scale, b.seen, a.o + row * dv);
+  Isa::template MixTile<R>(&weight[0][0], v, dv, b.alpha, scale, b.seen, ahead, a.o + row * dv);
 }
 
 /// Four vectors of four, each element of which moves to where rows and columns are exchanged. GNU vectors: the compiler
@@ -345,7 +371,8 @@ QUORUM_KERNEL_INLINE const int8_t* ValuesOfPage(const AttendPageArgs& a, const i
 }
 
 template <class Isa, int R>
-void RowBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, const int8_t* values, int64_t row) {
+void RowBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, int64_t page, const int8_t* values, int64_t row,
+              Ahead& ahead) {
   BlockState<R> b;
   b.seen = 0;
   const int64_t page_pos = a.pos + page * kTokens;
@@ -357,21 +384,21 @@ void RowBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page, 
   if (b.seen == 0) return;
   const auto* block = static_cast<const int8_t*>(a.blocks[page]);
   switch (a.type) {
-    case KvType::kF32: FloatBlock<Isa, F32Element, R>(a, block, values, row, b); break;
-    case KvType::kBf16: FloatBlock<Isa, Bf16Element, R>(a, block, values, row, b); break;
-    case KvType::kInt8: IntBlock<Isa, R>(a, queries, block, values, row, b); break;
+    case KvType::kF32: FloatBlock<Isa, F32Element, R>(a, block, values, row, ahead, b); break;
+    case KvType::kBf16: FloatBlock<Isa, Bf16Element, R>(a, block, values, row, ahead, b); break;
+    case KvType::kInt8: IntBlock<Isa, R>(a, queries, block, values, row, ahead, b); break;
   }
 }
 
 /// The last `rest` rows, fewer than a whole block.
 template <class Isa, int R>
-QUORUM_KERNEL_INLINE void TailBlock(const AttendPageArgs& a, const IntQueries& queries, int64_t page,
-                                    const int8_t* values, int64_t row, int64_t rest) {
+QUORUM_KERNEL_INLINE void TailBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, int64_t page,
+                                    const int8_t* values, int64_t row, int64_t rest, Ahead& ahead) {
   if constexpr (R > 0) {
     if (rest == R) {
-      RowBlock<Isa, R>(a, queries, page, values, row);
+      RowBlock<Isa, R>(a, queries, page, values, row, ahead);
     } else {
-      TailBlock<Isa, R - 1>(a, queries, page, values, row, rest);
+      TailBlock<Isa, R - 1>(a, queries, page, values, row, rest, ahead);
     }
   }
 }
@@ -413,23 +440,30 @@ void JoinStates(const AttendPageArgs& a) {
 
 template <class Isa>
 QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
-  const IntQueries queries(a);
+  const IntQueries<Isa> queries(a);
   if (a.pages > 0) {
-    if (a.type == KvType::kInt8) queries.template Quantize<typename Isa::V>(a);
+    if (a.type == KvType::kInt8) queries.Quantize(a);
     const int64_t value_bytes = AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys);
     if (a.head_dim_v % 16 != 0) memset(a.scratch, 0, static_cast<size_t>(value_bytes));
   }
   const int64_t block_bytes = KvBlockBytes(a.type, a.head_dim_k, a.values_in_keys ? 0 : a.head_dim_v);
+  const int64_t row_blocks = (a.rows + Isa::kRows - 1) / Isa::kRows;
+  const int64_t vectors = row_blocks * (kTokenVectors + KvPaddedDim(a.head_dim_v) / 16);
+  const int64_t share = (block_bytes / 64 + vectors - 1) / vectors * 64;
+  if (a.pages > 0) {
+    const auto* first = static_cast<const int8_t*>(a.blocks[0]);
+    Ahead{first, first + block_bytes, share}.AskRest();
+  }
   for (int64_t page = 0; page < a.pages; ++page) {
-    // Blocks lie anywhere, so the hardware cannot know the next one.
-    if (page + 1 < a.pages) {
-      const auto* next = static_cast<const int8_t*>(a.blocks[page + 1]);
-      for (int64_t i = 0; i < block_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
-    }
+    const auto* next = static_cast<const int8_t*>(page + 1 < a.pages ? a.blocks[page + 1] : a.next);
+    Ahead ahead = {next, next == nullptr ? next : next + block_bytes, share};
     const int8_t* values = ValuesOfPage(a, static_cast<const int8_t*>(a.blocks[page]));
     int64_t row = 0;
-    for (; row + Isa::kRows <= a.rows; row += Isa::kRows) RowBlock<Isa, Isa::kRows>(a, queries, page, values, row);
-    TailBlock<Isa, Isa::kRows - 1>(a, queries, page, values, row, a.rows - row);
+    for (; row + Isa::kRows <= a.rows; row += Isa::kRows) {
+      RowBlock<Isa, Isa::kRows>(a, queries, page, values, row, ahead);
+    }
+    TailBlock<Isa, Isa::kRows - 1>(a, queries, page, values, row, a.rows - row, ahead);
+    ahead.AskRest();  // what rows that see nothing of the page left out
   }
   if (a.into_m != nullptr) JoinStates<typename Isa::V>(a);
 }

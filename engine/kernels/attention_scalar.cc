@@ -9,6 +9,7 @@ namespace {
 
 struct Tiles {
   using V = V16;
+  using Query = int8_t;
   using Weight = uint8_t;
   static constexpr int kRows = 1;
   static constexpr int kCols = 4;
@@ -17,7 +18,8 @@ struct Tiles {
 
   template <int R>
   static void ScoreTile(const int8_t* q, int64_t ld_q, const int32_t* start, const uint8_t* k, int64_t dim,
-                        int32_t* s) {
+                        Ahead& ahead, int32_t* s) {
+    ahead.Ask(kTokenVectors);
     for (int r = 0; r < R; ++r) {
       int32_t* row = s + r * kTokens;
       for (int64_t t = 0; t < kTokens; ++t) row[t] = start[r];
@@ -31,7 +33,8 @@ struct Tiles {
 
   template <int R>
   static void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha, const float* scale,
-                      uint32_t seen, float* o) {
+                      uint32_t seen, Ahead& ahead, float* o) {
+    ahead.Ask(dv / 16);
     for (int r = 0; r < R; ++r) {
       if (((seen >> r) & 1U) == 0) continue;
       for (int64_t d = 0; d < dv; d += 16) {

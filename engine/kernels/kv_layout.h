@@ -66,6 +66,7 @@ struct AttendPageArgs {
   bool values_in_keys;  // V is K's first head_dim_v dimensions; then both head sizes are multiples of 4
   int64_t pages;
   const void* const* blocks;  // (pages) 64-byte aligned blocks
+  const void* next;           // the block that this thread will probably attend after these, or null; a hint
   int64_t pos;                // position of the first page's first token
   int64_t rows;               // query rows
   const float* q;             // (rows, head_dim_k) row-major, already scaled by 1/sqrt(d)
@@ -94,10 +95,10 @@ static constexpr int64_t AttendValueBytes(KvType type, int64_t head_dim_v, bool 
   return values_in_keys ? KvPaddedDim(head_dim_v) * kKvPageTokens * KvElementBytes(type) : 0;
 }
 
-/// V as above, then int8 queries, then their scales and sums, two of each for a row.
+/// V as above, then the integer queries in at most two bytes each, then their scales and sums, two of each for a row.
 static constexpr int64_t AttendScratchBytes(KvType type, int64_t rows, int64_t head_dim_k, int64_t head_dim_v,
                                             bool values_in_keys) {
-  return AttendValueBytes(type, head_dim_v, values_in_keys) + (rows * head_dim_k + 63) / 64 * 64 +
+  return AttendValueBytes(type, head_dim_v, values_in_keys) + 2 * ((rows * head_dim_k + 63) / 64 * 64) +
          2 * rows * int64_t{sizeof(float) + sizeof(int32_t)};
 }
 

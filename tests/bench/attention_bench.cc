@@ -1,0 +1,173 @@
+// Speed of attention over KV pages on one thread, not a test: microseconds a page, and billions of operations (two a
+// multiplication, scores and values) a second, by KV type and number of query rows.
+//   attention_bench [--isa scalar|avx2|avxvnni|avx512|amx] [--type int8|bf16|f32] [--dim 128] [--rows 1,4,8,64]
+//   [--pages 64] [--seconds 0.1]
+// All pages are read in one call, in a shuffled order of memory; few of them stay in a cache.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <time.h>
+
+#include "engine/kernels/dispatch.h"
+#include "engine/kernels/kernel_table.h"
+#include "engine/kernels/kv_layout.h"
+#include "tests/engine/random_weights.h"
+
+namespace quorum::engine {
+namespace {
+
+/// Seconds that this thread has run: other processes share the machine.
+double ThreadSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+struct Options {
+  const KernelTable* table = nullptr;
+  KvType type = KvType::kInt8;
+  std::int64_t dim = 128;
+  std::vector<std::int64_t> rows = {1, 4, 8, 64};
+  std::int64_t pages = 64;
+  double seconds = 0.1;
+};
+
+bool Parse(int argc, char** argv, Options* options) {
+  const std::map<std::string, KvType> types = {
+      {"int8", KvType::kInt8}, {"bf16", KvType::kBf16}, {"f32", KvType::kF32}};
+  options->table = &KernelsFor(DetectIsa());
+  if (argc % 2 == 0) return false;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string flag = argv[i];
+    const std::string value = argv[i + 1];
+    if (flag == "--isa") {
+      options->table = nullptr;
+      for (const Isa isa : kAllIsas) {
+        if (value == IsaName(isa) && HasIsa(isa)) options->table = &KernelsFor(isa);
+      }
+      if (options->table == nullptr) return false;
+    } else if (flag == "--type") {
+      if (!types.contains(value)) return false;
+      options->type = types.at(value);
+    } else if (flag == "--dim") {
+      options->dim = std::stoll(value);
+      if (options->dim <= 0 || options->dim % 4 != 0) return false;
+    } else if (flag == "--rows") {
+      options->rows.clear();
+      std::istringstream stream(value);
+      for (std::string part; std::getline(stream, part, ',');) options->rows.push_back(std::stoll(part));
+    } else if (flag == "--pages") {
+      options->pages = std::stoll(value);
+    } else if (flag == "--seconds") {
+      options->seconds = std::stod(value);
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Pages of one layer and KV head with random contents.
+struct Pages {
+  test::AlignedBytes memory;
+  std::vector<const void*> blocks;
+
+  Pages(const Options& options, test::Random& random)
+      : memory(options.pages * KvBlockBytes(options.type, options.dim, options.dim)) {
+    const std::int64_t bytes = KvBlockBytes(options.type, options.dim, options.dim);
+    const std::int64_t scales = KvScaleOffset(options.type, options.dim, options.dim);
+    const std::int64_t elements = scales / KvElementBytes(options.type);
+    for (std::int64_t page = 0; page < options.pages; ++page) {
+      std::uint8_t* block = memory.data() + page * bytes;
+      for (std::int64_t i = 0; i < elements; ++i) {
+        const float value = test::Uniform(random, -1, 1);
+        if (options.type == KvType::kF32) {
+          std::memcpy(block + 4 * i, &value, 4);
+        } else if (options.type == KvType::kBf16) {
+          std::uint32_t bits = 0;
+          std::memcpy(&bits, &value, 4);
+          const auto high = static_cast<std::uint16_t>(bits >> 16);
+          std::memcpy(block + 2 * i, &high, 2);
+        } else {  // keys are stored with 128 added; to random values it makes no difference, but 0 stands for -128
+          block[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(value * 127.0F) + 128);
+          if (i >= options.dim * kKvPageTokens) block[i] ^= 0x80;
+        }
+      }
+      for (std::int64_t i = scales; i < bytes; i += 4) {
+        const float scale = test::Uniform(random, 0.001F, 0.01F);
+        std::memcpy(block + i, &scale, 4);
+      }
+      blocks.push_back(block);
+    }
+    std::shuffle(blocks.begin(), blocks.end(), random);
+  }
+};
+
+/// Seconds of one page for `rows` rows: the best of some repetitions.
+double TimePage(const Options& options, const Pages& pages, std::int64_t rows, test::Random& random) {
+  const std::int64_t dv = KvPaddedDim(options.dim);
+  std::vector<float> q(static_cast<std::size_t>(rows * options.dim));
+  for (float& value : q) value = test::Uniform(random, -0.5F, 0.5F);
+  const std::vector<std::int32_t> first(static_cast<std::size_t>(rows), 0);
+  const std::vector<std::int32_t> last(static_cast<std::size_t>(rows),
+                                       static_cast<std::int32_t>(options.pages * kKvPageTokens));
+  std::vector<float> m(static_cast<std::size_t>(rows));
+  std::vector<float> l(static_cast<std::size_t>(rows));
+  test::AlignedBytes o(rows * dv * std::int64_t{sizeof(float)});
+  test::AlignedBytes scratch(AttendScratchBytes(options.type, rows, options.dim, options.dim, false));
+
+  AttendPageArgs args = {};
+  args.type = options.type;
+  args.head_dim_k = args.head_dim_v = options.dim;
+  args.pages = options.pages;
+  args.blocks = pages.blocks.data();
+  args.rows = rows;
+  args.q = q.data();
+  args.first = first.data();
+  args.last = last.data();
+  args.m = m.data();
+  args.l = l.data();
+  args.o = reinterpret_cast<float*>(o.data());
+  args.scratch = reinterpret_cast<std::int8_t*>(scratch.data());
+
+  double best = 1e9;
+  const double begin = ThreadSeconds();
+  for (int runs = 0; runs < 3 || ThreadSeconds() - begin < options.seconds; ++runs) {
+    std::fill(m.begin(), m.end(), -INFINITY);
+    std::fill(l.begin(), l.end(), 0.0F);
+    std::memset(o.data(), 0, static_cast<std::size_t>(rows * dv) * sizeof(float));
+    const double start = ThreadSeconds();
+    options.table->attend_page(args);
+    best = std::min(best, (ThreadSeconds() - start) / static_cast<double>(options.pages));
+  }
+  return best;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  if (!Parse(argc, argv, &options)) {
+    std::fputs("see the head of tests/bench/attention_bench.cc for the flags\n", stderr);
+    return 2;
+  }
+  test::Random random(1);
+  const Pages pages(options, random);
+  std::printf("%s, head size %lld, %lld pages\n", options.table->name, static_cast<long long>(options.dim),
+              static_cast<long long>(options.pages));
+  for (const std::int64_t rows : options.rows) {
+    const double seconds = TimePage(options, pages, rows, random);
+    const auto operations = static_cast<double>(4 * rows * options.dim * kKvPageTokens);
+    std::printf("%3lld rows: %7.2f us a page, %5.2f a row, %6.1f GOPS\n", static_cast<long long>(rows), 1e6 * seconds,
+                1e6 * seconds / static_cast<double>(rows), 1e-9 * operations / seconds);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace quorum::engine
+
+int main(int argc, char** argv) { return quorum::engine::Main(argc, argv); }
