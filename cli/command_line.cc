@@ -84,6 +84,18 @@ void TellVariables(const std::vector<Variable>& variables, const CLI::App& app, 
   if (!names.empty()) fmt::print(stderr, "The environment sets {}.\n", fmt::join(names, ", "));
 }
 
+/// Of a flag with one value that is given twice the last counts, so that whoever wraps a command can add flags to it.
+void LetTheLastCount(CLI::App& app) {
+  std::vector<CLI::App*> commands = CommandsOf(app);
+  commands.push_back(&app);
+  for (CLI::App* command : commands) {
+    for (CLI::Option* option : command->get_options()) {
+      const bool one = !option->get_positional() && option->get_items_expected_max() == 1;
+      if (one) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    }
+  }
+}
+
 /// Prints the help, or what is wrong. Returns the exit status.
 int Complain(CLI::App& app, const CLI::ParseError& error, const std::vector<Variable>& variables) {
   if (error.get_exit_code() == 0) return app.exit(error);
@@ -124,6 +136,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, char** argv) {
     }
   };
   read_only(nullptr);
+  LetTheLastCount(app);
   for (CLI::App* command : CommandsOf(app)) {
     command->preparse_callback([&read_only, command](std::size_t /*arguments*/) { read_only(command); });
   }

@@ -75,6 +75,10 @@ def check_variables(folder):
     assert json.loads(run("simulate", QUORUM_SIMULATE_REQUESTS="7", QUORUM_JSON="1").stdout)["requests"] == 7
     assert "requests in" in run("simulate", "--requests", "3", QUORUM_JSON="0").stdout
     assert json.loads(run("simulate", "--requests", "3", "--json", QUORUM_SIMULATE_REQUESTS="7").stdout)["requests"] == 3
+    # Of a flag that is given twice the last counts.
+    twice = run("simulate", "--requests", "3", "--json", "--requests", "5", "--seed", "1", "--seed=2", QUORUM_SIMULATE_REQUESTS="7")
+    once = run("simulate", "--requests", "5", "--json", "--seed", "2")
+    assert twice.stdout == once.stdout and json.loads(once.stdout)["requests"] == 5, (twice, once)
     expect(0, [], "inspect", QUORUM_MODEL=str(MOE), QUORUM_PORT="none", QUORUM_QUANTIZE_TYPE="none")
     expect(2, ["--requests", "QUORUM_SIMULATE_REQUESTS"], "simulate", QUORUM_SIMULATE_REQUESTS="none")
     expect(2, ["--log-level", "QUORUM_LOG_LEVEL"], "inspect", MOE, QUORUM_LOG_LEVEL="none")
