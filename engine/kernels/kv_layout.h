@@ -76,13 +76,13 @@ struct AttendPageArgs {
   // Relative position bias, or null: row r's score of position p gets bias[r][d] before the soft-cap, where
   // d = p - bias_pos[r]. bias[r] points into the middle of a table of d in [-(reach + 64), reach + 64) which is
   // constant from reach on and up to -reach; positions further away get these values.
-  const float* const* bias;   // (rows)
-  const int32_t* bias_pos;    // (rows) the rows' own positions
+  const float* const* bias;  // (rows)
+  const int32_t* bias_pos;   // (rows) the rows' own positions
   int64_t bias_reach;
-  float* m;                   // (rows) running maximum, -inf at the start
-  float* l;                   // (rows) running sum
-  float* o;                   // (rows, KvPaddedDim(head_dim_v)), 64-byte aligned
-  int8_t* scratch;            // AttendScratchBytes, 64-byte aligned; used if pages > 0
+  float* m;         // (rows) running maximum, -inf at the start
+  float* l;         // (rows) running sum
+  float* o;         // (rows, KvPaddedDim(head_dim_v)), 64-byte aligned
+  int8_t* scratch;  // AttendScratchBytes, 64-byte aligned; used if pages > 0
   // Where not null: the state of earlier positions, same shapes, to which (m, l, o) is joined after the pages. An
   // empty state (m = -inf, l = 0) leaves the other as it is.
   float* into_m;

@@ -38,8 +38,7 @@ struct Options {
 };
 
 bool Parse(int argc, char** argv, Options* options) {
-  const std::map<std::string, KvType> types = {
-      {"int8", KvType::kInt8}, {"bf16", KvType::kBf16}, {"f32", KvType::kF32}};
+  const std::map<std::string, KvType> types = {{"int8", KvType::kInt8}, {"bf16", KvType::kBf16}, {"f32", KvType::kF32}};
   options->table = &KernelsFor(DetectIsa());
   if (argc % 2 == 0) return false;
   for (int i = 1; i + 1 < argc; i += 2) {
