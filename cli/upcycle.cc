@@ -7,6 +7,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/command_line.h"
@@ -26,13 +27,15 @@
 namespace quorum::cli {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 constexpr int kLlamaCppMaxExperts = 512;  // LLAMA_MAX_EXPERTS
 
 struct Flags {
   std::string src;
   std::string dst;
   quant::UpcycleOptions options;
-  bool carve = false;
+  bool carve = false, json = false;
   double shared = 0.25;
   std::vector<std::string> texts;
   std::int64_t tokens = 2048;
@@ -59,6 +62,19 @@ std::string IsSeed(const std::string& text) {
   std::uint64_t seed = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
   return error == std::errc() && end == text.data() + text.size() ? "" : "a whole number from 0 to 2^64 - 1 is needed";
+}
+
+/// What every way of making experts tells with --json.
+Json Report(const Flags& flags, const quant::UpcycleSummary& made) {
+  return {{"file", flags.dst},
+          {"bytes", made.bytes},
+          {"architecture", made.architecture},
+          {"layers", made.layers},
+          {"experts", flags.options.experts},
+          {"top_k", flags.options.top_k},
+          {"parameters", made.parameters},
+          {"active_parameters", made.active_parameters},
+          {"dense_parameters", made.dense_parameters}};
 }
 
 /// Splits the networks instead of copying them, and tells what that costs.
@@ -94,14 +110,23 @@ Status Carve(const Flags& flags) {
                 quant::Carve(flags.src, flags.dst, plan, {flags.options.top_k, flags.options.replace}, ShowBytes));
   QUORUM_ASSIGN(const LoadedModel loaded, LoadTextModel({}, flags.dst, 0));
   QUORUM_ASSIGN(const std::vector<float> after, LossesOf(flags.dst, *loaded.model, sample, window));
+  const double dense_perplexity = std::exp(engine::MeanLoss(before));
+  const double carved_perplexity = std::exp(engine::MeanLoss(after));
+  if (flags.json) {
+    Json report = Report(flags, made);
+    report["experts"] = plan[0].experts.size();
+    report["neurons"] = {{"shared", plan[0].shared.size()}, {"expert", plan[0].experts[0].size()}};
+    report["perplexity"] = {{"dense", dense_perplexity}, {"carved", carved_perplexity}};
+    fmt::print("{}\n", report.dump(2));
+    return {};
+  }
   fmt::print("{}\n", flags.dst);
   fmt::print("  {} layers: {} neurons for every token, {} experts of {}, {} used a token; architecture {}\n",
              made.layers, plan[0].shared.size(), plan[0].experts.size(), plan[0].experts[0].size(), flags.options.top_k,
              made.architecture);
   fmt::print("  parameters: {}, {} active a token (dense {})\n", Millions(made.parameters),
              Millions(made.active_parameters), Millions(made.dense_parameters));
-  fmt::print("  perplexity on the text: dense {:.3f}, carved {:.3f}\n", std::exp(engine::MeanLoss(before)),
-             std::exp(engine::MeanLoss(after)));
+  fmt::print("  perplexity on the text: dense {:.3f}, carved {:.3f}\n", dense_perplexity, carved_perplexity);
   return {};
 }
 
@@ -109,6 +134,13 @@ Status Run(const Flags& flags) {
   if (flags.carve) return Carve(flags);
   QUORUM_TRY(CheckOutput(flags.dst, flags.options.replace));
   QUORUM_ASSIGN(const quant::UpcycleSummary made, quant::Upcycle(flags.src, flags.dst, flags.options, ShowBytes));
+  if (flags.json) {
+    Json report = Report(flags, made);
+    report["seed"] = flags.options.seed;
+    report["noise"] = flags.options.noise;
+    fmt::print("{}\n", report.dump(2));
+    return {};
+  }
   fmt::print("{}\n", flags.dst);
   fmt::print("  {} layers, {} experts each, {} used a token; architecture {}\n", made.layers, flags.options.experts,
              flags.options.top_k, made.architecture);
@@ -177,6 +209,7 @@ void AddUpcycle(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--force", flags->options.replace, "Write over an existing file");
+  command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, command, &action] {
     CheckUsage(*command, *flags);
     action = [flags] {

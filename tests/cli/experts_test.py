@@ -76,6 +76,19 @@ def check_surgery(quorum, folder):
     assert "2 experts" in run(quorum, "inspect", small) or "2 a layer" in run(quorum, "inspect", small)
 
 
+def check_upcycle(quorum, folder):
+    dense, moe = FIXTURES / "fixtures/quant/dense.gguf", folder / "moe.gguf"
+    ways = ["upcycle", dense, moe, "--experts", 3, "--top-k", 2, "--seed", 7, "--force"]
+    made = json.loads(run(quorum, *ways, "--json"))
+    seen = json.loads(run(quorum, "inspect", moe, "--json"))
+    assert made["file"] == str(moe) and made["bytes"] == moe.stat().st_size and made["noise"] == 0, made
+    for key, other in (("layers", "layers"), ("experts", "experts"), ("top_k", "experts_used"), ("architecture", "architecture"), ("seed", "upcycle_seed"),
+                       ("parameters", "parameters"), ("active_parameters", "active_parameters")):
+        assert made[key] == seen[other], (key, made, seen)
+    assert made["dense_parameters"] < made["active_parameters"] < made["parameters"], made
+    assert run(quorum, *ways).splitlines()[0] == str(moe)
+
+
 def check_served(quorum, folder):
     """What requests at once report, what the server counts and what its log tells are the same, to the token."""
     log, answer = folder / "served.jsonl", folder / "answer.json"
@@ -131,6 +144,7 @@ def main():
         folder = pathlib.Path(name)
         check_experts(sys.argv[1], folder)
         check_surgery(sys.argv[1], folder)
+        check_upcycle(sys.argv[1], folder)
         check_served(sys.argv[1], folder)
     check_counters_bench(sys.argv[1])
     check_demo(sys.argv[1])
