@@ -1,8 +1,9 @@
 // Speed of attention over KV pages on one thread, not a test: microseconds a page, and billions of operations (two a
 // multiplication, scores and values) a second, by KV type and number of query rows.
 //   attention_bench [--isa scalar|avx2|avxvnni|avx512|amx] [--type int8|bf16|f32] [--dim 128] [--rows 1,4,8,64]
-//   [--pages 64] [--seconds 0.1]
-// All pages are read in one call, in a shuffled order of memory; few of them stay in a cache.
+//   [--pages 8] [--stream MIB] [--seconds 0.1]
+// A call reads so many pages, as many as the engine's do. Without --stream they are the same again and again, so they
+// lie in some cache; with it, the pages that fill that much memory take turns, in a shuffled order.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -33,7 +34,8 @@ struct Options {
   KvType type = KvType::kInt8;
   std::int64_t dim = 128;
   std::vector<std::int64_t> rows = {1, 4, 8, 64};
-  std::int64_t pages = 64;
+  std::int64_t pages = kKvSplitTokens / kKvPageTokens;
+  std::int64_t stream_mib = 0;
   double seconds = 0.1;
 };
 
@@ -62,6 +64,8 @@ bool Parse(int argc, char** argv, Options* options) {
       for (std::string part; std::getline(stream, part, ',');) options->rows.push_back(std::stoll(part));
     } else if (flag == "--pages") {
       options->pages = std::stoll(value);
+    } else if (flag == "--stream") {
+      options->stream_mib = std::stoll(value);
     } else if (flag == "--seconds") {
       options->seconds = std::stod(value);
     } else {
@@ -73,15 +77,17 @@ bool Parse(int argc, char** argv, Options* options) {
 
 /// Pages of one layer and KV head with random contents.
 struct Pages {
+  std::int64_t calls;
   test::AlignedBytes memory;
   std::vector<const void*> blocks;
 
   Pages(const Options& options, test::Random& random)
-      : memory(options.pages * KvBlockBytes(options.type, options.dim, options.dim)) {
-    const std::int64_t bytes = KvBlockBytes(options.type, options.dim, options.dim);
+      : calls(std::max<std::int64_t>(1, options.stream_mib * (1 << 20) / (options.pages * BlockBytes(options)))),
+        memory(calls * options.pages * BlockBytes(options)) {
+    const std::int64_t bytes = BlockBytes(options);
     const std::int64_t scales = KvScaleOffset(options.type, options.dim, options.dim);
     const std::int64_t elements = scales / KvElementBytes(options.type);
-    for (std::int64_t page = 0; page < options.pages; ++page) {
+    for (std::int64_t page = 0; page < calls * options.pages; ++page) {
       std::uint8_t* block = memory.data() + page * bytes;
       for (std::int64_t i = 0; i < elements; ++i) {
         const float value = test::Uniform(random, -1, 1);
@@ -105,6 +111,10 @@ struct Pages {
     }
     std::shuffle(blocks.begin(), blocks.end(), random);
   }
+
+  static std::int64_t BlockBytes(const Options& options) {
+    return KvBlockBytes(options.type, options.dim, options.dim);
+  }
 };
 
 /// Seconds of one page for `rows` rows: the best of some repetitions.
@@ -124,7 +134,6 @@ double TimePage(const Options& options, const Pages& pages, std::int64_t rows, t
   args.type = options.type;
   args.head_dim_k = args.head_dim_v = options.dim;
   args.pages = options.pages;
-  args.blocks = pages.blocks.data();
   args.rows = rows;
   args.q = q.data();
   args.first = first.data();
@@ -137,12 +146,16 @@ double TimePage(const Options& options, const Pages& pages, std::int64_t rows, t
   double best = 1e9;
   const double begin = ThreadSeconds();
   for (int runs = 0; runs < 3 || ThreadSeconds() - begin < options.seconds; ++runs) {
-    std::fill(m.begin(), m.end(), -INFINITY);
-    std::fill(l.begin(), l.end(), 0.0F);
-    std::memset(o.data(), 0, static_cast<std::size_t>(rows * dv) * sizeof(float));
     const double start = ThreadSeconds();
-    options.table->attend_page(args);
-    best = std::min(best, (ThreadSeconds() - start) / static_cast<double>(options.pages));
+    for (std::int64_t call = 0; call < pages.calls; ++call) {
+      std::fill(m.begin(), m.end(), -INFINITY);
+      std::fill(l.begin(), l.end(), 0.0F);
+      std::memset(o.data(), 0, static_cast<std::size_t>(rows * dv) * sizeof(float));
+      args.blocks = pages.blocks.data() + call * options.pages;
+      args.next = pages.blocks[static_cast<std::size_t>((call + 1) % pages.calls * options.pages)];
+      options.table->attend_page(args);
+    }
+    best = std::min(best, (ThreadSeconds() - start) / static_cast<double>(pages.calls * options.pages));
   }
   return best;
 }
@@ -155,7 +168,7 @@ int Main(int argc, char** argv) {
   }
   test::Random random(1);
   const Pages pages(options, random);
-  std::printf("%s, head size %lld, %lld pages\n", options.table->name, static_cast<long long>(options.dim),
+  std::printf("%s, head size %lld, %lld pages a call\n", options.table->name, static_cast<long long>(options.dim),
               static_cast<long long>(options.pages));
   for (const std::int64_t rows : options.rows) {
     const double seconds = TimePage(options, pages, rows, random);
