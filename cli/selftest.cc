@@ -81,7 +81,7 @@ Result<int> Selftest(SelftestFlags flags) {
         {"url", url}, {"model", flags.model}, {"passed", passed}, {"failed", failed}, {"statements", list}};
     fmt::print("{}\n", all.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   } else {
-    fmt::print("{} of {} hold, {} fail, {} were not tried ({} at {})\n", passed, outcomes.size(), failed,
+    fmt::print("{} of {} hold, {} fail, {} not tried ({} at {})\n", passed, outcomes.size(), failed,
                outcomes.size() - static_cast<std::size_t>(passed + failed), flags.model, url);
   }
   return failed == 0 ? 0 : 1;

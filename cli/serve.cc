@@ -1,10 +1,12 @@
 // quorum serve: an OpenAI-compatible HTTP server for one model.
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,6 +17,7 @@
 
 #include "cli/command.h"
 #include "cli/command_line.h"
+#include "cli/demo_model.h"
 #include "cli/long_work.h"
 #include "cli/serving_model.h"
 #include "engine/base/log.h"
@@ -55,17 +58,23 @@ struct ServeFlags {
   int drain_seconds = 30;
 };
 
-void Announce(const std::string& url, const server::ServedModel& model, bool needs_key) {
+void Announce(const std::string& url, const server::ServedModel& model, bool demo, bool needs_key) {
+  const char* question = demo ? "Sum 47+8" : "What is gravity?";
   fmt::print("Quorum serves {} at {}\n", model.id, url);
   fmt::print("Try:\n  curl -N {}/v1/{} -H 'Content-Type: application/json' {}\\\n    -d '{}'\n", url,
              model.chat_template ? "chat/completions" : "completions",
              needs_key ? "-H 'Authorization: Bearer KEY' " : "",
-             model.chat_template ? R"({"messages": [{"role": "user", "content": "What is gravity?"}], "stream": true})"
-                                 : R"({"prompt": "Gravity is", "max_tokens": 64, "stream": true})");
+             model.chat_template
+                 ? fmt::format(R"({{"messages": [{{"role": "user", "content": "{}"}}], "stream": true}})", question)
+                 : R"({"prompt": "Gravity is", "max_tokens": 64, "stream": true})");
+  if (demo) fmt::print("The demo knows eight tasks; ask as here:  {}\n", kDemoQuestions);
   std::fflush(stdout);
 }
 
 Status Serve(const ServeFlags& flags) {
+  const std::string& path = flags.serving.model.path;
+  if (!flags.serving.model.demo && ::access(path.c_str(), R_OK) != 0)
+    return NotFound(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
   server::ShutdownSignals signals;
   server::ServiceOptions service_options;
   service_options.cors_origins = flags.cors_origins;
@@ -99,7 +108,7 @@ Status Serve(const ServeFlags& flags) {
   serving.served->pooling = flags.pooling == "last" ? engine::Pooling::kLast : engine::Pooling::kMean;
   service.SetModel(serving.served);
   signals.HandleOrderly();
-  Announce(server->url(), *serving.served, needs_key);
+  Announce(server->url(), *serving.served, flags.serving.model.demo, needs_key);
 
   signals.Wait();
   Log(LogLevel::kInfo, "shutting down: no new requests; those that run have {} s (a second signal ends at once)",

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds docker/Dockerfile with buildah (no Docker engine needed), runs the image with a model on a volume, asks it one
-# chat question, looks at the health check, and stops it with SIGTERM. Needs root, buildah and debootstrap; takes minutes.
+# chat question, looks at the health check, and stops it with SIGTERM. Needs root, buildah and debootstrap; takes about a quarter of an hour
+# on two cores.
 #   docker/verify.sh MODEL.gguf [SUITE]      SUITE: trixie (default) or bookworm
 # QUORUM_VERIFY_CERTS=FILE adds a CA bundle to the base, for networks with a certificate authority of their own.
 set -euo pipefail
@@ -28,7 +29,7 @@ if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
   buildah rm "$scratch" >/dev/null
 fi
 
-say "building $image"
+say "building $image (silent; about a quarter of an hour on two cores)"
 buildah bud --quiet --layers --format docker --build-arg BASE="$base" -f "$ROOT/docker/Dockerfile" -t "$image" "$ROOT"
 
 say "what the image says of itself"

