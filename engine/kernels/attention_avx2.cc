@@ -14,7 +14,11 @@ QUORUM_KERNEL_INLINE __m256i AddTo(__m256i a, __m256i b) {
   return a;
 }
 
-QUORUM_KERNEL_INLINE __m256i LoadLine(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
+/// 16 bytes, signed or not, as 16 bits each.
+template <bool is_signed>
+QUORUM_KERNEL_INLINE __m256i Widen(__m128i bytes) {
+  return is_signed ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+}
 
 struct Tiles {
   using V = V16;
@@ -31,29 +35,38 @@ struct Tiles {
     _mm256_store_si256(reinterpret_cast<__m256i*>(w), _mm256_permute4x64_epi64(words, 0xd8));
   }
 
-  /// 8 tokens from `token` on. MADD joins the dimensions of a quad in pairs; the pairs are joined at the end.
+  /// sum[r] = eight lanes' sums over `quads` of four products each: x[r][4 * i + j] times byte 4 * lane + j of line i.
+  /// MADD joins the products of a quad in pairs; the pairs are joined at the end.
+  template <int R, bool is_signed>
+  static QUORUM_KERNEL_INLINE void SumQuads(const int16_t* x, int64_t ld_x, const void* lines, int64_t line_bytes,
+                                            int64_t quads, __m256i (&sum)[size_t{R}]) {
+    __m256i acc[size_t{R}][2];
+    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
+    for (int64_t i = 0; i < quads; ++i) {
+      const auto* line = reinterpret_cast<const __m128i*>(static_cast<const int8_t*>(lines) + i * line_bytes);
+      const __m256i first = Widen<is_signed>(_mm_load_si128(line));
+      const __m256i second = Widen<is_signed>(_mm_load_si128(line + 1));
+      for (int r = 0; r < R; ++r) {
+        int64_t quad = 0;
+        memcpy(&quad, x + r * ld_x + 4 * i, sizeof quad);
+        const __m256i factors = _mm256_set1_epi64x(quad);
+        acc[r][0] = AddTo(acc[r][0], _mm256_madd_epi16(first, factors));
+        acc[r][1] = AddTo(acc[r][1], _mm256_madd_epi16(second, factors));
+      }
+    }
+    // lanes 0 1 4 5 | 2 3 6 7
+    for (int r = 0; r < R; ++r) sum[r] = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][0], acc[r][1]), 0xd8);
+  }
+
+  /// 8 tokens from `token` on.
   template <int R>
   static QUORUM_KERNEL_INLINE void ScoreColumns(const int16_t* q, int64_t ld_q, const int32_t* start, const uint8_t* k,
                                                 int64_t dim, int64_t token, int32_t* s) {
-    __m256i acc[size_t{R}][2];
-    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-    for (int64_t d = 0; d < dim; d += 4) {
-      const auto* line = reinterpret_cast<const __m128i*>(k + d * kTokens + 4 * token);
-      const __m256i first = _mm256_cvtepu8_epi16(_mm_load_si128(line));
-      const __m256i second = _mm256_cvtepu8_epi16(_mm_load_si128(line + 1));
-      for (int r = 0; r < R; ++r) {
-        int64_t quad = 0;
-        memcpy(&quad, q + r * ld_q + d, sizeof quad);
-        const __m256i x = _mm256_set1_epi64x(quad);
-        acc[r][0] = AddTo(acc[r][0], _mm256_madd_epi16(first, x));
-        acc[r][1] = AddTo(acc[r][1], _mm256_madd_epi16(second, x));
-      }
-    }
+    __m256i sum[size_t{R}];
+    SumQuads<R, false>(q, ld_q, k + 4 * token, 4 * kTokens, dim / 4, sum);
     for (int r = 0; r < R; ++r) {
-      // tokens 0 1 4 5 | 2 3 6 7
-      const __m256i pairs = _mm256_hadd_epi32(acc[r][0], acc[r][1]);
-      const __m256i sum = _mm256_add_epi32(_mm256_permute4x64_epi64(pairs, 0xd8), _mm256_set1_epi32(start[r]));
-      _mm256_store_si256(reinterpret_cast<__m256i*>(s + r * kTokens + token), sum);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(s + r * kTokens + token),
+                         _mm256_add_epi32(sum[r], _mm256_set1_epi32(start[r])));
     }
   }
 
@@ -67,34 +80,20 @@ struct Tiles {
     }
   }
 
-  /// 8 output dimensions from `d` on. MADD joins the tokens of a quad in pairs; the pairs are joined at the end.
+  /// 8 output dimensions from `d` on.
   template <int R>
   static QUORUM_KERNEL_INLINE void MixColumns(const Weight* w, const int8_t* v, int64_t dv, int64_t d,
                                               const float* alpha, const float* scale, uint32_t seen, float* o) {
-    __m256i acc[size_t{R}][2];
-    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-    for (int64_t t = 0; t < kTokens; t += 4) {
-      const auto* line = reinterpret_cast<const __m128i*>(v + t * dv + 4 * d);
-      const __m256i first = _mm256_cvtepi8_epi16(_mm_load_si128(line));
-      const __m256i second = _mm256_cvtepi8_epi16(_mm_load_si128(line + 1));
-      for (int r = 0; r < R; ++r) {
-        int64_t quad = 0;
-        memcpy(&quad, w + r * kTokens + t, sizeof quad);
-        const __m256i x = _mm256_set1_epi64x(quad);
-        acc[r][0] = AddTo(acc[r][0], _mm256_madd_epi16(first, x));
-        acc[r][1] = AddTo(acc[r][1], _mm256_madd_epi16(second, x));
-      }
-    }
+    __m256i sum[size_t{R}];
+    SumQuads<R, true>(w, kTokens, v + 4 * d, 4 * dv, kTokens / 4, sum);
     for (int r = 0; r < R; ++r) {
-      // A select and no branch, or g++ 12 copies the accumulators from register to register in the loop above.
+      // A select and no branch, or g++ 12 copies the accumulators from register to register in the loop of SumQuads.
       const __m256 all = _mm256_castsi256_ps(_mm256_set1_epi32(-static_cast<int32_t>((seen >> r) & 1U)));
-      // dimensions 0 1 4 5 | 2 3 6 7
-      const __m256i pairs = _mm256_hadd_epi32(acc[r][0], acc[r][1]);
-      const __m256 sum = _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, 0xd8));
       float* dst = o + r * dv + d;
       const __m256 old = _mm256_loadu_ps(dst);
       const __m256 kept = _mm256_mul_ps(old, _mm256_set1_ps(alpha[r]));
-      _mm256_storeu_ps(dst, _mm256_blendv_ps(old, _mm256_fmadd_ps(sum, _mm256_set1_ps(scale[r]), kept), all));
+      const __m256 mixed = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r]), _mm256_set1_ps(scale[r]), kept);
+      _mm256_storeu_ps(dst, _mm256_blendv_ps(old, mixed, all));
     }
   }
 

@@ -8,26 +8,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
-
-#include <time.h>
 
 #include "engine/kernels/dispatch.h"
 #include "engine/kernels/kernel_table.h"
 #include "engine/kernels/kv_layout.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/engine/random_weights.h"
 
 namespace quorum::engine {
 namespace {
-
-/// Seconds that this thread has run: other processes share the machine.
-double ThreadSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 struct Options {
   const KernelTable* table = nullptr;
@@ -47,10 +38,7 @@ bool Parse(int argc, char** argv, Options* options) {
     const std::string flag = argv[i];
     const std::string value = argv[i + 1];
     if (flag == "--isa") {
-      options->table = nullptr;
-      for (const Isa isa : kAllIsas) {
-        if (value == IsaName(isa) && HasIsa(isa)) options->table = &KernelsFor(isa);
-      }
+      options->table = KernelsNamed(value);
       if (options->table == nullptr) return false;
     } else if (flag == "--type") {
       if (!types.contains(value)) return false;
@@ -60,8 +48,7 @@ bool Parse(int argc, char** argv, Options* options) {
       if (options->dim <= 0 || options->dim % 4 != 0) return false;
     } else if (flag == "--rows") {
       options->rows.clear();
-      std::istringstream stream(value);
-      for (std::string part; std::getline(stream, part, ',');) options->rows.push_back(std::stoll(part));
+      for (const std::string& rows : Split(value, ',')) options->rows.push_back(std::stoll(rows));
     } else if (flag == "--pages") {
       options->pages = std::stoll(value);
     } else if (flag == "--stream") {

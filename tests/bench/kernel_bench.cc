@@ -8,26 +8,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
-
-#include <time.h>
 
 #include "engine/kernels/dispatch.h"
 #include "engine/kernels/kernel_table.h"
 #include "engine/kernels/packed_matrix.h"
+#include "tests/bench/bench_tools.h"
 #include "tests/engine/random_weights.h"
 
 namespace quorum::engine {
 namespace {
-
-/// Seconds that this thread has run: other processes share the machine.
-double ThreadSeconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 struct Options {
   const KernelTable* table = nullptr;
@@ -38,13 +29,6 @@ struct Options {
   double seconds = 0.1;
 };
 
-std::vector<std::string> Split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
-  return parts;
-}
-
 bool Parse(int argc, char** argv, Options* options) {
   std::map<std::string, std::string> flags;
   for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
@@ -53,10 +37,7 @@ bool Parse(int argc, char** argv, Options* options) {
   options->types = test::PackableTypes();
   for (const auto& [flag, value] : flags) {
     if (flag == "--isa") {
-      options->table = nullptr;
-      for (const Isa isa : kAllIsas) {
-        if (value == IsaName(isa) && HasIsa(isa)) options->table = &KernelsFor(isa);
-      }
+      options->table = KernelsNamed(value);
       if (options->table == nullptr) return false;
     } else if (flag == "--type") {
       const std::vector<std::string> names = Split(value, ',');
