@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds docker/Dockerfile with buildah (no Docker engine needed), runs the image with a model on a volume, asks it one
-# chat question, looks at the health check, and stops it with SIGTERM. Needs root, buildah and debootstrap; takes about a quarter of an hour
-# on two cores.
+# chat question, looks at the health check, and stops it with SIGTERM. Needs root, buildah and debootstrap; takes about a
+# quarter of an hour on two cores.
 #   docker/verify.sh MODEL.gguf [SUITE]      SUITE: trixie (default) or bookworm
 # QUORUM_VERIFY_CERTS=FILE adds a CA bundle to the base, for networks with a certificate authority of their own.
 set -euo pipefail

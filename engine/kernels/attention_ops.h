@@ -114,7 +114,7 @@ QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
     if (a.head_dim_v % 16 != 0) memset(a.scratch, 0, static_cast<size_t>(value_bytes));
   }
   const int64_t block_bytes = KvBlockBytes(a.type, a.head_dim_k, a.values_in_keys ? 0 : a.head_dim_v);
-  const int64_t row_blocks = (a.rows + Isa::kRows - 1) / Isa::kRows;
+  const int64_t row_blocks = a.rows > 0 ? (a.rows + Isa::kRows - 1) / Isa::kRows : 1;
   const int64_t vectors = row_blocks * (kTokenVectors + KvPaddedDim(a.head_dim_v) / 16);
   const int64_t share = (block_bytes / 64 + vectors - 1) / vectors * 64;
   if (a.pages > 0) {
