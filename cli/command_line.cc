@@ -23,6 +23,12 @@ std::vector<CLI::App*> CommandsOf(CLI::App& app) {
   return app.get_subcommands([](CLI::App*) { return true; });
 }
 
+std::vector<CLI::App*> CommandsAndRoot(CLI::App& app) {
+  std::vector<CLI::App*> all = CommandsOf(app);
+  all.push_back(&app);
+  return all;
+}
+
 std::string Capitals(const std::string& name) {
   std::string out;
   for (const char c : name) out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -41,10 +47,8 @@ std::string VariableOf(const CLI::App& command, const CLI::Option& option) {
 }
 
 std::vector<Variable> VariablesOf(CLI::App& app) {
-  std::vector<CLI::App*> commands = CommandsOf(app);
-  commands.push_back(&app);
   std::vector<Variable> variables;
-  for (CLI::App* command : commands) {
+  for (CLI::App* command : CommandsAndRoot(app)) {
     for (CLI::Option* option : command->get_options()) {
       if (std::string name = VariableOf(*command, *option); !name.empty())
         variables.push_back({command, option, std::move(name)});
@@ -86,9 +90,7 @@ void TellVariables(const std::vector<Variable>& variables, const CLI::App& app, 
 
 /// Of a flag with one value that is given twice the last counts, so that whoever wraps a command can add flags to it.
 void LetTheLastCount(CLI::App& app) {
-  std::vector<CLI::App*> commands = CommandsOf(app);
-  commands.push_back(&app);
-  for (CLI::App* command : commands) {
+  for (CLI::App* command : CommandsAndRoot(app)) {
     for (CLI::Option* option : command->get_options()) {
       const bool one = !option->get_positional() && option->get_items_expected_max() == 1;
       if (one) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

@@ -165,6 +165,7 @@ Result<int> Run(RunFlags flags) {
   } else if (flags.prompt.has_value() && HasPipedInput()) {
     if (const std::string input = ReadInput(); !input.empty()) *flags.prompt += "\n\n" + input;
   }
+  QUORUM_TRY(CheckServing(flags.serving));
   QUORUM_ASSIGN(const ServingModel serving, LoadServingModel(flags.serving));
   Conversation conversation(flags, *serving.served);
   CatchInterrupts();

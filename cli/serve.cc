@@ -1,12 +1,10 @@
 // quorum serve: an OpenAI-compatible HTTP server for one model.
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -72,9 +70,7 @@ void Announce(const std::string& url, const server::ServedModel& model, bool dem
 }
 
 Status Serve(const ServeFlags& flags) {
-  const std::string& path = flags.serving.model.path;
-  if (!flags.serving.model.demo && ::access(path.c_str(), R_OK) != 0)
-    return NotFound(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
+  QUORUM_TRY(CheckServing(flags.serving));
   server::ShutdownSignals signals;
   server::ServiceOptions service_options;
   service_options.cors_origins = flags.cors_origins;

@@ -112,21 +112,6 @@ Result<std::shared_ptr<const tok::ChatTemplate>> LoadTemplate(const ServingFlags
   return ParseTemplate(source, from);
 }
 
-/// What can be judged before the weights are loaded, which may take long.
-Status CheckFiles(const ServingFlags& flags) {
-  if (!flags.chat_template_file.empty()) {
-    const auto chat_template = ReadTemplate(flags.chat_template_file);
-    if (!chat_template.ok()) return chat_template.error();
-  }
-  for (const std::string* path : {&flags.engine.prefix_file, &flags.expert_log.path}) {
-    if (!path->empty()) QUORUM_TRY(CheckOutput(*path, true));
-  }
-  if (flags.expert_log.path.empty()) return {};
-  QUORUM_ASSIGN(const engine::ModelSpec spec, ReadSpec(flags.model.path));
-  if (spec.has_experts()) return {};
-  return InvalidArgument(flags.model.path + " is dense: an expert log would have nothing to tell");
-}
-
 std::string DefaultName(const std::string& path) {
   std::error_code error;
   const std::filesystem::path whole = std::filesystem::absolute(path, error).lexically_normal();
@@ -181,8 +166,20 @@ void AddServingFlags(CLI::App& command, ServingFlags& flags, bool many) {
       ->capture_default_str();
 }
 
+Status CheckServing(const ServingFlags& flags) {
+  if (!flags.chat_template_file.empty()) {
+    const auto chat_template = ReadTemplate(flags.chat_template_file);
+    if (!chat_template.ok()) return chat_template.error();
+  }
+  for (const std::string* path : {&flags.engine.prefix_file, &flags.expert_log.path}) {
+    if (!path->empty()) QUORUM_TRY(CheckOutput(*path, true));
+  }
+  QUORUM_ASSIGN(const engine::ModelSpec spec, ReadSpec(flags.model.path));
+  if (flags.expert_log.path.empty() || spec.has_experts()) return {};
+  return InvalidArgument(flags.model.path + " is dense: an expert log would have nothing to tell");
+}
+
 Result<ServingModel> LoadServingModel(const ServingFlags& flags) {
-  QUORUM_TRY(CheckFiles(flags));
   ServingModel serving;
   auto served = std::make_shared<server::ServedModel>();
   engine::LoadOptions options;

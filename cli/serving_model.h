@@ -31,6 +31,10 @@ struct ServingModel {
   std::shared_ptr<server::ServedModel> served;
 };
 
+/// Errors that can be told before the weights are loaded, which may take long: of the model's files, of the template,
+/// of what is to be written. To be called before LoadServingModel.
+Status CheckServing(const ServingFlags& flags);
+
 /// Loads all of it. A model without a chat template gets ChatML if its vocabulary has ChatML's tokens, else none.
 Result<ServingModel> LoadServingModel(const ServingFlags& flags);
 

@@ -114,7 +114,6 @@ Status Carve(const Flags& flags) {
   const double carved_perplexity = std::exp(engine::MeanLoss(after));
   if (flags.json) {
     Json report = Report(flags, made);
-    report["experts"] = plan[0].experts.size();
     report["neurons"] = {{"shared", plan[0].shared.size()}, {"expert", plan[0].experts[0].size()}};
     report["perplexity"] = {{"dense", dense_perplexity}, {"carved", carved_perplexity}};
     fmt::print("{}\n", report.dump(2));

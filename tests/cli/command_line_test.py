@@ -93,9 +93,10 @@ def check_variables(folder):
 
 
 def check_served_file(folder):
-    """A file that is not there is told before a port is opened, and the demo's first words name what it knows."""
-    done = expect(1, "cannot open none.gguf: No such file", "serve", "none.gguf", "--port", 0)
-    assert "listening" not in done.stderr, done.stderr
+    """A file that is no model is told before a port is opened, and the demo's first words name what it knows."""
+    for path, words in (("none.gguf", "cannot open none.gguf: No such file"), (folder, "no config.json"), (TEXT, "not a GGUF file")):
+        done = expect(1, words, "serve", path, "--port", 0)
+        assert "listening" not in done.stderr, done.stderr
     server = subprocess.Popen([QUORUM, "serve", "--demo", "--port", "0", "--log-level", "error"], stdout=subprocess.PIPE, text=True, env=CLEAN)
     said = "".join(server.stdout.readline() for _ in range(5))
     server.send_signal(signal.SIGTERM)
