@@ -105,22 +105,20 @@ void JoinStates(const AttendPageArgs& a) {
   }
 }
 
+/// Attends the pages, of which there is at least one.
 template <class Isa>
-QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
+QUORUM_KERNEL_INLINE void WalkPages(const AttendPageArgs& a) {
   const IntQueries<Isa> queries(a);
-  if (a.pages > 0) {
-    if (a.type == KvType::kInt8) queries.Quantize(a);
-    const int64_t value_bytes = AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys);
-    if (a.head_dim_v % 16 != 0) memset(a.scratch, 0, static_cast<size_t>(value_bytes));
-  }
+  if (a.type == KvType::kInt8) queries.Quantize(a);
+  const int64_t value_bytes = AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys);
+  if (a.head_dim_v % 16 != 0) memset(a.scratch, 0, static_cast<size_t>(value_bytes));
+
   const int64_t block_bytes = KvBlockBytes(a.type, a.head_dim_k, a.values_in_keys ? 0 : a.head_dim_v);
-  const int64_t row_blocks = a.rows > 0 ? (a.rows + Isa::kRows - 1) / Isa::kRows : 1;
+  const int64_t row_blocks = (a.rows + Isa::kRows - 1) / Isa::kRows;
   const int64_t vectors = row_blocks * (kTokenVectors + KvPaddedDim(a.head_dim_v) / 16);
   const int64_t share = (block_bytes / 64 + vectors - 1) / vectors * 64;
-  if (a.pages > 0) {
-    const auto* first = static_cast<const int8_t*>(a.blocks[0]);
-    Ahead{first, first + block_bytes, share}.AskRest();
-  }
+  const auto* first = static_cast<const int8_t*>(a.blocks[0]);
+  Ahead{first, first + block_bytes, share}.AskRest();
   for (int64_t page = 0; page < a.pages; ++page) {
     const auto* next = static_cast<const int8_t*>(page + 1 < a.pages ? a.blocks[page + 1] : a.next);
     Ahead ahead = {next, next == nullptr ? next : next + block_bytes, share};
@@ -132,6 +130,11 @@ QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
     TailBlock<Isa, Isa::kRows - 1>(a, queries, page, values, row, a.rows - row, ahead);
     ahead.AskRest();  // what rows that see nothing of the page left out
   }
+}
+
+template <class Isa>
+QUORUM_KERNEL_INLINE void AttendPages(const AttendPageArgs& a) {
+  if (a.rows > 0 && a.pages > 0) WalkPages<Isa>(a);
   if (a.into_m != nullptr) JoinStates<typename Isa::V>(a);
 }
 

@@ -41,6 +41,7 @@ QUORUM_KERNEL_INLINE uint64_t VisibleBits(int64_t first, int64_t last, int64_t p
   if (begin >= end) return 0;
   return (~uint64_t{0} >> (kTokens - (end - begin))) << begin;
 }
+
 /// Where row `row` finds the bias of a page's positions; null: there is none.
 QUORUM_KERNEL_INLINE const float* BiasOfPage(const AttendPageArgs& a, int64_t row, int64_t page_pos) {
   if (a.bias == nullptr) return nullptr;

@@ -20,46 +20,31 @@
 namespace quorum::engine {
 namespace {
 
-struct Options {
-  const KernelTable* table = nullptr;
+struct Options : BenchOptions {
   KvType type = KvType::kInt8;
   std::int64_t dim = 128;
   std::vector<std::int64_t> rows = {1, 4, 8, 64};
   std::int64_t pages = kKvSplitTokens / kKvPageTokens;
-  std::int64_t stream_mib = 0;
-  double seconds = 0.1;
 };
 
 bool Parse(int argc, char** argv, Options* options) {
   const std::map<std::string, KvType> types = {{"int8", KvType::kInt8}, {"bf16", KvType::kBf16}, {"f32", KvType::kF32}};
-  options->table = &KernelsFor(DetectIsa());
-  if (argc % 2 == 0) return false;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    const std::string value = argv[i + 1];
-    if (flag == "--isa") {
-      options->table = KernelsNamed(value);
-      if (options->table == nullptr) return false;
-    } else if (flag == "--type") {
+  return ParseFlags(argc, argv, options, [&](const std::string& flag, const std::string& value) {
+    if (flag == "--type") {
       if (!types.contains(value)) return false;
       options->type = types.at(value);
     } else if (flag == "--dim") {
       options->dim = std::stoll(value);
       if (options->dim <= 0 || options->dim % 4 != 0) return false;
     } else if (flag == "--rows") {
-      options->rows.clear();
-      for (const std::string& rows : Split(value, ',')) options->rows.push_back(std::stoll(rows));
+      options->rows = Numbers(value);
     } else if (flag == "--pages") {
       options->pages = std::stoll(value);
-    } else if (flag == "--stream") {
-      options->stream_mib = std::stoll(value);
-    } else if (flag == "--seconds") {
-      options->seconds = std::stod(value);
     } else {
       return false;
     }
-  }
-  return true;
+    return true;
+  });
 }
 
 /// Pages of one layer and KV head with random contents.
@@ -81,11 +66,9 @@ struct Pages {
         if (options.type == KvType::kF32) {
           std::memcpy(block + 4 * i, &value, 4);
         } else if (options.type == KvType::kBf16) {
-          std::uint32_t bits = 0;
-          std::memcpy(&bits, &value, 4);
-          const auto high = static_cast<std::uint16_t>(bits >> 16);
-          std::memcpy(block + 2 * i, &high, 2);
-        } else {  // keys are stored with 128 added; to random values it makes no difference, but 0 stands for -128
+          const std::uint16_t bits = quant::FloatToBf16(value);
+          std::memcpy(block + 2 * i, &bits, 2);
+        } else {  // keys have 128 added, values have not
           block[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(value * 127.0F) + 128);
           if (i >= options.dim * kKvPageTokens) block[i] ^= 0x80;
         }

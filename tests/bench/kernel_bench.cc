@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -20,26 +19,15 @@
 namespace quorum::engine {
 namespace {
 
-struct Options {
-  const KernelTable* table = nullptr;
-  std::vector<quant::DType> types;
+struct Options : BenchOptions {
+  std::vector<quant::DType> types = test::PackableTypes();
   std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{1536, 576}, {2048, 2048}, {768, 2048}};
   std::vector<std::int64_t> rows = {1, 2, 4, 8, 32, 128, 512};
-  std::int64_t stream_mib = 0;
-  double seconds = 0.1;
 };
 
 bool Parse(int argc, char** argv, Options* options) {
-  std::map<std::string, std::string> flags;
-  for (int i = 1; i + 1 < argc; i += 2) flags[argv[i]] = argv[i + 1];
-  if (argc % 2 == 0) return false;
-  options->table = &KernelsFor(DetectIsa());
-  options->types = test::PackableTypes();
-  for (const auto& [flag, value] : flags) {
-    if (flag == "--isa") {
-      options->table = KernelsNamed(value);
-      if (options->table == nullptr) return false;
-    } else if (flag == "--type") {
+  return ParseFlags(argc, argv, options, [options](const std::string& flag, const std::string& value) {
+    if (flag == "--type") {
       const std::vector<std::string> names = Split(value, ',');
       std::erase_if(options->types, [&](quant::DType type) {
         return std::find(names.begin(), names.end(), quant::Info(type).name) == names.end();
@@ -52,17 +40,12 @@ bool Parse(int argc, char** argv, Options* options) {
         options->shapes.emplace_back(std::stoll(sides[0]), std::stoll(sides[1]));
       }
     } else if (flag == "--m") {
-      options->rows.clear();
-      for (const std::string& m : Split(value, ',')) options->rows.push_back(std::stoll(m));
-    } else if (flag == "--stream") {
-      options->stream_mib = std::stoll(value);
-    } else if (flag == "--seconds") {
-      options->seconds = std::stod(value);
+      options->rows = Numbers(value);
     } else {
       return false;
     }
-  }
-  return true;
+    return true;
+  });
 }
 
 /// Seconds of one product: the best of some repetitions.
