@@ -61,6 +61,10 @@ static inline ActRows<R> RowsAt(const GemmTask& t, int64_t first, int64_t column
   return act;
 }
 
+/// Bytes from what few rows use to what is prefetched meanwhile: nearer, the memory's latency shows; farther, cores
+/// that share one path to memory lose.
+constexpr int64_t kAhead = 8192;
+
 /// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero. `ahead`
 /// is how far from a panel's bytes those lie that are to be prefetched meanwhile.
 struct Partial {
@@ -77,8 +81,14 @@ static inline int64_t AheadOf(const GemmTask& t, const uint8_t* at, int64_t dist
   return t.next == nullptr ? 0 : reinterpret_cast<intptr_t>(t.next) - reinterpret_cast<intptr_t>(end) + distance;
 }
 
+/// Asks for what lies `ahead` behind these bytes of a panel. Into the second level: the first has too few lines in
+/// flight for the memory's latency. Every line has to be asked for, scales too: the processor's own prefetcher does not
+/// fill the gaps between such requests, and a third of the bandwidth is what is left then.
+static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead) {
+  for (int64_t line = 0; line < bytes; line += kLineBytes) __builtin_prefetch(at + ahead + line, 0, 2);
+}
+
 // A Kernel has
-//   kAhead        bytes from what is used to what is prefetched where codes are read from the panel;
 //   kDirectRows<format>  up to so many rows, codes are read from the panel as they are used,
 //   kPassRows     so many rows at a time, and the rest in passes of 1 to
 //   kFewRows      rows (there is no function for the counts between: each costs seconds of compilation);
@@ -111,7 +121,7 @@ static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
   ActRows<R> act = RowsAt<R>(t, first, 0, ActBlockOf(kTraits));
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
     const int64_t groups = GroupsAt(column, t.w.k);
-    partial.ahead = AheadOf(t, block, Kernel::kAhead);
+    partial.ahead = AheadOf(t, block, kAhead);
     Kernel::template Few<format, R>(block, groups, act, partial);
     for (size_t i = 0; i < R; ++i) {
       act.q[i] += kBlock;

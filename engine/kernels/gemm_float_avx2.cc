@@ -11,7 +11,6 @@ namespace quorum::engine::avx2 {
 namespace {
 
 constexpr int64_t kTileRows = 5;  // 10 sums, 5 activations and a weight fill the 16 registers
-constexpr int64_t kAhead = 8192;  // bytes from what is used to what is prefetched, over all panels
 
 /// 8 weights of one column, from lane 8 * half on.
 template <PackFormat format>
@@ -28,7 +27,7 @@ QUORUM_INLINE __m256 LoadWeights(const uint8_t* panel, int64_t column, size_t ha
 }
 
 /// acc[i][h] += the products of columns [begin, end). Meanwhile the second-level cache gets what lies `ahead` of each
-/// panel's bytes, if it `asks` (gemm_parts_256.h says why there).
+/// panel's bytes, if it `asks` (PrefetchAhead says why there).
 template <PackFormat format, bool asks, size_t R, size_t P>
 QUORUM_INLINE void AddColumns(const float* const (&x)[R], const uint8_t* const (&w)[P], int64_t begin, int64_t end,
                               int64_t ahead, __m256 (&acc)[R][2 * P]) {
@@ -70,7 +69,7 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
   constexpr bool kAsks = P == 1 || (P == 2 && format != PackFormat::kF32);
   if (!kAsks || first > 0) {
     AddColumns<format, false>(x, w, 0, t.w.k, 0, acc);
-  } else {  // the last columns ask for the start of what comes behind these panels
+  } else {  // the last columns ask for the start of what comes behind these panels, which share the distance
     constexpr int64_t kEach = kAhead / static_cast<int64_t>(P);
     const int64_t near = t.w.panel_bytes > kEach ? t.w.k - t.w.k * kEach / t.w.panel_bytes : 0;
     AddColumns<format, true>(x, w, 0, near, kEach, acc);

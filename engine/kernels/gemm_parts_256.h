@@ -105,15 +105,6 @@ QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
 /// which then do not fit the registers.
 QUORUM_INLINE void InOrder(__m256i& v) { asm("" : "+x"(v)); }
 
-/// Asks for what lies `ahead` behind these bytes of a panel. Into the second level: the first has too few lines in
-/// flight for the memory's latency. Every line has to be asked for, scales too: the processor's own prefetcher does not
-/// fill the gaps between such requests, and a third of the bandwidth is what is left then.
-QUORUM_INLINE void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead) {
-  for (int64_t line = 0; line < bytes; line += kLineBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(at + ahead + line), _MM_HINT_T1);
-  }
-}
-
 /// Up to how many rows it is cheaper to take codes apart again for every four of them than to unpack them once: measured
 /// (tests/bench/kernel_bench) with weights that come from memory.
 static constexpr int64_t DirectRows(const PackTraits& traits) {
@@ -125,7 +116,6 @@ static constexpr int64_t DirectRows(const PackTraits& traits) {
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Products, typename Block>
 struct Rows256 {
-  static constexpr int64_t kAhead = 8192;
   template <PackFormat format>
   static constexpr int64_t kDirectRows = DirectRows(TraitsOf(format));
   static constexpr int64_t kPassRows = 4;

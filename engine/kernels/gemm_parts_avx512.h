@@ -100,11 +100,7 @@ QUORUM_INLINE void StartDots(const ActSide (&side)[R], int64_t s_group, __m512i 
 template <PackTraits traits, bool prefetch, size_t P>
 QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t ahead) {
   for (size_t p = 0; p < P; ++p) {
-    if constexpr (prefetch) {
-      for (int64_t line = 0; line < GroupBytes(traits.payload); line += kLineBytes) {
-        _mm_prefetch(reinterpret_cast<const char*>(group[p] + ahead + line), _MM_HINT_T0);
-      }
-    }
+    if constexpr (prefetch) PrefetchAhead(group[p], GroupBytes(traits.payload), ahead);
     group[p] += GroupBytes(traits.payload);
   }
 }
@@ -134,7 +130,6 @@ QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, uint8_t* scratch) {
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Block>
 struct Vnni {
-  static constexpr int64_t kAhead = 4096;
   template <PackFormat>
   static constexpr int64_t kDirectRows = 16;
   static constexpr int64_t kPassRows = 8;
@@ -177,6 +172,7 @@ struct Vnni {
     for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.scale[i], act.sum[i], groups, kTraits.bias, &side[i]);
     const uint8_t* const codes[1] = {block};
     const uint8_t* const scales[1] = {block + groups * GroupBytes(kTraits.payload)};
+    PrefetchAhead(scales[0], ScaleBytes(kTraits, groups), partial.ahead);
     Add<kTraits, true>(codes, scales, groups, act, side, partial);
   }
 
