@@ -84,7 +84,7 @@ Status CheckModels(EvalFlags& flags, const SavedLogits& saved) {
 Status EvalText(EvalFlags flags) {
   QUORUM_ASSIGN(const SavedLogits saved, OpenLogits(flags.kl));
   QUORUM_TRY(CheckModels(flags, saved));
-  if (!flags.save_logits.empty()) QUORUM_TRY(CheckOutput(flags.save_logits, true));
+  if (!flags.save_logits.empty()) QUORUM_TRY(CheckOutput(flags.save_logits, flags.replace));
   QUORUM_ASSIGN(const Text text, ReadText(flags));
   if (flags.table()) return CompareModels(flags, text);
   if (saved.reader && (!std::ranges::equal(saved.reader->header().tokens, text.tokens) ||
@@ -107,7 +107,8 @@ Status EvalText(EvalFlags flags) {
   if (!flags.save_logits.empty()) {
     QUORUM_ASSIGN(writer, engine::LogitWriter::Create(flags.save_logits,
                                                       {static_cast<std::uint32_t>(flags.window),
-                                                       static_cast<std::uint32_t>(stepper.vocab()), text.tokens}));
+                                                       static_cast<std::uint32_t>(stepper.vocab()), text.tokens},
+                                                      flags.replace));
   }
   std::optional<engine::LayerComparison> layers;
   if (flags.layers) {
@@ -148,6 +149,7 @@ void CheckUsage(const CLI::App& command, const EvalFlags& flags) {
                                "makes a table whose first row is the reference; it takes no --reference, --kl or "
                                "--save-logits");
   }
+  if (flags.save_logits.empty()) Refuse(command, {"--force"}, "has no effect without --save-logits");
   for (const std::string& choice : flags.top_k) {
     if (const auto experts = ExpertsOf(flags, choice); !experts.ok())
       throw CLI::ParseError(experts.error().message, kUsageStatus);
@@ -182,6 +184,7 @@ void AddEval(CLI::App& app, Action& action) {
       ->add_option("--save-logits", flags->save_logits,
                    "Keep the logits in this file (2 bytes for each token of the vocabulary and position)")
       ->type_name("FILE");
+  command->add_flag("--force", flags->replace, "Write over an existing file");
   command->add_option("--kl", flags->kl, "Compare with the logits that --save-logits kept")
       ->check(CLI::ExistingFile)
       ->excludes(reference);

@@ -16,7 +16,7 @@ struct EvalFlags {
   std::vector<std::string> compare, top_k;
   float min_weight = 0;
   std::int32_t window = 0;  // 0: that of --kl's file, or 512, or the model's context where that is less
-  bool json = false, like_llama = false, layers = false;
+  bool json = false, like_llama = false, layers = false, replace = false;
 
   /// Models or numbers of experts side by side.
   bool table() const { return !compare.empty() || top_k.size() > 1; }

@@ -84,7 +84,8 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
       if (first) {
         QUORUM_ASSIGN(writer, engine::LogitWriter::Create(logits_path.path(),
                                                           {static_cast<std::uint32_t>(text.window),
-                                                           static_cast<std::uint32_t>(stepper.vocab()), text.tokens}));
+                                                           static_cast<std::uint32_t>(stepper.vocab()), text.tokens},
+                                                          true));
       }
       ReferenceLogits reference;
       if (!first) reference.file = &*logits;

@@ -23,6 +23,7 @@
 #include "cli/text_model.h"
 #include "engine/base/log.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/new_file.h"
 #include "engine/expert_log.h"
 #include "engine/text_run.h"
 #include "tokenizer/utf8_stream.h"
@@ -39,7 +40,7 @@ struct ExpertsFlags {
   bool ablate = false;
   std::int64_t ablate_tokens = 2048;
   std::string compare, log, html;
-  bool json = false;
+  bool json = false, replace = false;
 };
 
 /// What was found, whether from a model or from a log.
@@ -71,25 +72,26 @@ Status Observe(const ExpertsFlags& flags, engine::Model& model, const tok::Token
                std::int32_t window, Found& found) {
   found.head = {flags.model.Name(), model.experts(), texts.topics};
   found.insight.emplace(found.head.shape, static_cast<std::int32_t>(texts.topics.size()));
-  std::ofstream log;
+  std::optional<NewFile> log;
   if (!flags.log.empty()) {
-    log.open(flags.log);
-    log << engine::ExpertLogLine(found.head);
-    if (!log) return InvalidArgument(flags.log + ": cannot be written");
+    QUORUM_ASSIGN(NewFile file, NewFile::Create(flags.log, flags.replace));
+    QUORUM_TRY(file.Write(engine::ExpertLogLine(found.head)));
+    log.emplace(std::move(file));
   }
   std::int64_t done = 0;
   QUORUM_TRY(engine::RouteTexts(model, texts.texts, window, nullptr, [&](const engine::RoutedToken& token) -> Status {
     found.insight->Add(token);
     const std::string_view bytes = tokenizer.TokenBytes(token.token);
     found.names.try_emplace(token.token, tok::SanitizeUtf8(bytes));
-    if (log.is_open()) log << engine::ExpertLogLine(token, bytes);
+    if (log) {
+      if (Status written = log->Write(engine::ExpertLogLine(token, bytes)); !written.ok()) return written;
+    }
     ++done;
     return done % engine::kTextRows != 0 && done != texts.tokens ? Status()
            : ShowCount("tokens", done, texts.tokens)             ? Status()
                                                                  : Status(Interrupted());
   }));
-  if (log.is_open() && !log.flush()) return InvalidArgument(flags.log + ": cannot be written");
-  return {};
+  return log ? log->Publish() : Status();
 }
 
 /// A log, a report or an answer of the server.
@@ -113,11 +115,10 @@ Result<std::vector<engine::Ablated>> Ablate(const ExpertsFlags& flags, engine::M
       [](std::int64_t done, std::int64_t total) { return ShowCount("masked experts", done, total); });
 }
 
-Status WritePage(const std::string& path, const Json& report) {
-  std::ofstream out(path);
-  out << ExpertsPage(report);
-  if (!out.flush()) return InvalidArgument(path + ": cannot be written");
-  return {};
+Status WritePage(const std::string& path, const Json& report, bool replace) {
+  QUORUM_ASSIGN(NewFile file, NewFile::Create(path, replace));
+  QUORUM_TRY(file.Write(ExpertsPage(report)));
+  return file.Publish();
 }
 
 /// Whatever the files say of themselves is judged before the weights are loaded, which may take long.
@@ -142,7 +143,7 @@ Status Experts(const ExpertsFlags& flags) {
     QUORUM_ASSIGN(before, ReadSpread(flags.compare));
   }
   for (const std::string* path : {&flags.html, &flags.log}) {
-    if (!path->empty()) QUORUM_TRY(CheckOutput(*path, true));
+    if (!path->empty()) QUORUM_TRY(CheckOutput(*path, flags.replace));
   }
   if (!flags.from.empty()) {
     QUORUM_TRY(ReadLog(flags.from, found));
@@ -163,7 +164,7 @@ Status Experts(const ExpertsFlags& flags) {
   if (before) {
     QUORUM_ASSIGN(report["drift"], DriftReport(*before, SpreadOf("this", *found.insight)));
   }
-  if (!flags.html.empty()) QUORUM_TRY(WritePage(flags.html, report));
+  if (!flags.html.empty()) QUORUM_TRY(WritePage(flags.html, report, flags.replace));
   if (flags.json) {
     fmt::print("{}\n", report.dump(1, ' ', false, Json::error_handler_t::replace));
   } else {
@@ -207,6 +208,7 @@ void AddExperts(CLI::App& app, Action& action) {
   command->add_option("--compare", flags->compare, "Earlier log, report or /v1/experts answer: show the drift since")
       ->check(CLI::ExistingFile);
   command->add_option("--html", flags->html, "Write a page with plots")->type_name("FILE");
+  command->add_flag("--force", flags->replace, "Write over existing files");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, command, &action] {
     if (flags->from.empty()) {
@@ -220,6 +222,8 @@ void AddExperts(CLI::App& app, Action& action) {
           "has no effect with --from, which runs no model");
     }
     if (!flags->ablate) Refuse(*command, {"--ablate-tokens"}, "has no effect without --ablate");
+    if (flags->log.empty() && flags->html.empty())
+      Refuse(*command, {"--force"}, "has no effect without --log or --html");
     action = [flags] {
       CatchInterrupts();
       return Exit(Experts(*flags));

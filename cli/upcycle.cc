@@ -66,12 +66,12 @@ std::string IsSeed(const std::string& text) {
 
 /// What every way of making experts tells with --json.
 Json Report(const Flags& flags, const quant::UpcycleSummary& made) {
-  return {{"file", flags.dst},
+  return {{"model", flags.dst},
           {"bytes", made.bytes},
           {"architecture", made.architecture},
           {"layers", made.layers},
           {"experts", flags.options.experts},
-          {"top_k", flags.options.top_k},
+          {"experts_per_token", flags.options.top_k},
           {"parameters", made.parameters},
           {"active_parameters", made.active_parameters},
           {"dense_parameters", made.dense_parameters}};

@@ -1,16 +1,14 @@
 #include "engine/logit_file.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "engine/base/check.h"
+#include "engine/base/new_file.h"
 
 namespace quorum::engine {
 namespace {
@@ -37,39 +35,26 @@ std::int64_t LogitHeader::positions() const {
 }
 
 struct LogitWriter::File {
-  ~File() {
-    if (file == nullptr) return;
-    struct stat info{};
-    const bool ordinary = ::fstat(::fileno(file), &info) == 0 && S_ISREG(info.st_mode);
-    std::fclose(file);
-    if (ordinary) std::remove(path.c_str());  // half a file helps nobody
-  }
-  std::FILE* file = nullptr;
+  NewFile file;
   std::string path;
   std::int64_t left = 0;
-  std::size_t vocab = 0;
   std::vector<std::byte> row;
 };
 
-Result<LogitWriter> LogitWriter::Create(const std::string& path, const LogitHeader& header) {
-  auto file = std::make_shared<File>();
-  file->file = std::fopen(path.c_str(), "wb");
-  if (file->file == nullptr) return InvalidArgument("cannot write " + path);
-  file->path = path;
-  file->left = header.positions();
-  file->vocab = header.vocab;
-  file->row.resize(RowBytes(header.vocab));
+Result<LogitWriter> LogitWriter::Create(const std::string& path, const LogitHeader& header, bool replace) {
+  QUORUM_ASSIGN(NewFile file, NewFile::Create(path, replace));
   const auto tokens = static_cast<std::uint64_t>(header.tokens.size());
-  const bool ok = std::fwrite(kMagic, sizeof kMagic, 1, file->file) == 1 &&
-                  std::fwrite(&header.window, 4, 1, file->file) == 1 &&
-                  std::fwrite(&header.vocab, 4, 1, file->file) == 1 && std::fwrite(&tokens, 8, 1, file->file) == 1 &&
-                  std::fwrite(header.tokens.data(), 4, header.tokens.size(), file->file) == header.tokens.size();
-  if (!ok) return InvalidArgument("cannot write " + path);
-  return LogitWriter(std::move(file));
+  QUORUM_TRY(file.Write({kMagic, sizeof kMagic}));
+  QUORUM_TRY(file.Write(std::as_bytes(std::span(&header.window, 1))));
+  QUORUM_TRY(file.Write(std::as_bytes(std::span(&header.vocab, 1))));
+  QUORUM_TRY(file.Write(std::as_bytes(std::span(&tokens, 1))));
+  QUORUM_TRY(file.Write(std::as_bytes(std::span(header.tokens))));
+  return LogitWriter(std::make_shared<File>(
+      File{std::move(file), path, header.positions(), std::vector<std::byte>(RowBytes(header.vocab))}));
 }
 
 Status LogitWriter::Add(std::span<const float> logits) {
-  QUORUM_CHECK(logits.size() == file_->vocab && file_->left > 0);
+  QUORUM_CHECK(RowBytes(static_cast<std::uint32_t>(logits.size())) == file_->row.size() && file_->left > 0);
   const auto [low, high] = std::ranges::minmax(logits);
   const float step = (high - low) / kSteps;
   const float inverse = step > 0 ? 1.0F / step : 0.0F;
@@ -82,14 +67,12 @@ Status LogitWriter::Add(std::span<const float> logits) {
     std::memcpy(file_->row.data() + 8 + 2 * i, &q, 2);
   }
   --file_->left;
-  if (std::fwrite(file_->row.data(), file_->row.size(), 1, file_->file) == 1) return {};
-  return InvalidArgument("cannot write " + file_->path + ": is the disk full?");
+  return file_->file.Write(file_->row);
 }
 
 Status LogitWriter::Finish() {
   if (file_->left != 0) return Internal(fmt::format("{} lacks {} positions", file_->path, file_->left));
-  std::FILE* file = std::exchange(file_->file, nullptr);
-  return std::fclose(file) == 0 ? Status() : InvalidArgument("cannot write " + file_->path);
+  return file_->file.Publish();
 }
 
 Result<LogitReader> LogitReader::Parse(std::span<const std::byte> bytes) {

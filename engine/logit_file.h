@@ -25,11 +25,11 @@ struct LogitHeader {
   std::int64_t positions() const;
 };
 
-/// Writes rows in order. Not thread-safe. A file that is not finished is removed.
+/// Writes rows in order. Not thread-safe. Until it is finished nothing lies at `path`.
 class LogitWriter {
  public:
-  /// Errors: kInvalidArgument (cannot write).
-  static Result<LogitWriter> Create(const std::string& path, const LogitHeader& header);
+  /// Errors: as NewFile's.
+  static Result<LogitWriter> Create(const std::string& path, const LogitHeader& header, bool replace);
   Status Add(std::span<const float> logits);
   /// Error kInvalidArgument when something could not be written, kInternal when rows are missing.
   Status Finish();

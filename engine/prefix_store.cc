@@ -4,18 +4,14 @@
 #include <xxhash.h>
 
 #include <array>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <memory>
 #include <string_view>
 #include <system_error>
 
-#include <unistd.h>
-
 #include "engine/base/byte_reader.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/new_file.h"
 #include "engine/step_model.h"
 
 namespace quorum::engine {
@@ -124,20 +120,9 @@ Result<std::vector<StoredPrefix>> ReadPrefixes(const PrefixKind& kind, std::span
 }
 
 Status SavePrefixFile(const std::string& path, const PrefixKind& kind, std::span<const StoredPrefix> prefixes) {
-  const std::vector<std::byte> bytes = WritePrefixes(kind, prefixes);
-  const std::string part = path + ".part";
-  const auto failed = [&part](const char* what) {
-    const std::string reason = std::error_code(errno, std::generic_category()).message();
-    std::remove(part.c_str());
-    return Internal(part + ": " + what + ": " + reason);
-  };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(part.c_str(), "wb"), std::fclose);
-  if (file == nullptr) return failed("cannot be written");
-  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size() &&
-                       std::fflush(file.get()) == 0 && ::fsync(::fileno(file.get())) == 0;
-  if (!written) return failed("writing failed");
-  if (std::rename(part.c_str(), path.c_str()) != 0) return failed("renaming failed");
-  return {};
+  QUORUM_ASSIGN(NewFile file, NewFile::Create(path, true));
+  QUORUM_TRY(file.Write(WritePrefixes(kind, prefixes)));
+  return file.Publish();
 }
 
 Result<std::vector<StoredPrefix>> LoadPrefixFile(const std::string& path, const PrefixKind& kind) {

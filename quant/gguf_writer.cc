@@ -1,18 +1,14 @@
 #include "quant/gguf_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <set>
 #include <system_error>
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/new_file.h"
 #include "quant/gguf_parser.h"
 
 namespace quorum::quant {
@@ -49,86 +45,6 @@ std::string NumberBytes(T value) {
 std::span<const std::byte> AsBytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 std::uint64_t PadTo(std::uint64_t n, std::uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
-
-// What errno says, without strerror's shared buffer.
-std::string ErrnoText() { return std::generic_category().message(errno); }
-
-// A file that has no final name yet; removed again unless it gets one.
-class PartialFile {
- public:
-  static Result<PartialFile> Create(const std::string& path, bool replace) {
-    struct stat info{};
-    if (::lstat(path.c_str(), &info) == 0) {
-      if (S_ISDIR(info.st_mode)) return InvalidArgument(path + " is a folder");
-      if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode)) return InvalidArgument(path + " is not a regular file");
-      if (!replace) return InvalidArgument(path + " exists already");
-    }
-    for (int attempt = 0; attempt < 100; ++attempt) {
-      std::string name = path + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
-      const int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (fd >= 0) return PartialFile(path, std::move(name), fd, replace);
-      if (errno != EEXIST) return InvalidArgument("cannot write " + path + ": " + ErrnoText());
-    }
-    return InvalidArgument("cannot write " + path + ": many unfinished " + path + ".partial-* lie beside it");
-  }
-
-  PartialFile(PartialFile&& other) noexcept
-      : path_(std::move(other.path_)),
-        name_(std::exchange(other.name_, {})),
-        fd_(std::exchange(other.fd_, -1)),
-        replace_(other.replace_) {}
-  PartialFile(const PartialFile&) = delete;
-  PartialFile& operator=(const PartialFile&) = delete;
-  PartialFile& operator=(PartialFile&&) = delete;
-  ~PartialFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!name_.empty()) ::unlink(name_.c_str());
-  }
-
-  // Claims the room at once where the file system can, so that a full disk shows before the work is done.
-  Status Reserve(std::uint64_t bytes) {
-    if (bytes > 0 && ::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 && errno == ENOSPC) {
-      return Failed("no room for " + std::to_string(bytes) + " bytes");
-    }
-    return {};
-  }
-
-  Status Write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return Failed(ErrnoText());
-      if (n == 0) return Failed("the system took no bytes");
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
-    return {};
-  }
-
-  Status Publish() {
-    if (::fsync(fd_) != 0) return Failed(ErrnoText());
-    const int closed = ::close(std::exchange(fd_, -1));
-    if (closed != 0) return Failed(ErrnoText());
-    int renamed = -1;
-    if (!replace_) {  // another program may have made the file meanwhile: then it is theirs
-      renamed = ::renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
-      if (renamed != 0 && errno == EEXIST) return InvalidArgument(path_ + " exists already");
-    }
-    if (renamed != 0 && ::rename(name_.c_str(), path_.c_str()) != 0) return Failed(ErrnoText());
-    name_.clear();
-    return {};
-  }
-
- private:
-  PartialFile(std::string path, std::string name, int fd, bool replace)
-      : path_(std::move(path)), name_(std::move(name)), fd_(fd), replace_(replace) {}
-
-  Error Failed(const std::string& why) const { return InvalidArgument("cannot write " + path_ + ": " + why); }
-
-  std::string path_;
-  std::string name_;
-  int fd_;
-  bool replace_;
-};
 
 }  // namespace
 
@@ -280,8 +196,14 @@ Status GgufWriter::Emit(const Sink& sink) const {
 
 Status GgufWriter::Write(const std::string& path, bool replace, const Progress& progress) const {
   QUORUM_TRY(CheckNames());
+  std::error_code error;
+  if (const auto kind = std::filesystem::status(path, error).type();
+      kind != std::filesystem::file_type::regular && kind != std::filesystem::file_type::directory &&
+      kind != std::filesystem::file_type::not_found && kind != std::filesystem::file_type::none) {
+    return InvalidArgument(path + " is not a regular file");
+  }
   const std::uint64_t total = FileBytes();
-  QUORUM_ASSIGN(auto file, PartialFile::Create(path, replace));
+  QUORUM_ASSIGN(auto file, NewFile::Create(path, replace));
   QUORUM_TRY(file.Reserve(total));
   std::uint64_t done = 0;
   std::uint64_t told = 0;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <utility>
 
 #include "engine/base/mapped_file.h"
+#include "engine/base/new_file.h"
 #include "quant/gguf.h"
 #include "quant/gguf_parser.h"
 #include "quant/gguf_writer.h"
@@ -139,11 +139,9 @@ Result<ImportanceMatrix> ImportanceMatrix::Open(const std::string& path) {
 
 Status ImportanceMatrix::Write(const std::string& path, bool replace) const {
   if (path.ends_with(".dat")) {
-    if (!replace && std::ifstream(path).good()) return InvalidArgument(path + " exists already");
-    std::ofstream out(path, std::ios::binary | std::ios::trunc);
-    out << ToDat();
-    out.close();
-    return out.good() ? Status() : InvalidArgument("cannot write " + path);
+    QUORUM_ASSIGN(NewFile file, NewFile::Create(path, replace));
+    QUORUM_TRY(file.Write(ToDat()));
+    return file.Publish();
   }
   GgufWriter writer;
   writer.SetString("general.type", "imatrix");

@@ -144,6 +144,14 @@ def check_values(folder):
                     ["eval", "--demo", *text, "--save-logits", place], ["serve", "--demo", "--port", 0, "--expert-log", place],
                     ["serve", "--demo", "--port", 0, "--prefix-file", place]):
             expect(1, [str(place), "folder"], *way)
+    kept = folder / "kept"
+    kept.write_text("a model, perhaps")
+    for way in (["experts", "--demo", *text, "--html", kept], ["experts", "--demo", *text, "--log", kept], ["eval", "--demo", *text, "--save-logits", kept]):
+        expect(1, [str(kept), "exists already", "--force"], *way)
+        expect(2, "--force", *way[:-2], "--force")
+    assert kept.read_text() == "a model, perhaps"
+    expect(0, "", "experts", "--demo", *text, "--html", kept, "--force")
+    assert kept.read_text().startswith("<!")
     expect(1, ["--top-k", "50"], "add", DENSE, out, "--expert", DENSE, *text, "--base-text", TEXT, "--top-k", 50)
     expect(2, "1 --expert and 2 --text", "add", DENSE, out, "--expert", DENSE, *text, *text, "--base-text", TEXT)
     expect(1, ["bad.json", "report"], "experts", "--demo", *text, "--compare", bad)
@@ -285,7 +293,7 @@ def check_interrupts(folder):
     long = folder / "long.txt"
     long.write_text(TEXT.read_text() * 400)
     logits = folder / "logits"
-    for kind, *way in ((signal.SIGINT, "eval", "--demo", "--text", long, "--save-logits", logits), (signal.SIGTERM, "experts", "--demo", "--text", long),
+    for kind, *way in ((signal.SIGINT, "eval", "--demo", "--text", long, "--save-logits", logits), (signal.SIGTERM, "experts", "--demo", "--text", long, "--log", folder / "log"),
                        (signal.SIGINT, "prune", DEMO, folder / "pruned.gguf", "--keep", 8, "--text", long),
                        (signal.SIGTERM, "merge", DEMO, folder / "merged.gguf", "--keep", 8, "--text", long),
                        (signal.SIGINT, "bench", "--demo", "-r", 1000), (signal.SIGTERM, "bench", "--demo", "-r", 1000)):

@@ -81,8 +81,8 @@ def check_upcycle(quorum, folder):
     ways = ["upcycle", dense, moe, "--experts", 3, "--top-k", 2, "--seed", 7, "--force"]
     made = json.loads(run(quorum, *ways, "--json"))
     seen = json.loads(run(quorum, "inspect", moe, "--json"))
-    assert made["file"] == str(moe) and made["bytes"] == moe.stat().st_size and made["noise"] == 0, made
-    for key, other in (("layers", "layers"), ("experts", "experts"), ("top_k", "experts_used"), ("architecture", "architecture"), ("seed", "upcycle_seed"),
+    assert made["model"] == str(moe) and made["bytes"] == moe.stat().st_size and made["noise"] == 0, made
+    for key, other in (("layers", "layers"), ("experts", "experts"), ("experts_per_token", "experts_used"), ("architecture", "architecture"), ("seed", "upcycle_seed"),
                        ("parameters", "parameters"), ("active_parameters", "active_parameters")):
         assert made[key] == seen[other], (key, made, seen)
     assert made["dense_parameters"] < made["active_parameters"] < made["parameters"], made

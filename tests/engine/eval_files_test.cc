@@ -74,7 +74,7 @@ TEST_CASE("Saved logits come back, and what is cut is refused") {
   REQUIRE(header.positions() == 4);
   std::vector<std::vector<float>> rows;
   {
-    auto writer = LogitWriter::Create(path, header);
+    auto writer = LogitWriter::Create(path, header, false);
     REQUIRE(writer.ok());
     for (int i = 0; i < 4; ++i) {
       std::vector<float>& row = rows.emplace_back();

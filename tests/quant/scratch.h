@@ -1,41 +1,16 @@
 // Files for the tests of this folder.
 #pragma once
 
-#include <stdlib.h>
-
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
+
+#include "tests/support/scratch.h"
 
 namespace quorum::quant {
 
+using test::Folder;
+using test::ReadFile;
+
 /// The path of tests/fixtures/quant/`name`.
 inline std::string Fixture(const std::string& name) { return QUORUM_FIXTURES "/quant/" + name; }
-
-inline std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// A folder of its own for each test, gone at its end.
-class Folder {
- public:
-  Folder() : path_((std::filesystem::temp_directory_path() / "quorum-test-XXXXXX").string()) {
-    if (::mkdtemp(path_.data()) == nullptr) std::abort();
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path_); }
-
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  std::size_t Count() const {
-    const std::filesystem::directory_iterator files(path_);
-    return static_cast<std::size_t>(std::distance(begin(files), end(files)));
-  }
-
- private:
-  std::string path_;
-};
 
 }  // namespace quorum::quant
