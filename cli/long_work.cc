@@ -26,19 +26,30 @@ void OnInterrupts(void (*handler)(int)) {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-/// Whether to draw now.
-bool Due(bool last) {
-  static const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  static std::chrono::steady_clock::time_point drawn;
-  if (!terminal) return false;
-  const auto now = std::chrono::steady_clock::now();
-  if (!last && now - drawn < std::chrono::milliseconds(100)) return false;
-  drawn = now;
-  return true;
-}
-
 void Wipe() {
   if (::isatty(STDERR_FILENO) == 1) std::fprintf(stderr, "\r\x1b[K");
+}
+
+/// A line that a terminal sees drawn anew and wiped in the end; elsewhere a line every ten seconds tells that work goes
+/// on, so that short work says nothing.
+template <typename Line>
+void Show(bool last, Line&& line) {
+  using Clock = std::chrono::steady_clock;
+  static const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  static Clock::time_point told = terminal ? Clock::time_point() : Clock::now();
+  const auto now = Clock::now();
+  if (now - told < (terminal ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10'000))) {
+    if (last) Wipe();
+    return;
+  }
+  told = now;
+  if (!terminal) {
+    fmt::print(stderr, "{}\n", line());
+    return;
+  }
+  fmt::print(stderr, "\r{}\x1b[K", line());
+  if (last) Wipe();
+  std::fflush(stderr);
 }
 
 }  // namespace
@@ -56,21 +67,15 @@ bool WasInterrupted() { return g_interrupted != 0; }
 Error Interrupted() { return {ErrorCode::kCancelled, "interrupted", {}, {}}; }
 
 bool ShowBytes(std::uint64_t done, std::uint64_t total) {
-  if (Due(done == total)) {
-    fmt::print(stderr, "\r{:3.0f} %  {} of {}\x1b[K",
-               total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total), FormatBytes(done),
-               FormatBytes(total));
-    if (done == total) Wipe();
-  }
+  Show(done == total, [&] {
+    const double percent = total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total);
+    return fmt::format("{:3.0f} %  {} of {}", percent, FormatBytes(done), FormatBytes(total));
+  });
   return !WasInterrupted();
 }
 
 bool ShowCount(const char* what, std::int64_t done, std::int64_t total) {
-  if (Due(done == total)) {
-    fmt::print(stderr, "\r{}: {} of {}", what, done, total);
-    if (done == total) Wipe();
-    std::fflush(stderr);
-  }
+  Show(done == total, [&] { return fmt::format("{}: {} of {}", what, done, total); });
   return !WasInterrupted();
 }
 

@@ -1,4 +1,4 @@
-// Commands that take long: a line of progress where stderr is a terminal, and an orderly end on Ctrl-C.
+// Commands that take long: a line of progress, and an orderly end on Ctrl-C.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ bool WasInterrupted();
 Error Interrupted();
 
 /// Each draws a line anew, several times a second at the most, wipes it when all is done, and returns false after
-/// Ctrl-C.
+/// Ctrl-C. Where stderr is no terminal, a line every ten seconds.
 bool ShowBytes(std::uint64_t done, std::uint64_t total);
 bool ShowCount(const char* what, std::int64_t done, std::int64_t total);
 
