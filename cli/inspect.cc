@@ -204,7 +204,9 @@ void PrintText(const GgufFile& file, const GgufSummary& s, bool tensors) {
   PrintTypes(s);
   if (tensors) PrintTensors(file);
   std::fflush(stdout);
-  for (const std::string& complaint : s.complaints) fmt::print(stderr, "quorum: note: {}\n", complaint);
+  for (const std::string& complaint : s.complaints) {
+    fmt::print(stderr, "quorum: note: {}\n", Printable(complaint, 1000));
+  }
 }
 
 template <typename T>

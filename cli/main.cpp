@@ -8,13 +8,15 @@
 #include "cli/command.h"
 #include "cli/command_line.h"
 #include "cli/help_format.h"
+#include "cli/inspect_format.h"
 #include "cli/long_work.h"
 #include "engine/base/log.h"
 
 namespace quorum::cli {
 
 int Fail(const Error& error) {
-  std::fprintf(stderr, "quorum: %s\n", error.message.c_str());
+  constexpr std::size_t kLongest = 4000;  // some say what a file holds, which may be anything
+  std::fprintf(stderr, "quorum: %s\n", Printable(error.message, kLongest).c_str());
   return kFailedStatus;
 }
 

@@ -91,6 +91,8 @@ Status Serve(const ServeFlags& flags) {
   http.body.max_bytes = static_cast<std::uint64_t>(flags.max_body_mb) * 1'000'000;
   // Every request that the engine lets in or lets wait holds a worker.
   http.max_workers = static_cast<std::size_t>(flags.serving.engine.max_batch + flags.serving.engine.max_queue + 16);
+  http.max_bodies_bytes = 2 * http.body.max_bytes;
+  http.max_body_readers = http.max_workers / 4;
   ServingModel serving;  // outlives the server and the service, which use it
   server::Service service(std::move(service_options));
   // The port is open while the model loads: a taken port is an error at once, and /health can say "loading".

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "server/body_room.h"
 #include "server/error_body.h"
 #include "server/httplib_compat.h"
 #include "server/listen_socket.h"
@@ -26,6 +27,7 @@ struct ExchangeState {
   Connection& connection;
   const RequestHead& head;
   const HttpServerOptions& options;
+  BodyRoom::Part room;  // first, so that it outlives what is made of the body
   BodyReader body;
   HttpRequest request;
   const httplib::ContentReader* reader = nullptr;
@@ -96,14 +98,28 @@ class SinkWriter final : public StreamWriter {
   Connection& connection_;
 };
 
+Error NoRoom(std::string_view what) {
+  return {ErrorCode::kUnavailable, fmt::format("the server {}; try again later", what), {}, {}};
+}
+
 Result<std::string> ReadBody(ExchangeState& state) {
   std::string body;
-  if (state.reader != nullptr) {
-    body.reserve(std::min<std::uint64_t>(state.head.content_length, state.options.body.max_bytes));
-    (*state.reader)([&body](const char* data, size_t size) {
-      body.append(data, size);
-      return true;
-    });
+  if (state.reader != nullptr && state.body.state() == BodyReader::State::kReading) {
+    const std::uint64_t announced = state.head.content_length;
+    const std::size_t small = state.options.poller.body_ahead;
+    const bool waits = state.head.chunked || state.connection.received().size() < announced;
+    if (waits && !state.room.BeginReading()) return NoRoom("waits for as many request bodies as it can");
+    bool fits = announced <= small || state.room.Take(announced);
+    if (fits) {
+      body.reserve(announced);
+      (*state.reader)([&](const char* data, size_t size) {
+        fits = !state.head.chunked || body.size() + size <= small || state.room.Take(size);
+        if (fits) body.append(data, size);
+        return fits;
+      });
+    }
+    state.room.EndReading();
+    if (!fits) return NoRoom("holds as many bytes of request bodies as it can");
   }
   switch (state.body.state()) {
     case BodyReader::State::kComplete: return body;
@@ -154,6 +170,7 @@ class HttpServerImpl final : public HttpServer {
         handler_(std::move(handler)),
         listen_fd_(listen_fd),
         port_(BoundPort(listen_fd)),
+        room_(options.max_bodies_bytes, options.max_body_readers),
         workers_(std::make_unique<WorkerPool>(options.max_workers, options.max_waiting)),
         light_workers_(std::make_unique<WorkerPool>(options.light_workers, options.poller.max_connections)) {
     library_.Get("/", [this](const httplib::Request&, httplib::Response& out) { Answer(out); });
@@ -229,7 +246,8 @@ class HttpServerImpl final : public HttpServer {
 
   // Whether the connection can take another request.
   bool Exchange(Connection& connection, const RequestHead& head) {
-    ExchangeState state{connection, head, options_, BodyReader(connection, head, options_.body), {}};
+    ExchangeState state{connection, head, options_, BodyRoom::Part(room_), BodyReader(connection, head, options_.body),
+                        {}};
     HttpRequest& request = state.request;
     request.method = head.method;
     request.path = head.path;
@@ -312,6 +330,7 @@ class HttpServerImpl final : public HttpServer {
   const HttpHandler handler_;
   const int listen_fd_;
   const int port_;
+  BodyRoom room_;
   HttplibServer library_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;

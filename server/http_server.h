@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,6 +30,8 @@ struct HttpServerOptions {
   std::size_t light_workers = 8;                    // for requests without a body
   std::chrono::milliseconds write_timeout{10'000};  // a client that reads nothing for so long is cut off
   BodyLimits body;
+  std::uint64_t max_bodies_bytes = 64ULL << 20;  // of all bodies over poller.body_ahead at once; others get 503
+  std::size_t max_body_readers = 80;             // workers that wait for the rest of a body at once
   PollerOptions poller;
 };
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "tokenizer/bounded_text.h"
 #include "tokenizer/utf8.h"
 
 namespace quorum::tok {
@@ -90,26 +91,25 @@ std::optional<std::string_view> CharsMap::FindShortest(std::string_view text) co
   return std::nullopt;
 }
 
-std::string ApplyPrecompiled(const CharsMap& map, std::string_view text) {
+Result<std::string> ApplyPrecompiled(std::size_t limit, const CharsMap& map, std::string_view text) {
   constexpr std::size_t kLongestGrapheme = 5;
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t pos = 0; pos < text.size();) {
+  BoundedText out(limit);
+  for (std::size_t pos = 0; pos < text.size() && !out.full();) {
     const std::string_view grapheme = text.substr(pos, GraphemeLength(text.substr(pos)));
     pos += grapheme.size();
     if (grapheme.size() <= kLongestGrapheme) {
       if (const auto mapped = map.FindShortest(grapheme)) {
-        out += *mapped;
+        out.Append(*mapped);
         continue;
       }
     }
     for (std::size_t at = 0; at < grapheme.size();) {
       const std::string_view character = grapheme.substr(at, DecodeUtf8(grapheme, at).length);
-      out += map.FindShortest(character).value_or(character);
+      out.Append(map.FindShortest(character).value_or(character));
       at += character.size();
     }
   }
-  return out;
+  return std::move(out).Take();
 }
 
 }  // namespace quorum::tok

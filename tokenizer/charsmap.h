@@ -31,7 +31,7 @@ class CharsMap {
 };
 
 /// `text`, valid UTF-8, as Hugging Face's Precompiled normalizer maps it: by grapheme clusters of up to 5 bytes, else
-/// by characters.
-std::string ApplyPrecompiled(const CharsMap& map, std::string_view text);
+/// by characters. Errors: kTooLarge, beyond `limit` bytes.
+Result<std::string> ApplyPrecompiled(std::size_t limit, const CharsMap& map, std::string_view text);
 
 }  // namespace quorum::tok

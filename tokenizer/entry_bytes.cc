@@ -3,20 +3,26 @@
 #include <optional>
 #include <utility>
 
+#include "tokenizer/bounded_text.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/sentencepiece_model.h"
 
 namespace quorum::tok {
 
 std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
+  return *ReplaceAllWithin(std::string::npos, text, from, to);
+}
+
+Result<std::string> ReplaceAllWithin(std::size_t limit, std::string_view text, std::string_view from,
+                                     std::string_view to) {
+  BoundedText out(limit);
   std::size_t pos = 0;
-  for (std::size_t at; (at = text.find(from, pos)) != std::string_view::npos; pos = at + from.size()) {
-    out += text.substr(pos, at - pos);
-    out += to;
+  for (std::size_t at; !out.full() && (at = text.find(from, pos)) != std::string_view::npos; pos = at + from.size()) {
+    out.Append(text.substr(pos, at - pos));
+    out.Append(to);
   }
-  out += text.substr(pos);
-  return out;
+  out.Append(text.substr(pos));
+  return std::move(out).Take();
 }
 
 std::string EntryBytes(std::string_view text, TokenType type, bool byte_level) {

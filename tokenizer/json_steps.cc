@@ -1,5 +1,6 @@
 #include "tokenizer/json_steps.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -7,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "tokenizer/pre_patterns.h"
+#include "tokenizer/utf8.h"
 #include "tokenizer/vocab.h"
 
 namespace quorum::tok {
@@ -59,7 +61,12 @@ Status AppendMetaspace(const JsonView& view, std::vector<SplitStep>& steps) {
   SplitStep step;
   step.kind = SplitStep::Kind::kMetaspace;
   QUORUM_ASSIGN(step.text, view["replacement"].String("\xE2\x96\x81"));
-  if (step.text.empty()) return view["replacement"].Bad("is empty");
+  if (step.text.empty() || DecodeUtf8(step.text, 0).length != step.text.size()) {
+    return view["replacement"].Bad("is not one character");
+  }
+  const bool second = std::any_of(steps.begin(), steps.end(),
+                                  [](const SplitStep& other) { return other.kind == SplitStep::Kind::kMetaspace; });
+  if (second) return view.NotSupported("a second Metaspace");
   QUORUM_ASSIGN(const bool add, view["add_prefix_space"].Bool(true));
   QUORUM_ASSIGN(const std::string scheme, view["prepend_scheme"].String(add ? "always" : "never"));
   if (scheme == "always") {
@@ -239,6 +246,16 @@ Status AppendNormalizer(const JsonView& view, std::vector<NormalizeStep>& steps)
   return {};
 }
 
+/// A token before or behind every text.
+Status AppendAround(const JsonView& id, std::vector<TokenId>& ids) {
+  constexpr std::size_t kMost = 1024;  // published files have one or two
+  QUORUM_ASSIGN(const std::int64_t value, id.Integer());
+  if (value < 0 || value >= kMaxVocabSize) return id.Bad("is not a token id");
+  if (ids.size() >= kMost) return id.NotSupported(fmt::format("a text with more than {} tokens beside it", kMost));
+  ids.push_back(static_cast<TokenId>(value));
+  return {};
+}
+
 Status AppendTemplate(const JsonView& view, ParsedTemplate& out) {
   QUORUM_ASSIGN(const std::vector<JsonView> pieces, view["single"].Elements());
   bool after_text = false;
@@ -250,11 +267,7 @@ Status AppendTemplate(const JsonView& view, ParsedTemplate& out) {
     }
     QUORUM_ASSIGN(const std::string name, piece["SpecialToken"]["id"].String());
     QUORUM_ASSIGN(const std::vector<JsonView> ids, view["special_tokens"][name.c_str()]["ids"].Elements());
-    for (const JsonView& id : ids) {
-      QUORUM_ASSIGN(const std::int64_t value, id.Integer());
-      if (value < 0 || value >= kMaxVocabSize) return id.Bad("is not a token id");
-      (after_text ? out.suffix : out.prefix).push_back(static_cast<TokenId>(value));
-    }
+    for (const JsonView& id : ids) QUORUM_TRY(AppendAround(id, after_text ? out.suffix : out.prefix));
   }
   if (!after_text) return view["single"].Bad("has no place for the text");
   return {};
@@ -264,10 +277,7 @@ Status AppendTemplate(const JsonView& view, ParsedTemplate& out) {
 Status AppendPairToken(const JsonView& view, std::vector<TokenId>& ids) {
   QUORUM_ASSIGN(const std::vector<JsonView> pair, view.Elements());
   if (pair.size() != 2) return view.Bad("is not a name and an id");
-  QUORUM_ASSIGN(const std::int64_t id, pair[1].Integer());
-  if (id < 0 || id >= kMaxVocabSize) return view.Bad("is not a token id");
-  ids.push_back(static_cast<TokenId>(id));
-  return {};
+  return AppendAround(pair[1], ids);
 }
 
 Status AppendPostProcessor(const JsonView& view, ParsedTemplate& out) {

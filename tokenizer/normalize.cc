@@ -6,6 +6,8 @@
 #include <array>
 
 #include "engine/base/check.h"
+#include "tokenizer/bounded_text.h"
+#include "tokenizer/entry_bytes.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/unicode9.h"
 #include "tokenizer/utf8.h"
@@ -131,30 +133,24 @@ std::string_view Strip(std::string_view text, bool left, bool right) {
   return text;
 }
 
-std::string ReplaceLiteral(std::string_view text, std::string_view pattern, std::string_view content) {
-  std::string out;
-  out.reserve(text.size());
-  std::size_t pos = 0;
-  for (std::size_t at; (at = text.find(pattern, pos)) != std::string_view::npos; pos = at + pattern.size()) {
-    out += text.substr(pos, at - pos);
-    out += content;
-  }
-  out += text.substr(pos);
-  return out;
-}
-
-Result<std::string> ReplaceMatches(std::string_view text, const Regex& regex, std::string_view content,
-                                   Regex::Scratch& scratch) {
-  std::string out;
-  out.reserve(text.size());
+Result<std::string> ReplaceMatches(std::size_t limit, std::string_view text, const Regex& regex,
+                                   std::string_view content, Regex::Scratch& scratch) {
+  BoundedText out(limit);
   std::size_t copied = 0;
   QUORUM_TRY(regex.ForEachMatch(text, scratch, [&](std::size_t begin, std::size_t end) {
-    out += text.substr(copied, begin - copied);
-    out += content;
+    out.Append(text.substr(copied, begin - copied));
+    out.Append(content);
     copied = end;
   }));
-  out += text.substr(copied);
-  return out;
+  out.Append(text.substr(copied));
+  return std::move(out).Take();
+}
+
+Result<std::string> Prepended(std::size_t limit, std::string_view content, std::string_view text) {
+  BoundedText out(limit);
+  out.Append(content);
+  out.Append(text);
+  return std::move(out).Take();
 }
 
 }  // namespace
@@ -162,34 +158,34 @@ Result<std::string> ReplaceMatches(std::string_view text, const Regex& regex, st
 Result<std::string_view> Normalizer::Apply(std::string_view text, bool begins_segment, std::string& storage,
                                            Regex::Scratch& scratch) const {
   using Kind = NormalizeStep::Kind;
+  const std::size_t limit = LongestRewrite(text.size());
   for (const NormalizeStep& step : steps_) {
     if (text.empty()) break;
+    Result<std::string> made = std::string();
     switch (step.kind) {
       case Kind::kNfc:
       case Kind::kNfd:
       case Kind::kNfkc:
       case Kind::kNfkd:
         if (IsPlain(text, step.kind)) continue;
-        storage = NormalForm(text, step.kind);
+        made = NormalForm(text, step.kind);
         break;
-      case Kind::kLowercase: storage = Lowercase(text); break;
-      case Kind::kStripAccents: storage = StripAccents(text); break;
+      case Kind::kLowercase: made = Lowercase(text); break;
+      case Kind::kStripAccents: made = StripAccents(text); break;
       case Kind::kStrip: text = Strip(text, step.left, step.right); continue;
       case Kind::kPrepend:
         if (!begins_segment) continue;
-        storage = step.content + std::string(text);
+        made = Prepended(limit, step.content, text);
         break;
-      case Kind::kPrecompiled: storage = ApplyPrecompiled(*step.chars_map, text); break;
+      case Kind::kPrecompiled: made = ApplyPrecompiled(limit, *step.chars_map, text); break;
       case Kind::kReplace:
-        if (step.regex) {
-          QUORUM_ASSIGN(storage, ReplaceMatches(text, *step.regex, step.content, scratch));
-        } else if (!step.pattern.empty()) {
-          storage = ReplaceLiteral(text, step.pattern, step.content);
-        } else {
-          continue;
-        }
+        if (!step.regex && step.pattern.empty()) continue;
+        made = step.regex ? ReplaceMatches(limit, text, *step.regex, step.content, scratch)
+                          : ReplaceAllWithin(limit, text, step.pattern, step.content);
         break;
     }
+    if (!made.ok()) return made.error();
+    storage = std::move(made).value();
     text = storage;
   }
   return text;

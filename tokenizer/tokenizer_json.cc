@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "tokenizer/bounded_text.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/entry_bytes.h"
 #include "tokenizer/json_model.h"
@@ -110,9 +111,11 @@ Result<std::vector<Slot>> CollectSlots(const TokenizerJson& json, const std::vec
   return slots;
 }
 
-std::string Replaced(std::string text, const Replacements& replacements) {
+Result<std::string> Replaced(std::string text, const Replacements& replacements) {
+  const std::size_t limit = LongestRewrite(text.size());
   for (const auto& [from, to] : replacements) {
-    if (!from.empty()) text = ReplaceAll(text, from, to);
+    if (from.empty()) continue;
+    QUORUM_ASSIGN(text, ReplaceAllWithin(limit, text, from, to));
   }
   return text;
 }
@@ -133,7 +136,7 @@ Result<Vocab> MakeVocab(std::vector<Slot>& slots, bool byte_level, bool byte_fal
       }
     }
     if (!byte_level && (slot.type == TokenType::kNormal || slot.type == TokenType::kUserDefined)) {
-      bytes = Replaced(std::move(bytes), replacements);
+      QUORUM_ASSIGN(bytes, Replaced(std::move(bytes), replacements));
     }
     vocab.Add(slot.text, bytes, slot.type);
   }

@@ -1,5 +1,6 @@
 #include "engine/base/log.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 
@@ -49,6 +50,8 @@ bool LogEnabled(LogLevel level) { return level >= g_level.load(std::memory_order
 
 namespace {
 
+bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
 std::string Quoted(std::string_view text) {
   return nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -59,7 +62,9 @@ void LogLine(LogLevel level, std::string_view line) {
   if (g_json.load(std::memory_order_relaxed)) {
     Logger().log(ToSpdlog(level), "\"msg\":{}", Quoted(line));
   } else {
-    Logger().log(ToSpdlog(level), "{}", line);
+    std::string shown(line);  // a file or a request may have had a say in it
+    std::replace_if(shown.begin(), shown.end(), IsControl, ' ');
+    Logger().log(ToSpdlog(level), "{}", shown);
   }
 }
 
@@ -71,8 +76,10 @@ void LogFields(LogLevel level, std::string_view message,
   for (const auto& [name, value] : fields) {
     if (value.empty()) continue;
     const auto parsed = nlohmann::json::parse(value, nullptr, false);
-    const bool plain = parsed.is_number() || parsed.is_boolean();
-    const bool quote = json ? !plain : value.find_first_of(" \n\t\"") != std::string::npos;
+    const bool odd =
+        value.find_first_of(" \"") != std::string::npos || std::any_of(value.begin(), value.end(), IsControl);
+    const bool plain = !odd && (parsed.is_number() || parsed.is_boolean());
+    const bool quote = json ? !plain : odd;
     line += fmt::format(fmt::runtime(json ? ",\"{}\":{}" : " {}={}"), name, quote ? Quoted(value) : value);
   }
   Logger().log(ToSpdlog(level), "{}", line);

@@ -94,7 +94,7 @@ void MappedFile::Name(const std::string& name, const std::string& path) { Names(
 Result<MappedFile> MappedFile::Open(const std::string& path) {
   const auto named = Names().find(path);
   const std::string& real = named == Names().end() ? path : named->second;
-  const int fd = ::open(real.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(real.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for its writer
   if (fd < 0) {
     const std::string why = std::strerror(errno);
     if (errno == ENOENT) return NotFound("cannot open " + path + ": " + why);

@@ -1,5 +1,6 @@
 #include "engine/base/mapped_file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -41,6 +42,15 @@ TEST_CASE("MappedFile shows a file's bytes and survives a move") {
   file.Advise(bytes, true);
   file.Advise(bytes, false);
   CHECK(static_cast<char>(bytes[0]) == 'e');  // still readable after its pages were dropped
+}
+
+TEST_CASE("A pipe is refused, not waited for") {
+  const TempFile temp("");
+  std::remove(temp.path().c_str());
+  REQUIRE(::mkfifo(temp.path().c_str(), 0600) == 0);
+  const auto opened = MappedFile::Open(temp.path());
+  REQUIRE_FALSE(opened.ok());
+  CHECK(opened.error().message == temp.path() + " is not a regular file");
 }
 
 TEST_CASE("A file opens by the name that it was given, and is told of by that") {

@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "model"
 EXPERT = re.compile(r"(?:layers|block)\.(\d+)\..*\bexperts\.(?:expert_)?(\d+)\.")
@@ -60,8 +61,22 @@ def check_folder(quorum, folder):
         assert data["active_parameters"] == data["parameters"], data
 
 
+def check_unprintable(quorum):
+    """A name in a file must not move the terminal, nor end the message that tells of it."""
+    key = b"general.architecture" + struct.pack("<IQ", 8, 5)
+    raw = (FIXTURES / "llama.gguf").read_bytes()
+    assert key + b"llama" in raw
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+        file.write(raw.replace(key + b"llama", key + b"\x1b[2\x00J"))
+        file.flush()
+        done = subprocess.run([quorum, "run", file.name, "-p", "x"], capture_output=True)
+    assert done.returncode == 1, done
+    assert b"\x1b" not in done.stderr and b"\0" not in done.stderr and b"is not supported" in done.stderr, done.stderr
+
+
 def main():
     quorum = sys.argv[1]
+    check_unprintable(quorum)
     seen = 0
     for folder in sorted(FIXTURES.iterdir()):
         if (folder / "config.json").exists():

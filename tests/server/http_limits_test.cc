@@ -407,6 +407,55 @@ TEST_CASE("A body that a worker waits for has its own time limits") {
   CHECK(client.ClosedWithin(5000));
 }
 
+/// A request whose handler waits for the first byte of a body of `size` bytes.
+std::unique_ptr<RawClient> Uploading(int port, std::size_t size) {
+  auto client = std::make_unique<RawClient>(port);
+  client->Send("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(size) +
+               "\r\n\r\n");
+  REQUIRE(client->ReadUntil("100 Continue\r\n\r\n"));
+  return client;
+}
+
+TEST_CASE("All large bodies together are bounded, and small ones need no room") {
+  HttpServerOptions options;
+  options.poller.body_ahead = 1000;
+  options.max_bodies_bytes = 15'000;
+  Probe probe(options);
+  const std::string body(10'000, 'x');
+  const auto first = Uploading(probe.port(), body.size());
+  CHECK(Fetch(probe.port(), "POST", "/echo", body).status == 503);
+  RawClient chunked(probe.port());  // as soon as it is too much
+  chunked.Send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2710\r\n" + body + "\r\n");
+  CHECK(chunked.Read().status == 503);
+  for (const std::size_t size : {1000U, 4000U}) {
+    CHECK(Fetch(probe.port(), "POST", "/echo", body.substr(0, size)).status == 200);
+  }
+  first->Send(body);
+  CHECK(first->Read().body == body);
+  RawResponse again;  // when the first one's memory is given back, which is after its answer
+  for (int i = 0; i < 100 && again.status != 200; ++i) again = Fetch(probe.port(), "POST", "/echo", body);
+  CHECK(again.body == body);
+}
+
+TEST_CASE("Bodies that never end take some of the workers, not all") {
+  HttpServerOptions options;
+  options.poller.body_ahead = 1000;
+  options.max_workers = 3;
+  options.max_body_readers = 2;
+  Probe probe(options);
+  const auto first = Uploading(probe.port(), 2000);
+  const auto second = Uploading(probe.port(), 2000);
+  RawClient third(probe.port());
+  third.Send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+  CHECK(third.Read().status == 503);
+  CHECK(Fetch(probe.port(), "POST", "/echo", "small").body == "small");
+  for (RawClient* slow : {first.get(), second.get()}) {
+    slow->Send(std::string(2000, 'x'));
+    CHECK(slow->Read().status == 200);
+  }
+  CHECK(Fetch(probe.port(), "POST", "/echo", std::string(2000, 'x')).status == 200);
+}
+
 TEST_CASE("With every worker busy, health checks are answered and the next request is told to come again") {
   HttpServerOptions options;
   options.max_workers = 2;

@@ -100,6 +100,44 @@ TEST_CASE("tokenizer.json: names, bytes, BOS and EOS") {
   CHECK(Encode(**without, "a", {.add_special = true}) == Ids{0});
 }
 
+/// `count` times the same step in a sequence.
+json Repeated(const char* key, const json& step, int count) {
+  return {{"type", "Sequence"}, {key, std::vector<json>(static_cast<std::size_t>(count), step)}};
+}
+
+TEST_CASE("tokenizer.json: rules that make texts longer and longer are stopped") {
+  const json letters = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  const json places = {{"type", "Replace"}, {"pattern", {{"Regex", ""}}}, {"content", "ab"}};
+  const json before = {{"type", "Prepend"}, {"prepend", std::string(1000, 'a')}};
+  for (const json& step : {letters, places, before}) {
+    CAPTURE(step.dump());
+    json document = Small();
+    document["normalizer"] = Repeated("normalizers", step, 100);
+    const auto made = Make(document);
+    REQUIRE(made.ok());
+    const auto ids = (*made)->Encode("ab", {});
+    REQUIRE_FALSE(ids.ok());
+    CHECK(ids.error().code == ErrorCode::kTooLarge);
+    document["added_tokens"].push_back({{"id", 5}, {"content", "a"}, {"normalized", true}});
+    CheckRefused(document, ErrorCode::kTooLarge, "bytes of a text");
+  }
+  json document = Small();
+  document["pre_tokenizer"] = nullptr;
+  document["decoder"] = Repeated("decoders", letters, 100);
+  CheckRefused(document, ErrorCode::kTooLarge, "bytes of a text");
+
+  const json space = {{"type", "Metaspace"}, {"replacement", "_"}};
+  document = Small();
+  document["pre_tokenizer"] = Repeated("pretokenizers", space, 2);
+  CheckRefused(document, ErrorCode::kUnsupported, "pre_tokenizer.pretokenizers[1]: a second Metaspace");
+  document["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "__"}};
+  CheckRefused(document, ErrorCode::kInvalidArgument, "pre_tokenizer.replacement is not one character");
+
+  document = Small();
+  document["post_processor"]["special_tokens"]["<s>"]["ids"] = std::vector<int>(1025, 4);
+  CheckRefused(document, ErrorCode::kUnsupported, "ids[1024]: a text with more than 1024 tokens beside it");
+}
+
 TEST_CASE("tokenizer.json: merges as strings or pairs") {
   json document = Small();
   document["model"]["merges"] = json::parse(R"([["a", "b"]])");
