@@ -17,12 +17,12 @@ struct TwoLevels {
     for (int64_t g = 0; g < kBlockGroups; ++g) {
       __m256i s[2];
       if constexpr (kTraits.s_columns == 16) {
-        for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, 2 * g);
+        LoadSmallScales<kTraits.scales>(scales, 2 * g, s);
         Products::template AddFourQuads<codes, 0, 1, 2, 3>(group, act, g * kGroup, s, total);
-        for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, 2 * g + 1);
+        LoadSmallScales<kTraits.scales>(scales, 2 * g + 1, s);
         Products::template AddFourQuads<codes, 4, 5, 6, 7>(group, act, g * kGroup, s, total);
       } else {
-        for (size_t h = 0; h < 2; ++h) s[h] = LoadSmallScales<kTraits.scales>(scales + h * kHalfLanes, g);
+        LoadSmallScales<kTraits.scales>(scales, g, s);
         Products::template AddGroup<codes>(group, act, g * kGroup, s, total);
       }
       if constexpr (!codes.unpacked) PrefetchAhead(group, GroupBytes(kTraits.payload), ahead);

@@ -74,14 +74,24 @@ QUORUM_INLINE __m256 LoadE8m0(const uint8_t* p) {
   return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 }
 
-// Two levels: 8 integer scales of s-group `h` of the lanes at `scales`, in both int16 halves of each lane.
+// Two levels: the 16 integer scales of s-group `h`, 8 lanes each, in both int16 halves of every lane.
 template <Scales kind>
-QUORUM_INLINE __m256i LoadSmallScales(const uint8_t* scales, int64_t h) {
-  __m128i bytes = LoadBytes8(scales + h * kLanes);
-  if constexpr (kind == Scales::kNibbles) bytes = _mm_and_si128(bytes, _mm_set1_epi8(15));
-  const __m128i twice = _mm_unpacklo_epi8(bytes, bytes);
-  if constexpr (kind == Scales::kSigned) return _mm256_cvtepi8_epi16(twice);
-  return _mm256_cvtepu8_epi16(twice);
+QUORUM_INLINE void LoadSmallScales(const uint8_t* scales, int64_t h, __m256i (&s)[2]) {
+  const __m128i* at = reinterpret_cast<const __m128i*>(scales + h * kLanes);
+  if constexpr (kind == Scales::kSigned) {
+    const __m128i bytes = _mm_loadu_si128(at);
+    s[0] = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+    s[1] = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(bytes, bytes));
+    return;
+  }
+  // All 16 in either half of the register, of which each shuffle takes its own four, and zeros.
+  __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
+  if constexpr (kind == Scales::kNibbles) bytes = AndBytes(bytes, 15);
+  const __m256i first = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1,  //
+                                         4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
+  const __m256i eight = _mm256_set1_epi16(8);
+  s[0] = _mm256_shuffle_epi8(bytes, first);
+  s[1] = _mm256_shuffle_epi8(bytes, _mm256_add_epi8(first, eight));
 }
 
 // Two levels: what is multiplied with the sums of s-groups 2 * pair (low int16) and 2 * pair + 1 (high): z, or s where
