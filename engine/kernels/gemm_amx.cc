@@ -2,7 +2,9 @@
 //
 // A panel's block, unpacked to the byte plane of pack_layout.h, is a `b` tile: line q holds columns 4q..4q+3 of 16
 // lanes. Rows of activations are `a` tiles.
-//   - two levels: w = s * q, at most 15 bits, is split as w = 256 * high + low, low in 0..255 and high an int8. One
+//   - two levels: w = s * q, at most 15 bits, is split as w = low + (high << shift) in bytes: where s is signed into
+//   its
+//     own low and high byte, otherwise by the bits of s, each part times q, which takes a third of the operations. One
 //     product with low and, where any high is not 0, one with high give the exact sum over the 256 columns. Q4_K
 //     super-blocks with s <= 17 (and so all that Quorum's quantizer writes) need low alone.
 //   - one level: each group of 32 columns has a float scale, so a tile of its own.
@@ -82,6 +84,13 @@ QUORUM_INLINE void SplitQuad(const uint8_t* group, __m512i s, uint8_t* low, uint
   *any = _mm512_or_si512(*any, highs);
 }
 
+/// How far the high plane is shifted. With scales of at least 0: so many bits of them times any code fit a byte, and so
+/// does what their other bits, three at most, make.
+static constexpr int ShiftOf(const PackTraits& traits) {
+  if (!Folds(traits)) return 8;
+  return traits.payload == Payload::kBits2 ? 6 : traits.payload == Payload::kBits4 ? 4 : 3;
+}
+
 /// Both planes of a block; returns whether the high one has anything but zeros.
 template <PackTraits traits>
 bool Split(const uint8_t* group, const uint8_t* scales, uint8_t* low, uint8_t* high) {
@@ -105,6 +114,28 @@ bool Split(const uint8_t* group, const uint8_t* scales, uint8_t* low, uint8_t* h
   alignas(kLineBytes) uint64_t bits[8];
   _mm512_store_si512(bits, any);
   return (bits[0] | bits[1] | bits[2] | bits[3] | bits[4] | bits[5] | bits[6] | bits[7]) != 0;
+}
+
+/// The planes of `panels` neighbouring blocks; returns whether the high ones count.
+template <PackTraits traits>
+bool MakePlanes(const uint8_t* const (&block)[2], int64_t panels, uint8_t (*low)[kPlaneBytes],
+                uint8_t (*high)[kPlaneBytes]) {
+  constexpr int64_t kCodes = kBlockGroups * GroupBytes(traits.payload);
+  bool wide = false;
+  if constexpr (Folds(traits)) {
+    for (int64_t p = 0; p < panels; ++p) wide = wide || !avx512::FitsBytes<traits>(block[p] + kCodes);
+    for (int64_t p = 0; p < panels; ++p) {
+      if (wide) {
+        avx512::Fold<traits, 0, (1 << ShiftOf(traits)) - 1>(block[p], low[p]);
+        avx512::Fold<traits, ShiftOf(traits), 255>(block[p], high[p]);
+      } else {
+        avx512::Fold<traits, 0, 255>(block[p], low[p]);
+      }
+    }
+  } else {
+    for (int64_t p = 0; p < panels; ++p) wide |= Split<traits>(block[p], block[p] + kCodes, low[p], high[p]);
+  }
+  return wide;
 }
 
 /// sums[r][p] = two tiles of rows from `q` on (one, unless `both_rows`) times two panels' planes.
@@ -133,7 +164,7 @@ QUORUM_INLINE void MultiplyTiles(const int8_t* q, bool both_rows, const uint8_t*
   Tiles::Store<3>(&sums[1][1], kSumStride);
 }
 
-/// Joins a block's sums low + 256 * high of rows [first, first + count) to dst's 16 columns.
+/// Joins a block's sums low + (high << shift) of rows [first, first + count) to dst's 16 columns.
 template <PackTraits traits>
 QUORUM_INLINE void JoinTwoLevels(const Activations& act, int64_t first, int64_t count, const Sums& low,
                                  const Sums* high, const uint8_t* scales, float* dst, int64_t ld, bool start) {
@@ -147,7 +178,8 @@ QUORUM_INLINE void JoinTwoLevels(const Activations& act, int64_t first, int64_t 
   }
   for (int64_t i = 0; i < count; ++i) {
     __m512i total = _mm512_load_si512(low.at[i]);
-    if (high != nullptr) total = _mm512_add_epi32(total, _mm512_slli_epi32(_mm512_load_si512(high->at[i]), 8));
+    if (high != nullptr)
+      total = _mm512_add_epi32(total, _mm512_slli_epi32(_mm512_load_si512(high->at[i]), ShiftOf(traits)));
     const __m512 scale = _mm512_set1_ps(act.scale[first + i]);
     __m512 acc = start ? _mm512_setzero_ps() : _mm512_loadu_ps(dst + i * ld);
     acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_mul_ps(d, scale), acc);
@@ -176,26 +208,24 @@ void MultiplyTwoLevels(const GemmTask& t) {
     PackActivations<kTraits>(t, column, kBlockGroups, &act);
     for (int64_t panel = t.panel_begin; panel < t.panel_end; panel += 2) {
       const int64_t panels = panel + 1 < t.panel_end ? 2 : 1;
-      const uint8_t* scales[2];
-      bool wide = false;
+      const uint8_t* block[2];
       for (int64_t p = 0; p < panels; ++p) {
-        const uint8_t* block = t.w.panels + (panel + p) * t.w.panel_bytes + column / kBlock * kBytes;
-        scales[p] = block + kBlockGroups * GroupBytes(kTraits.payload);
-        wide |= Split<kTraits>(block, scales[p], low[p], high[p]);
-        if (panel + p + 2 < t.panel_end) Prefetch(block + 2 * t.w.panel_bytes, kBytes);
+        block[p] = t.w.panels + (panel + p) * t.w.panel_bytes + column / kBlock * kBytes;
+        if (panel + p + 2 < t.panel_end) Prefetch(block[p] + 2 * t.w.panel_bytes, kBytes);
       }
+      const bool wide = MakePlanes<kTraits>(block, panels, low, high);
       for (int64_t first = 0; first < t.m; first += 2 * kTileRows) {
         const int8_t* q = act.q + first * kBlock;
         const bool both_rows = first + kTileRows < t.m;
         MultiplyTiles<true>(q, both_rows, low[0], low[panels - 1], low_sums);
-        if (wide) MultiplyTiles<false>(q, both_rows, high[0], high[panels - 1], high_sums);
+        if (wide) MultiplyTiles<Folds(kTraits)>(q, both_rows, high[0], high[panels - 1], high_sums);
         for (int64_t r = 0; r < (both_rows ? 2 : 1); ++r) {
           const int64_t row = first + r * kTileRows;
           const int64_t count = t.m - row < kTileRows ? t.m - row : kTileRows;
           for (int64_t p = 0; p < panels; ++p) {
             float* dst = t.dst + row * t.ld + (panel + p - t.panel_begin) * kLanes;
-            JoinTwoLevels<kTraits>(act, row, count, low_sums[r][p], wide ? &high_sums[r][p] : nullptr, scales[p], dst,
-                                   t.ld, column == 0);
+            JoinTwoLevels<kTraits>(act, row, count, low_sums[r][p], wide ? &high_sums[r][p] : nullptr,
+                                   block[p] + kBlockGroups * GroupBytes(kTraits.payload), dst, t.ld, column == 0);
           }
         }
       }

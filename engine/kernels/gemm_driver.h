@@ -110,6 +110,15 @@ static inline int64_t GroupsAt(int64_t column, int64_t k) {
   return rest < kBlockGroups ? rest : kBlockGroups;
 }
 
+/// Formats without a bias whose integer scales s are at least 0: s times a code q can be multiplied out in bytes, where
+/// it is not too large or for some bits of s.
+static constexpr bool Folds(const PackTraits& traits) {
+  return traits.scales == Scales::kBytes || traits.scales == Scales::kNibbles;
+}
+static constexpr int32_t LargestCode(const PackTraits& traits) {
+  return traits.payload == Payload::kBits2 ? 3 : traits.payload == Payload::kBits4 ? 15 : 31;
+}
+
 static constexpr int64_t ActBlockOf(const PackTraits& traits) { return IsTwoLevel(traits.scales) ? kBlock : kGroup; }
 
 /// Panel `panel` times rows [first, first + R).

@@ -3,6 +3,7 @@
 //
 // How bytes are multiplied is the `Products` of an instruction set (products_avx2.h, products_avxvnni.h), with
 //   kSigned                           int8 codes are wanted as signed values, and not as value + 128
+//   kFolds                            codes may be any unsigned bytes, so that s * q can be multiplied out beforehand
 //   RunOf(traits)                     column quads whose products are added before they are widened: 8, 4, 2 or 1
 //   AddFourQuads<codes, a, b, c, d>   total[i][h] += factor * the products of quads a, b, c, d (columns 4a.., ...) of a
 //                                     group; factor holds the integer scale in both int16 halves of each lane
@@ -105,8 +106,8 @@ QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
 /// which then do not fit the registers.
 QUORUM_INLINE void InOrder(__m256i& v) { asm("" : "+x"(v)); }
 
-/// Up to how many rows it is cheaper to take codes apart again for every four of them than to unpack them once: measured
-/// (tests/bench/kernel_bench) with weights that come from memory.
+/// Up to how many rows it is cheaper to take codes apart again for every four of them than to unpack them once:
+/// measured (tests/bench/kernel_bench) with weights that come from memory.
 static constexpr int64_t DirectRows(const PackTraits& traits) {
   const bool easy =
       traits.payload == Payload::kBits4 || traits.payload == Payload::kBits6 || traits.payload == Payload::kBits8;
@@ -122,10 +123,10 @@ struct Rows256 {
   static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 4;
   static constexpr int64_t kTileMinRows = 3;
-  template <PackFormat>
-  static constexpr bool kFolds = false;
+  template <PackFormat format>
+  static constexpr bool kFolds = Products::kFolds && Folds(TraitsOf(format));
 
-  template <Codes codes, size_t R>
+  template <Codes codes, bool folded = false, size_t R>
   QUORUM_INLINE void Add(const uint8_t* at, const uint8_t* scales, int64_t groups, int32_t bias, const ActRows<R>& act,
                          const ActSide (&side)[R], const Partial& partial) {
     __m256 acc[R][2];
@@ -135,7 +136,11 @@ struct Rows256 {
         acc[i][h] = partial.start ? _mm256_setzero_ps() : _mm256_loadu_ps(from + h * kHalfLanes);
       }
     }
-    Block::template Add<Products, codes>(at, scales, groups, bias, act, side, partial.ahead, acc);
+    if constexpr (folded) {
+      Block::template AddFolded<Products, codes>(at, scales, act, side, acc);
+    } else {
+      Block::template Add<Products, codes>(at, scales, groups, bias, act, side, partial.ahead, acc);
+    }
     for (size_t i = 0; i < R; ++i) {
       float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
       for (size_t h = 0; h < 2; ++h) _mm256_storeu_ps(to + h * kHalfLanes, acc[i][h]);
@@ -152,13 +157,13 @@ struct Rows256 {
     Add<PanelCodes<Products>(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
   }
 
-  template <Codes codes, size_t R>
+  template <Codes codes, bool folded, size_t R>
   static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const uint8_t* const* scales, int64_t panels,
                                                int64_t groups, int32_t bias, const ActRows<R>& act, Partial partial) {
     ActSide side[R];
     for (size_t i = 0; i < R; ++i) PrepareSide<codes.traits>(act.scale[i], act.sum[i], groups, bias, &side[i]);
     for (int64_t p = 0; p < panels; ++p) {
-      Add<codes>(scratch, scales[p], groups, bias, act, side, partial);
+      Add<codes, folded>(scratch, scales[p], groups, bias, act, side, partial);
       scratch += kUnpackedBytes;
       partial.dst += kLanes;
     }
@@ -168,7 +173,61 @@ struct Rows256 {
   static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
                    const ActRows<R>& act, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    TileOf<UnpackedCodes<Products>(kTraits), R>(scratch, scales, 2 * pairs, groups, kTraits.bias, act, partial);
+    TileOf<UnpackedCodes<Products>(kTraits), false, R>(scratch, scales, 2 * pairs, groups, kTraits.bias, act, partial);
+  }
+
+  template <PackFormat format, size_t R>
+  static void TileFolded(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, const ActRows<R>& act,
+                         const Partial& partial) {
+    TileOf<UnpackedCodes<Products>(TraitsOf(format)), true, R>(scratch, scales, 2 * pairs, kBlockGroups, 0, act,
+                                                               partial);
+  }
+
+  template <PackFormat format>
+  static bool Fits(const uint8_t* scales) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    __m128i most = _mm_setzero_si128();
+    for (int64_t h = 0; h < kBlock / kTraits.s_columns; ++h) {
+      __m128i s = _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + h * kLanes));
+      if constexpr (kTraits.scales == Scales::kNibbles) s = _mm_and_si128(s, _mm_set1_epi8(15));
+      most = _mm_max_epu8(most, s);
+    }
+    const __m128i limit = _mm_set1_epi8(static_cast<char>(255 / LargestCode(kTraits)));
+    const __m128i over = _mm_subs_epu8(most, limit);
+    return _mm_testz_si128(over, over) != 0;
+  }
+
+  /// One quad of columns as s * q. Of two codes q + 256 r a product of 16 bits makes s * q + 256 * s * r, and as s * q
+  /// is a byte nothing of it gets into the other.
+  template <Codes codes, int quad>
+  QUORUM_INLINE void FoldQuad(const uint8_t* group, const __m256i (&s)[2], uint8_t* scratch) {
+    for (size_t h = 0; h < 2; ++h) {
+      const int64_t half = static_cast<int64_t>(h) * kHalfLine;
+      const __m256i product = _mm256_mullo_epi16((LoadOperand<codes, quad>(group + half)), s[h]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(scratch + quad * kLineBytes + half), product);
+    }
+  }
+
+  template <PackFormat format>
+  static void UnpackFolded(const uint8_t* block, uint8_t* scratch) {
+    constexpr Codes kCodes = PanelCodes<Products>(TraitsOf(format));
+    constexpr int64_t kPerGroup = kGroup / kCodes.traits.s_columns;
+    const uint8_t* scales = block + kBlockGroups * GroupBytes(kCodes.traits.payload);
+    for (int64_t g = 0; g < kBlockGroups; ++g) {
+      __m256i s[2];
+      LoadSmallScales<kCodes.traits.scales>(scales, kPerGroup * g, s);
+      FoldQuad<kCodes, 0>(block, s, scratch);
+      FoldQuad<kCodes, 1>(block, s, scratch);
+      FoldQuad<kCodes, 2>(block, s, scratch);
+      FoldQuad<kCodes, 3>(block, s, scratch);
+      if constexpr (kPerGroup == 2) LoadSmallScales<kCodes.traits.scales>(scales, 2 * g + 1, s);
+      FoldQuad<kCodes, 4>(block, s, scratch);
+      FoldQuad<kCodes, 5>(block, s, scratch);
+      FoldQuad<kCodes, 6>(block, s, scratch);
+      FoldQuad<kCodes, 7>(block, s, scratch);
+      block += GroupBytes(kCodes.traits.payload);
+      scratch += kUnpackedGroup;
+    }
   }
 
   template <Codes codes, int quad>

@@ -105,12 +105,6 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t ahead) {
   }
 }
 
-/// The largest code of the formats that fold (gemm_driver.h): those without a bias and with integer scales of at least
-/// 0.
-static constexpr int32_t LargestCode(const PackTraits& traits) {
-  return traits.payload == Payload::kBits2 ? 3 : traits.payload == Payload::kBits4 ? 15 : 31;
-}
-
 /// Integer scales of s-group `h`, each twice in its lane: for products of 16 bits.
 template <PackTraits traits>
 QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
@@ -118,13 +112,46 @@ QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
   return _mm512_or_si512(_mm512_slli_epi32(s, 16), _mm512_and_si512(s, _mm512_set1_epi32(0xFFFF)));
 }
 
-/// One quad of columns as s * q of 64 weights, where that fits bytes. `s` holds each scale twice in its lane.
+/// Whether s * q of a whole block fits unsigned bytes.
+template <PackTraits traits>
+QUORUM_INLINE bool FitsBytes(const uint8_t* scales) {
+  __m512i most = _mm512_setzero_si512();
+  for (int64_t h = 0; h < kBlock / traits.s_columns; ++h) {
+    most = _mm512_max_epi32(most, LoadSmallScales<traits.scales>(scales, h));
+  }
+  return _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(255 / LargestCode(traits))) == 0;
+}
+
+/// One quad of columns as s * q of 64 weights. `s` holds each scale twice in its lane: of two codes q + 256 r it makes
+/// s * q + 256 * s * r, and as s * q is a byte nothing of it gets into the other.
 template <PackTraits traits, int quad>
 QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, uint8_t* scratch) {
-  const __m512i codes = LoadUnsigned<traits, quad>(group);
-  const __m512i even = _mm512_mullo_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(255)), s);
-  const __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(codes, 8), s);
-  _mm512_store_si512(scratch + quad * kLineBytes, _mm512_or_si512(even, _mm512_slli_epi16(odd, 8)));
+  _mm512_store_si512(scratch + quad * kLineBytes, _mm512_mullo_epi16((LoadUnsigned<traits, quad>(group)), s));
+}
+
+/// A block as bytes ((s >> shift) & mask) * q, which fit.
+template <PackTraits traits, int shift, int mask>
+QUORUM_INLINE void Fold(const uint8_t* block, uint8_t* scratch) {
+  constexpr int64_t kPerGroup = kGroup / traits.s_columns;
+  const uint8_t* scales = block + kBlockGroups * GroupBytes(traits.payload);
+  for (int64_t g = 0; g < kBlockGroups; ++g) {
+    const __m512i bits = _mm512_set1_epi16(mask);
+    const __m512i s = _mm512_and_si512(_mm512_srli_epi16(ScalePairs<traits>(scales, kPerGroup * g), shift), bits);
+    __m512i next = s;
+    if constexpr (kPerGroup == 2) {
+      next = _mm512_and_si512(_mm512_srli_epi16(ScalePairs<traits>(scales, 2 * g + 1), shift), bits);
+    }
+    FoldQuad<traits, 0>(block, s, scratch);
+    FoldQuad<traits, 1>(block, s, scratch);
+    FoldQuad<traits, 2>(block, s, scratch);
+    FoldQuad<traits, 3>(block, s, scratch);
+    FoldQuad<traits, 4>(block, next, scratch);
+    FoldQuad<traits, 5>(block, next, scratch);
+    FoldQuad<traits, 6>(block, next, scratch);
+    FoldQuad<traits, 7>(block, next, scratch);
+    block += GroupBytes(traits.payload);
+    scratch += kUnpackedGroup;
+  }
 }
 
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
@@ -137,8 +164,7 @@ struct Vnni {
   static constexpr int64_t kTileRows = 6;
   static constexpr int64_t kTileMinRows = 4;
   template <PackFormat format>
-  static constexpr bool kFolds =
-      TraitsOf(format).scales == Scales::kBytes || TraitsOf(format).scales == Scales::kNibbles;
+  static constexpr bool kFolds = Folds(TraitsOf(format));
 
   template <PackTraits traits, bool prefetch, bool folded = false, size_t R, size_t P>
   QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t groups,
@@ -206,33 +232,12 @@ struct Vnni {
 
   template <PackFormat format>
   static bool Fits(const uint8_t* scales) {
-    constexpr PackTraits kTraits = TraitsOf(format);
-    __m512i most = _mm512_setzero_si512();
-    for (int64_t h = 0; h < kBlock / kTraits.s_columns; ++h) {
-      most = _mm512_max_epi32(most, LoadSmallScales<kTraits.scales>(scales, h));
-    }
-    return _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(255 / LargestCode(kTraits))) == 0;
+    return FitsBytes<TraitsOf(format)>(scales);
   }
 
   template <PackFormat format>
   static void UnpackFolded(const uint8_t* block, uint8_t* scratch) {
-    constexpr PackTraits kTraits = TraitsOf(format);
-    constexpr int64_t kPerGroup = kGroup / kTraits.s_columns;
-    const uint8_t* scales = block + kBlockGroups * GroupBytes(kTraits.payload);
-    for (int64_t g = 0; g < kBlockGroups; ++g) {
-      const __m512i s = ScalePairs<kTraits>(scales, kPerGroup * g);
-      const __m512i next = kPerGroup == 2 ? ScalePairs<kTraits>(scales, 2 * g + 1) : s;
-      FoldQuad<kTraits, 0>(block, s, scratch);
-      FoldQuad<kTraits, 1>(block, s, scratch);
-      FoldQuad<kTraits, 2>(block, s, scratch);
-      FoldQuad<kTraits, 3>(block, s, scratch);
-      FoldQuad<kTraits, 4>(block, next, scratch);
-      FoldQuad<kTraits, 5>(block, next, scratch);
-      FoldQuad<kTraits, 6>(block, next, scratch);
-      FoldQuad<kTraits, 7>(block, next, scratch);
-      block += GroupBytes(kTraits.payload);
-      scratch += kUnpackedGroup;
-    }
+    Fold<TraitsOf(format), 0, 255>(block, scratch);
   }
 
   template <PackFormat format>

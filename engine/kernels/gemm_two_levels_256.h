@@ -63,14 +63,35 @@ struct TwoLevels {
       }
     }
     SumCodes<Products, codes>(group, scales, act, ahead, total);
-    const uint8_t* super = scales + SuperOffset(kTraits);
+    Join<kTraits>(scales, act, total, offset, acc);
+  }
+
+  /// The same of codes that are multiplied with their scales already, at most 255: 256 * 255 * 127 fits.
+  template <typename Products, Codes codes, size_t R>
+  QUORUM_INLINE void AddFolded(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act,
+                               const ActSide (&side)[R], __m256 (&acc)[R][2]) {
+    __m256i offset[R][2];
+    if constexpr (HasMin(codes.traits.scales)) SumOffsets<codes.traits>(scales, side, offset);
+    __m256i total[R][2];
+    for (size_t i = 0; i < R; ++i) total[i][0] = total[i][1] = _mm256_setzero_si256();
+    for (int64_t column = 0; column < kBlock; column += kGroup) {
+      Products::template AddPlainGroup<codes>(group, act, column, total);
+      group += kUnpackedGroup;
+    }
+    Join<codes.traits>(scales, act, total, offset, acc);
+  }
+
+  template <PackTraits traits, size_t R>
+  QUORUM_INLINE void Join(const uint8_t* scales, const ActRows<R>& act, const __m256i (&total)[R][2],
+                          const __m256i (&offset)[R][2], __m256 (&acc)[R][2]) {
+    const uint8_t* super = scales + SuperOffset(traits);
     for (size_t h = 0; h < 2; ++h) {
       const __m256 d = LoadHalves(super + 2 * h * kHalfLanes);
       const __m256 dmin = LoadHalves(super + 2 * (kLanes + h * kHalfLanes));
       for (size_t i = 0; i < R; ++i) {
         const __m256 scale = _mm256_set1_ps(act.scale[i][0]);
         acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][h]), _mm256_mul_ps(d, scale), acc[i][h]);
-        if constexpr (HasMin(kTraits.scales)) {
+        if constexpr (HasMin(traits.scales)) {
           acc[i][h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offset[i][h]), _mm256_mul_ps(dmin, scale), acc[i][h]);
         }
       }

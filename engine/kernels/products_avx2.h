@@ -15,6 +15,7 @@ namespace {
 
 struct MaddUbs {
   static constexpr bool kSigned = true;
+  static constexpr bool kFolds = false;  // two products of such bytes are beyond 16 bits
 
   static constexpr int RunOf(const PackTraits& traits) {
     if (traits.bias == 128) return 1;                 // int8

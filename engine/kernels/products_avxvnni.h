@@ -11,6 +11,7 @@ namespace {
 
 struct DpBusd {
   static constexpr bool kSigned = false;
+  static constexpr bool kFolds = true;
 
   static constexpr int RunOf(const PackTraits& /*traits*/) { return 8; }
 
