@@ -152,7 +152,6 @@ Status HfDeepseekTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& t
     QUORUM_TRY(LatentUp(from, spec.attention, attention, latent));
     layer.latent = std::move(latent);
     QUORUM_ASSIGN(layer.output, from.Linear(attention + "o_proj"));
-    from.Ignore(attention + "rotary_emb.inv_freq");
     QUORUM_TRY(HfFfn(from, prefix, spec, i, kNames, layer));
     if (spec.router.choice_bias && spec.layers[i].experts > 0) {
       QUORUM_ASSIGN(layer.choice_bias, from.Optional(prefix + "mlp.gate.e_score_correction_bias"));

@@ -56,7 +56,6 @@ Status HfGrokTensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tenso
     QUORUM_ASSIGN(layer.k, from.Linear(prefix + "attn.k_proj"));
     QUORUM_ASSIGN(layer.v, from.Linear(prefix + "attn.v_proj"));
     QUORUM_ASSIGN(layer.output, from.Linear(prefix + "attn.o_proj"));
-    from.Ignore(prefix + "attn.rotary_emb.inv_freq");
     QUORUM_ASSIGN(layer.router, from.Linear(prefix + "moe_block.gate"));
     for (std::int64_t e = 0; e < spec.layers[i].experts; ++e) {
       QUORUM_ASSIGN(NetworkTensors network, HfNetwork(from, fmt::format("{}moe_block.experts.{}.", prefix, e), kNames));

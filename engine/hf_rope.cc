@@ -150,6 +150,7 @@ Status HfRope(const HfConfig& config, double theta, ModelSpec& spec) {
     return config.Fault("rope_theta", fmt::format("is {}, expected above 1 and up to 1e12", rope.base));
   }
   rope.dims = static_cast<std::int32_t>(static_cast<double>(spec.attention.head_dim) * part);
+  config.Ignore({"original_max_position_embeddings"});  // beside positions that are not scaled it says nothing
   if (!section) return {};
   QUORUM_TRY(Scaling(config, *section, spec));
   if (const std::vector<std::string> unread = section->Unread(); !unread.empty()) {

@@ -120,7 +120,7 @@ void HfTensors::IgnorePredictionLayers(std::size_t first) {
 
 Status HfTensors::AllUsed() const {
   for (const auto& [name, tensor] : file_.tensors()) {
-    if (!used_.contains(name)) {
+    if (!used_.contains(name) && !name.ends_with(".rotary_emb.inv_freq")) {
       return Unsupported(fmt::format("{}: tensor '{}' belongs to a feature that Quorum does not have for this family",
                                      file_.path(), name));
     }
@@ -155,7 +155,6 @@ Status HfAttention(HfTensors& from, const std::string& prefix, LayerTensors& lay
   QUORUM_ASSIGN(layer.output_bias, from.Bias(attention + "o_proj"));
   QUORUM_ASSIGN(layer.q_norm, from.Optional(attention + "q_norm.weight"));
   QUORUM_ASSIGN(layer.k_norm, from.Optional(attention + "k_norm.weight"));
-  from.Ignore(attention + "rotary_emb.inv_freq");  // old files: what the config says once more
   QUORUM_ASSIGN(layer.ffn_norm, from.Required(prefix + "post_attention_layernorm.weight"));
   QUORUM_ASSIGN(layer.ffn_norm_bias, from.Bias(prefix + "post_attention_layernorm"));
   return {};

@@ -46,7 +46,7 @@ class HfTensors {
   /// The same for all tensors of the layers from `first` on that predict further tokens (DeepSeek-V3, section 2.2):
   /// a plain pass ends before them.
   void IgnorePredictionLayers(std::size_t first);
-  /// Refuses tensors that nobody asked for.
+  /// Refuses tensors that nobody asked for, but for "rotary_emb.inv_freq": old files say there what the config says.
   Status AllUsed() const;
 
  private:

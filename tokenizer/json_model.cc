@@ -78,7 +78,6 @@ Result<UnigramSpec> MakeUnigramSpec(const JsonView& model, const TokenizerJson& 
     return model["vocab"].Bad("is not a list of texts and scores");
   }
   UnigramSpec spec;
-  spec.unknown.fuse = true;
   spec.unknown_score = *std::min_element(json.scores.begin(), json.scores.end()) - kUnknownPenalty;
   if (const JsonView unknown = model["unk_id"]; !unknown.IsNull()) {
     QUORUM_ASSIGN(const std::int64_t id, unknown.Integer());

@@ -63,8 +63,10 @@ class Copy {
     return files.ok() ? std::string() : files.error().message;
   }
 
-  /// Writes model.safetensors anew; `edit` may change a tensor's name (empty: left out), type and shape.
-  void Rewrite(const std::function<void(std::string&, std::string&, std::vector<std::int64_t>&)>& edit) const {
+  /// Writes model.safetensors anew; `edit` may change a tensor's name (empty: left out), type and shape. `added` is the
+  /// name of one more tensor.
+  void Rewrite(const std::function<void(std::string&, std::string&, std::vector<std::int64_t>&)>& edit,
+               const std::string& added = {}) const {
     testing::SafeWriter writer;
     {
       const auto weights = quant::SafetensorsModel::Open(path());
@@ -78,6 +80,7 @@ class Copy {
         writer.Add(name, type, shape, {reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size()});
       }
     }
+    if (!added.empty()) writer.Add(added, "F32", {2}, std::string(8, '\0'));
     Write("model.safetensors", writer.Bytes());
   }
 
@@ -345,6 +348,14 @@ TEST_CASE("The context of the first training counts beside the section before th
   CHECK(SpecOf(llama, [](Json& c) {
           c["rope_parameters"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
         }).rope.original_context == 256);
+  // Phi-3-mini-4k has the key beside positions that are not scaled, where it means nothing: no warning.
+  Json plain = phi.Config();
+  plain.erase("rope_parameters");
+  phi.Write("config.json", plain.dump());
+  const auto folder = OpenHfFolder(phi.path());
+  REQUIRE(folder.ok());
+  CHECK(SpecFromHf(*folder).ok());
+  CHECK(folder->config.Unread().empty());
 }
 
 TEST_CASE("mT5's logits are not scaled, and its networks have a gate") {
@@ -413,6 +424,16 @@ TEST_CASE("Names of a decoder inside another model, or of one without its head")
   const Copy base("llama");  // tied
   base.Rewrite([](std::string& name, std::string&, std::vector<std::int64_t>&) { name = name.substr(6); });
   CHECK(base.Error().empty());
+}
+
+TEST_CASE("Rotary frequencies that old files hold beside the weights are left out in every family") {
+  for (const char* fixture : {"mixtral", "phi3", "granitemoe", "gpt_oss", "deepseek3", "grok"}) {
+    const Copy copy(fixture);
+    CAPTURE(fixture);
+    copy.Rewrite([](std::string&, std::string&, std::vector<std::int64_t>&) {},
+                 "model.layers.0.self_attn.rotary_emb.inv_freq");
+    CHECK(copy.Error().empty());
+  }
 }
 
 TEST_CASE("Layers that predict further tokens are left out") {

@@ -146,6 +146,19 @@ TEST_CASE("tokenizer.json: merges as strings or pairs") {
   CHECK(Encode(**made, "ab") == Ids{3});
 }
 
+TEST_CASE("tokenizer.json: a Unigram model joins unknown characters within a word, not across words") {
+  json document = Small();
+  document["model"] = {
+      {"type", "Unigram"}, {"unk_id", 0}, {"vocab", json::array({{"<unk>", 0.0}, {"a", -1.0}, {" ", -2.0}})}};
+  document["pre_tokenizer"] = {{"type", "WhitespaceSplit"}};
+  document["post_processor"] = nullptr;
+  document["decoder"] = nullptr;
+  document["added_tokens"] = json::array();
+  const auto made = Make(document);
+  REQUIRE(made.ok());
+  CHECK(Encode(**made, "xyz x axya x") == Ids{0, 0, 1, 0, 1, 0});
+}
+
 TEST_CASE("tokenizer.json: what is not supported is named") {
   const auto changed = [](const char* pointer, json value) {
     json document = Small();
