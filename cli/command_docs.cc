@@ -47,6 +47,7 @@ OptionDoc DocumentOption(const CLI::Option& option) {
                (doc.choices.empty() && doc.positional);  // MODEL, SRC, DST
     doc.value = doc.file ? "FILE" : kind == "TEXT" || kind.empty() ? "TEXT" : "N";
     doc.list = option.get_items_expected_max() > 1;
+    doc.by_commas = doc.list && !option.get_allow_extra_args();
     doc.range = RangeIn(type);
     doc.standard = option.get_default_str();
     if (doc.standard.size() > 1 && doc.standard.front() == '[' && doc.standard.back() == ']') {
@@ -62,6 +63,7 @@ std::string ValueOf(const OptionDoc& option) {
   constexpr std::size_t kFew = 24;
   const std::string choices = fmt::format("{}", fmt::join(option.choices, "|"));
   const std::string& value = choices.empty() || choices.size() > kFew ? option.value : choices;
+  if (option.by_commas) return fmt::format("{}[,{}]...", value, value);
   return option.list ? value + "..." : value;
 }
 

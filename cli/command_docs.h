@@ -15,6 +15,7 @@ struct OptionDoc {
   bool required = false;
   std::string value;                 // what it takes: FILE, N (a number) or TEXT; empty: a flag
   bool list = false;                 // takes several values
+  bool by_commas = false;            // in one word, not as the words behind it
   std::string range;                 // of a number, "0 to 1024"; empty: not bounded
   std::vector<std::string> choices;  // the values that it takes; empty: not a fixed list
   bool file = false;                 // takes the name of a file or folder
@@ -31,7 +32,7 @@ struct CommandDoc {
   std::vector<OptionDoc> options;
 };
 
-/// What is behind the option: "TEXT...", or its choices where they are few: "int8|bf16".
+/// What is behind the option: "TEXT...", "TEXT[,TEXT]...", or its choices where they are few: "int8|bf16".
 std::string ValueOf(const OptionDoc& option);
 
 CommandDoc DocumentCommand(const CLI::App& app);

@@ -38,6 +38,10 @@ Status FusedLayer(HfTensors& from, const std::string& prefix, const ModelSpec& s
 
 Status HfPhi3Spec(const HfFolder& folder, ModelSpec& spec) {
   QUORUM_TRY(HfDecoderSpec(folder, spec));
+  for (const std::string_view bias : {"attention_bias", "mlp_bias", "lm_head_bias"}) {  // Phi-4-mini has the keys
+    QUORUM_TRY(folder.config.OnlyBool(bias, false));
+  }
+  folder.config.Ignore({"full_attn_mod", "interpolate_factor"});  // Phi-4-mini again; its published code reads neither
   return HfWindows(folder.config, 0, 0, spec);
 }
 
@@ -52,7 +56,8 @@ Status HfPhi3Tensors(HfTensors& from, const ModelSpec& spec, ModelTensors& tenso
 }
 
 Status HfPhimoeSpec(const HfFolder& folder, ModelSpec& spec) {
-  QUORUM_TRY(HfPhi3Spec(folder, spec));
+  QUORUM_TRY(HfDecoderSpec(folder, spec));
+  QUORUM_TRY(HfWindows(folder.config, 0, 0, spec));
   const HfConfig& config = folder.config;
   spec.norm = NormKind::kLayer;
   QUORUM_ASSIGN(spec.attention.qkv_bias, config.BoolOr("attention_bias", false));

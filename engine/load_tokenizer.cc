@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/base/log.h"
+
 namespace quorum::engine {
 namespace {
 
@@ -48,6 +50,10 @@ Status ReadEntries(const quant::GgufFile& file, tok::VocabData& vocab) {
   }
   QUORUM_ASSIGN(const std::vector<std::string>* merges, file.GetStrings("tokenizer.ggml.merges"));
   if (merges != nullptr) vocab.merges = *merges;
+  if (merges == nullptr && vocab.model == "gpt2") {
+    return InvalidArgument(file.path() +
+                           ": key 'tokenizer.ggml.merges' is missing, without which no text becomes words");
+  }
   return {};
 }
 
@@ -130,6 +136,12 @@ Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file) {
   vocab.model = *model;
   QUORUM_ASSIGN(const std::optional<std::string> pre, file.GetString("tokenizer.ggml.pre"));
   vocab.pre = pre.value_or("default");
+  if (!pre && vocab.model == "gpt2") {
+    Log(LogLevel::kWarn,
+        "{}: key 'tokenizer.ggml.pre' is missing; 'default' is taken, which may cut texts otherwise than the model "
+        "knows",
+        file.path());
+  }
   QUORUM_TRY(ReadEntries(file, vocab));
   const quant::GgufTensor* embedding = file.FindTensor("token_embd.weight");
   const std::int64_t embeddings = embedding != nullptr ? embedding->dim(1) : std::ssize(vocab.tokens);

@@ -220,6 +220,7 @@ TEST_CASE("Vocabularies that do not fit are refused, short ones are padded") {
   CHECK(error([](quant::GgufWriter&) {}).empty());
   CHECK(has(error([](auto& file) { file.Erase("tokenizer.ggml.model"); }), "'tokenizer.ggml.model' is missing"));
   CHECK(has(error([](auto& file) { file.Erase("tokenizer.ggml.tokens"); }), "'tokenizer.ggml.tokens' is missing"));
+  CHECK(has(error([](auto& file) { file.Erase("tokenizer.ggml.merges"); }), "'tokenizer.ggml.merges' is missing"));
   CHECK(has(error([](auto& file) { file.SetUint32("tokenizer.ggml.eos_token_id", 260); }),
             "'tokenizer.ggml.eos_token_id' is 260, outside the vocabulary of 260"));
   CHECK(has(error([](auto& file) { file.SetInt32s("tokenizer.ggml.token_type", {1, 2, 3}); }),
