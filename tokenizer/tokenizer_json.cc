@@ -79,8 +79,10 @@ void AdoptModelIds(const TokenizerJson& json, std::vector<AddedEntry>& added) {
   }
 }
 
-/// The model's and the added tokens by id; gaps stay unused and empty.
-Result<std::vector<Slot>> CollectSlots(const TokenizerJson& json, const std::vector<AddedEntry>& added) {
+/// The model's and the added tokens by id; gaps stay unused and empty. The model's entries that stand for bytes
+/// (`byte_fallback`) are kByte, also where they are added tokens as well: trainers know no other way to get them.
+Result<std::vector<Slot>> CollectSlots(const TokenizerJson& json, const std::vector<AddedEntry>& added,
+                                       bool byte_fallback) {
   std::int64_t size = 0;
   for (const auto& [text, id] : json.vocab) {
     if (id < 0 || id >= kMaxVocabSize) {
@@ -100,10 +102,13 @@ Result<std::vector<Slot>> CollectSlots(const TokenizerJson& json, const std::vec
     if (!slot.text.empty() && slot.text != text) {
       return InvalidArgument(fmt::format("{}: id {} is both \"{}\" and \"{}\"", where, id, slot.text, text));
     }
-    slot = {text, type};
+    slot = {text, slot.type == TokenType::kByte ? slot.type : type};
     return {};
   };
-  for (const auto& [text, id] : json.vocab) QUORUM_TRY(set(id, text, TokenType::kNormal, "model.vocab"));
+  for (const auto& [text, id] : json.vocab) {
+    const bool byte = byte_fallback && ParseByteToken(text).has_value();
+    QUORUM_TRY(set(id, text, byte ? TokenType::kByte : TokenType::kNormal, "model.vocab"));
+  }
   for (const AddedEntry& entry : added) {
     const TokenType type = entry.token.control ? TokenType::kControl : TokenType::kUserDefined;
     QUORUM_TRY(set(entry.token.id, entry.token.content, type, "added_tokens"));
@@ -120,20 +125,16 @@ Result<std::string> Replaced(std::string text, const Replacements& replacements)
   return text;
 }
 
-/// Fills the vocabulary; entries that stand for bytes (`byte_fallback`) become kByte.
-Result<Vocab> MakeVocab(std::vector<Slot>& slots, bool byte_level, bool byte_fallback, const Replacements& replacements,
+/// Fills the vocabulary.
+Result<Vocab> MakeVocab(const std::vector<Slot>& slots, bool byte_level, const Replacements& replacements,
                         std::int64_t embeddings) {
   Vocab vocab;
-  for (Slot& slot : slots) {
+  for (const Slot& slot : slots) {
     std::string bytes = slot.text;
-    if (slot.type == TokenType::kNormal) {
-      const std::optional<std::uint8_t> byte = byte_fallback ? ParseByteToken(slot.text) : std::nullopt;
-      if (byte) {
-        slot.type = TokenType::kByte;
-        bytes.assign(1, static_cast<char>(*byte));
-      } else if (byte_level) {
-        if (std::optional<std::string> decoded = ByteLevelDecode(slot.text)) bytes = *std::move(decoded);
-      }
+    if (slot.type == TokenType::kByte) {
+      bytes.assign(1, static_cast<char>(ParseByteToken(slot.text).value_or(0)));
+    } else if (slot.type == TokenType::kNormal && byte_level) {
+      if (std::optional<std::string> decoded = ByteLevelDecode(slot.text)) bytes = *std::move(decoded);
     }
     if (!byte_level && (slot.type == TokenType::kNormal || slot.type == TokenType::kUserDefined)) {
       QUORUM_ASSIGN(bytes, Replaced(std::move(bytes), replacements));
@@ -210,8 +211,8 @@ Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view 
   });
   QUORUM_ASSIGN(const bool byte_fallback, model["byte_fallback"].Bool(false));
 
-  QUORUM_ASSIGN(std::vector<Slot> slots, CollectSlots(json, added));
-  QUORUM_ASSIGN(parts.vocab, MakeVocab(slots, pre.byte_level, byte_fallback, replacements, config.embeddings));
+  QUORUM_ASSIGN(const std::vector<Slot> slots, CollectSlots(json, added, byte_fallback));
+  QUORUM_ASSIGN(parts.vocab, MakeVocab(slots, pre.byte_level, replacements, config.embeddings));
   QUORUM_ASSIGN(JsonModel made, MakeJsonModel(model, json, parts.vocab, pre.byte_level));
   parts.model = std::move(made.model);
   if (made.words_end_at_spaces) {

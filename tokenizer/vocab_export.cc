@@ -56,7 +56,7 @@ Status Put(VocabData& vocab, std::int64_t id, const std::string& text, TokenType
     vocab.types.resize(at + 1, TokenType::kUnused);
   }
   vocab.tokens[at] = text;
-  vocab.types[at] = type;
+  if (vocab.types[at] != TokenType::kByte) vocab.types[at] = type;  // as an added token, too, it stands for its byte
   return {};
 }
 

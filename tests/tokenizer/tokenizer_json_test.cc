@@ -2,6 +2,7 @@
 #include "tests/tokenizer/fixture.h"
 #include "tokenizer/hf_config.h"
 #include "tokenizer/tokenizer.h"
+#include "tokenizer/vocab_export.h"
 
 namespace quorum::tok {
 namespace {
@@ -157,6 +158,25 @@ TEST_CASE("tokenizer.json: a Unigram model joins unknown characters within a wor
   const auto made = Make(document);
   REQUIRE(made.ok());
   CHECK(Encode(**made, "xyz x axya x") == Ids{0, 0, 1, 0, 1, 0});
+}
+
+TEST_CASE("tokenizer.json: tokens of bytes that are added tokens as well stay bytes") {
+  const json document = json::parse(R"({
+    "added_tokens": [{"id": 0, "content": "<unk>", "special": true}, {"id": 1, "content": "<0xC3>", "special": true},
+                     {"id": 2, "content": "<0xA9>", "special": true}],
+    "decoder": {"type": "ByteFallback"},
+    "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "merges": [],
+              "vocab": {"<unk>": 0, "<0xC3>": 1, "<0xA9>": 2, "a": 3}}
+  })");
+  const auto made = Make(document);
+  REQUIRE(made.ok());
+  CHECK(Encode(**made, "a\u00e9b") == Ids{3, 1, 2, 0});
+  CHECK((*made)->Decode(Ids{3, 1, 2}) == "a\u00e9");
+  CHECK(Encode(**made, "<0xC3>", {.parse_special = true}) == Ids{1});
+  CHECK(Encode(**made, "<0xC3>") == Ids(6, 0));
+  const auto exported = VocabFromTokenizerJson(document.dump(), {});
+  REQUIRE(exported.ok());
+  CHECK(exported->types[1] == TokenType::kByte);
 }
 
 TEST_CASE("tokenizer.json: what is not supported is named") {
