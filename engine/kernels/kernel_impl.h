@@ -41,6 +41,7 @@ QUORUM_DECLARE_KERNELS(avx512)
 namespace avxvnni {  // the rest is AVX2's
 void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,
             int64_t panel_end, float* dst, int64_t ld, const uint8_t* next);
+void AttendPage(const AttendPageArgs& args);
 int64_t PeakLoop(int64_t iterations);
 extern const KernelTable kTable;
 }  // namespace avxvnni

@@ -1,4 +1,4 @@
-// The table of the AVX-VNNI kernels: the products are its own, the rest is AVX2's.
+// The table of the AVX-VNNI kernels: the products and attention are its own, the rest is AVX2's.
 #include "engine/kernels/kernel_impl.h"
 
 namespace quorum::engine::avxvnni {
@@ -19,7 +19,7 @@ const KernelTable kTable = {
     .log_sum_exp = avx2::LogSumExp,
     .rope = avx2::Rope,
     .hadamard = avx2::Hadamard,
-    .attend_page = avx2::AttendPage,
+    .attend_page = AttendPage,
     .peak_loop = PeakLoop,
 };
 

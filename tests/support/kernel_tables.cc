@@ -24,6 +24,8 @@ std::vector<const engine::KernelTable*> VectorTables() {
   std::vector<const engine::KernelTable*> tables;
   if (engine::Avx2Kernels() == nullptr) return tables;
   tables.push_back(engine::Avx2Kernels());
+  const engine::KernelTable* avxvnni = engine::AvxVnniKernels();
+  tables.push_back(avxvnni != nullptr ? avxvnni : &engine::avxvnni_emulated::kTable);
   const engine::KernelTable* avx512 = engine::Avx512Kernels();
   tables.push_back(avx512 != nullptr ? avx512 : &engine::avx512_emulated::kTable);
   return tables;
@@ -32,8 +34,6 @@ std::vector<const engine::KernelTable*> VectorTables() {
 std::vector<const engine::KernelTable*> MatmulTables() {
   std::vector<const engine::KernelTable*> tables = VectorTables();
   if (tables.empty()) return tables;
-  const engine::KernelTable* avxvnni = engine::AvxVnniKernels();
-  tables.push_back(avxvnni != nullptr ? avxvnni : &engine::avxvnni_emulated::kTable);
   const engine::KernelTable* amx = engine::AmxKernels();
   tables.push_back(amx != nullptr ? amx : &engine::amx_emulated::kTable);
   return tables;

@@ -7,15 +7,14 @@
 
 namespace quorum::testing {
 
-/// The vector tables whose code can run here: those of this host, and AVX-512's on emulated intrinsics
-/// (tests/emulated) where only AVX2 is there. Its name is "avx512" either way.
+/// The vector tables whose code can run here: those of this host, and AVX-VNNI's and AVX-512's on emulated intrinsics
+/// (tests/emulated) where only AVX2 is there. Their names are the same either way.
 std::vector<const engine::KernelTable*> VectorTables();
 
 /// The scalar table, then VectorTables().
 std::vector<const engine::KernelTable*> AllTables();
 
-/// VectorTables(), and the tables that differ from them in matmul alone: AVX-VNNI's and AMX's, on an emulated instruction
-/// and an emulated tile unit where they cannot run.
+/// VectorTables(), and AMX's, which differs from AVX-512's in matmul alone, on an emulated tile unit where it cannot run.
 std::vector<const engine::KernelTable*> MatmulTables();
 
 }  // namespace quorum::testing
