@@ -54,7 +54,7 @@ Result<bool> WriteGgufTokenizer(const std::string& folder, std::int64_t embeddin
   std::vector<std::int32_t> types;
   for (const tok::TokenType type : vocab.types) types.push_back(static_cast<std::int32_t>(type));
   writer.SetInt32s("tokenizer.ggml.token_type", types);
-  if (!vocab.merges.empty()) writer.SetStrings("tokenizer.ggml.merges", vocab.merges);
+  if (vocab.model == "gpt2") writer.SetStrings("tokenizer.ggml.merges", vocab.merges);  // also where there are none
   const auto id = [&](std::string_view key, const std::optional<tok::TokenId>& token) {
     if (token) writer.SetUint32(key, static_cast<std::uint32_t>(*token));
   };

@@ -69,6 +69,17 @@ Status ReadTemplates(const std::string& folder, LoadedTokenizer& loaded) {
   return {};
 }
 
+/// What to say of a vocabulary in a format that is not read.
+std::string UnreadVocabulary(const std::string& folder) {
+  for (const char* name : {"tiktoken.model", "tekken.json", "vocab.json"}) {
+    std::error_code ignored;
+    if (!fs::is_regular_file(folder + "/" + name, ignored)) continue;
+    return fmt::format("; {} is not read: have transformers save the tokenizer as tokenizer.json, or take a GGUF file",
+                       name);
+  }
+  return {};
+}
+
 Result<tok::HfTokenizerConfig> ReadConfig(const std::string& folder) {
   tok::HfTokenizerConfig config;
   const auto read = [&](const char* name, Status (*reader)(std::string_view, tok::HfTokenizerConfig&)) {
@@ -110,7 +121,8 @@ Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::
     }));
   }
   if (!loaded.tokenizer) {
-    return NotFound(fmt::format("{} has no tokenizer: no tokenizer.json, tokenizer.model or spiece.model", folder));
+    return NotFound(fmt::format("{} has no tokenizer: no tokenizer.json, tokenizer.model or spiece.model{}", folder,
+                                UnreadVocabulary(folder)));
   }
   if (loaded.bos_token.empty() && loaded.tokenizer->bos()) {
     loaded.bos_token = loaded.tokenizer->TokenBytes(*loaded.tokenizer->bos());

@@ -1,6 +1,7 @@
 #include "quant/gguf.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -82,6 +83,11 @@ Result<GgufFile> GgufFile::Parse(std::span<const std::byte> bytes, const std::st
 }
 
 Result<GgufFile> GgufFile::Open(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return InvalidArgument(path +
+                           " is a folder, expected a GGUF file; 'quorum quantize' makes one of a Hugging Face folder");
+  }
   QUORUM_ASSIGN(auto mapped, MappedFile::Open(path));
   auto part = ParseGgufPart(mapped.bytes());
   if (!part.ok()) return InFile(path, part.error());

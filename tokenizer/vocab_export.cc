@@ -124,6 +124,26 @@ constexpr std::array<std::string_view, 30> kPreNames = {
     "chatglm-bpe",  "bloom",          "viking",    "bailingmoe", "seed-coder", "exaone", "qwen35",  "youtu",
     "glm4",         "exaone-moe",     "minicpm5",  "poro-chat",  "afmoe",      "default"};
 
+/// BOS and EOS, and whether they go around a text. Also where only the file's template names them.
+/// Errors: kUnsupported (other tokens around a text).
+Status CompleteEnds(const Tokenizer& original, VocabData& vocab) {
+  vocab.bos = original.bos();
+  vocab.eos = original.eos();
+  QUORUM_ASSIGN(const std::vector<TokenId> text, original.Encode("a", {}));
+  QUORUM_ASSIGN(const std::vector<TokenId> all, original.Encode("a", {.add_special = true}));
+  const auto begin = std::search(all.begin(), all.end(), text.begin(), text.end());
+  const auto end = begin == all.end() ? begin : begin + std::ssize(text);
+  const auto take = [](auto first, auto last, std::optional<TokenId>& token, bool& add) {
+    add = first != last;
+    if (!add) return true;
+    if (last - first > 1 || token.value_or(*first) != *first) return false;
+    token = *first;
+    return true;
+  };
+  if (take(all.begin(), begin, vocab.bos, vocab.add_bos) && take(end, all.end(), vocab.eos, vocab.add_eos)) return {};
+  return Unsupported("the tokenizer puts other tokens around a text than BOS and EOS, which GGUF has no words for");
+}
+
 }  // namespace
 
 Result<VocabData> VocabFromTokenizerJson(std::string_view tokenizer_json, const HfTokenizerConfig& config) {
@@ -205,15 +225,11 @@ Result<VocabData> VocabFromSentencePiece(std::string_view tokenizer_model, const
 }
 
 Status CompleteLike(const Tokenizer& original, VocabData& vocab) {
-  vocab.bos = original.bos();
-  vocab.eos = original.eos();
+  QUORUM_TRY(CompleteEnds(original, vocab));
   std::array<std::vector<TokenId>, kTrials.size()> wanted;
   for (std::size_t i = 0; i < kTrials.size(); ++i) {
     QUORUM_ASSIGN(wanted[i], original.Encode(kTrials[i], {}));
   }
-  QUORUM_ASSIGN(const std::vector<TokenId> around, original.Encode("a", {.add_special = true}));
-  vocab.add_bos = vocab.bos && !around.empty() && around.front() == *vocab.bos;
-  vocab.add_eos = vocab.eos && !around.empty() && around.back() == *vocab.eos;
   const auto alike = [&]() -> Result<bool> {
     QUORUM_ASSIGN(const std::shared_ptr<const Tokenizer> made, MakeTokenizer(vocab));
     for (std::size_t i = 0; i < kTrials.size(); ++i) {

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/gguf_export.h"
 #include "engine/load_tokenizer.h"
 #include "quant/gguf.h"
 #include "quant/gguf_writer.h"
@@ -35,6 +36,7 @@ class ModelFolder {
     fs::create_directories((path_ / name).parent_path());
     std::ofstream(path_ / name, std::ios::binary) << text;
   }
+  std::string path() const { return path_.string(); }
   Result<LoadedTokenizer> Load(std::int64_t embeddings = 0) const {
     return LoadTokenizerFromFolder(path_.string(), embeddings);
   }
@@ -215,9 +217,35 @@ TEST_CASE("A GGUF vocabulary of Llama's kind without kinds, scores and ids") {
   CHECK(loaded->tokenizer->IsControl(1));
 }
 
+TEST_CASE("A folder's vocabulary is written as GGUF's: without merges, and what its template puts around a text") {
+  const ModelFolder folder;
+  json document = json::parse(kTokenizerJson);
+  document["model"]["merges"] = json::array();
+  document["model"]["vocab"] = {{"a", 0}, {"b", 1}, {"\u0120", 2}, {"c", 3}};
+  folder.Write("tokenizer.json", document.dump());  // nothing beside it says that <s> is BOS
+  const auto write = [&]() -> Result<LoadedTokenizer> {
+    quant::GgufWriter writer;
+    QUORUM_ASSIGN(const bool written, WriteGgufTokenizer(folder.path(), 6, writer));
+    CHECK(written);
+    QUORUM_TRY(writer.Write(folder.path() + "/vocab.gguf", true));
+    QUORUM_ASSIGN(const quant::GgufFile file, quant::GgufFile::Open(folder.path() + "/vocab.gguf"));
+    return LoadTokenizer(file);
+  };
+  const auto loaded = write();
+  REQUIRE(loaded.ok());
+  CHECK(Encode(*loaded, "ab") == std::vector<tok::TokenId>{4, 0, 1});
+  CHECK(Encode(*folder.Load(6), "ab") == std::vector<tok::TokenId>{4, 0, 1});
+  folder.Write("tokenizer_config.json", R"({"bos_token": "<|end|>"})");
+  const auto other = write();
+  REQUIRE_FALSE(other.ok());
+  CHECK(other.error().message.find("other tokens around a text than BOS and EOS") != std::string::npos);
+}
+
 TEST_CASE("What is wrong in a folder is named with file and key") {
   const ModelFolder folder;
   CHECK(folder.Refused().find("no tokenizer.json, tokenizer.model or spiece.model") != std::string::npos);
+  folder.Write("tiktoken.model", "YQ== 0\n");
+  CHECK(folder.Refused().find("; tiktoken.model is not read") != std::string::npos);
   folder.Write("tokenizer.json", "{\"model\": {\"vocab\": {\"a\": -1}}}");
   CHECK(folder.Refused() == "/tokenizer.json: model.vocab[\"a\"] is -1, not a token id");
   folder.Write("tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {"a": 0}}})");

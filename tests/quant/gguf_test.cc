@@ -172,6 +172,7 @@ TEST_CASE("GGUF: not this kind of file") {
   CHECK(absent.error().code == ErrorCode::kNotFound);
   CHECK(absent.error().message.find("absent.gguf") != std::string::npos);
   CHECK(GgufFile::Open(kFolder).error().code == ErrorCode::kInvalidArgument);
+  CHECK(GgufFile::Open(kFolder).error().message.find("is a folder, expected a GGUF file") != std::string::npos);
 }
 
 TEST_CASE("GGUF: counts and lengths are not believed") {
