@@ -63,8 +63,9 @@ Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarOf(const ServedMo
                                                                   std::vector<std::string>& ignored) {
   const OutputFormat& format = request.generation.format;
   const ToolUse& use = request.tool_use;
-  if (!NeedsToolGrammar(model, use, format)) return model.grammars->Get(format);
-  auto known = model.grammars->Get(ToolGrammarKey(use, format), [&] { return ToolGrammar(model, use, format); });
+  const bool calls = NeedsToolGrammar(model, use, format);
+  auto known = calls ? model.grammars->Get(ToolGrammarKey(use, format), [&] { return ToolGrammar(model, use, format); })
+                     : model.grammars->Get(format);
   if (!known.ok()) {
     Error error = known.error();
     if (error.param.empty()) error = InvalidArgument("calls of these tools: " + error.message, "tools");

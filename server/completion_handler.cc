@@ -250,14 +250,15 @@ Result<std::shared_ptr<Completion>> Begin(const ApiContext& context, HttpRequest
   DropUnavailable(*context.model->engine, request.generation.request, ignored);
   const std::string& asked = request.generation.model;
   if (!asked.empty() && !context.model->Answers(asked)) ignored.push_back("model");
-  QUORUM_TRY(CheckStrict(context, ignored));
   QUORUM_ASSIGN(const auto grammar, context.model->grammars->Get(request.generation.format));
+  ignored.insert(ignored.end(), grammar.ignored.begin(), grammar.ignored.end());
+  QUORUM_TRY(CheckStrict(context, ignored));
   const auto started = std::chrono::steady_clock::now();
   std::vector<std::shared_ptr<engine::Generation>> generations;
   for (const Ids& ids : prompts) {  // dropping the handles cancels those that were queued before one was refused
     engine::GenerationRequest submitted = request.generation.request;
     submitted.prompt = ids;
-    submitted.grammar = grammar;
+    submitted.grammar = grammar.compiled;
     submitted.n = request.best_of;
     if (request.best_of > request.generation.request.n) submitted.logprobs = true;
     QUORUM_ASSIGN(auto generation, context.model->engine->Submit(std::move(submitted)));

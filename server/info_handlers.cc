@@ -22,6 +22,9 @@ Json ModelEntry(const ServedModel& model, const HttpRequest& http) {
     return {{"type", "model"},
             {"id", model.id},
             {"display_name", model.id},
+            {"lifecycle", "active"},
+            {"max_input_tokens", model.engine->context_length() - 1},
+            {"max_tokens", model.engine->context_length() - 1},
             {"created_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(model.created)))}};
   }
   return {{"id", model.id},

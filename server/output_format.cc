@@ -144,10 +144,21 @@ Result<OutputFormat> ReadOutputFormat(JsonFields& fields, std::vector<std::strin
   return asked.empty() ? OutputFormat{} : asked.front();
 }
 
-Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Grammar& to) {
+void NameUnknownFormats(const std::string& param, const std::set<std::string>& formats,
+                        std::vector<std::string>& ignored) {
+  for (const std::string& format : formats) ignored.push_back(param + ": format " + format);
+}
+
+Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Grammar& to,
+                                        std::vector<std::string>& ignored) {
   grammar::JsonText json(to, format.compact ? grammar::JsonSpace::kCompact : grammar::JsonSpace::kBounded);
   switch (format.kind) {
-    case Kind::kJsonSchema: return grammar::AddJsonSchema(format.text, json);
+    case Kind::kJsonSchema: {
+      std::set<std::string> unknown;
+      QUORUM_ASSIGN(const grammar::ExprId root, grammar::AddJsonSchema(format.text, json, &unknown));
+      NameUnknownFormats(format.param, unknown, ignored);
+      return root;
+    }
     case Kind::kRegex: return grammar::ParseRegex(format.text, grammar::RegexMatch::kWhole, to);
     case Kind::kChoice: {
       QUORUM_ASSIGN(const Json choices, ParseJson(format.text));
@@ -168,14 +179,14 @@ std::string KeyOf(const OutputFormat& format) {
   return key + '\n' + format.text;
 }
 
-Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarCache::Get(const OutputFormat& format) {
-  if (format.kind == Kind::kText) return std::shared_ptr<const grammar::CompiledGrammar>();
+Result<GrammarCache::Known> GrammarCache::Get(const OutputFormat& format) {
+  if (format.kind == Kind::kText) return Known{};
   const auto make = [&format]() -> Result<Made> {
     Made made;
     if (format.kind == Kind::kGbnf) {
       QUORUM_ASSIGN(made.grammar, grammar::ParseGbnf(format.text));
     } else {
-      QUORUM_ASSIGN(const grammar::ExprId root, AddOutputFormat(format, made.grammar));
+      QUORUM_ASSIGN(const grammar::ExprId root, AddOutputFormat(format, made.grammar, made.ignored));
       made.grammar.SetRoot(root);
     }
     if (format.thinking) made.grammar.SetRoot(AfterThinking(made.grammar, *format.thinking, made.grammar.root()));
@@ -186,7 +197,7 @@ Result<std::shared_ptr<const grammar::CompiledGrammar>> GrammarCache::Get(const 
   if (!known.ok()) {
     return InvalidArgument(fmt::format("'{}': {}", format.param, known.error().message), format.param);
   }
-  return std::move(known->compiled);
+  return known;
 }
 
 Result<GrammarCache::Known> GrammarCache::Get(const std::string& key, const std::function<Result<Made>()>& make) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -36,9 +37,16 @@ struct OutputFormat {
 /// than one; kUnsupported for kinds that Quorum does not have.
 Result<OutputFormat> ReadOutputFormat(JsonFields& fields, std::vector<std::string>& ignored);
 
-/// What a format allows, added to `to`; not a thought before it. REQUIRES: not kText.
+/// What a format allows, added to `to`; not a thought before it. Formats of strings that its schema names and that are
+/// not known are added to `ignored`. REQUIRES: not kText.
 /// Errors: kInvalidArgument: it cannot be followed; kUnsupported: GBNF, which is a whole grammar by itself.
-Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Grammar& to);
+Result<grammar::ExprId> AddOutputFormat(const OutputFormat& format, grammar::Grammar& to,
+                                        std::vector<std::string>& ignored);
+
+/// How the formats of strings that the schema in `param` names, and that are not known, are called where fields that
+/// are ignored are told.
+void NameUnknownFormats(const std::string& param, const std::set<std::string>& formats,
+                        std::vector<std::string>& ignored);
 
 /// Equal for formats that allow the same.
 std::string KeyOf(const OutputFormat& format);
@@ -51,9 +59,6 @@ class GrammarCache {
 
   explicit GrammarCache(std::shared_ptr<const grammar::Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)) {}
 
-  /// Null for text. Errors: kInvalidArgument, with `format.param`, for what cannot be compiled.
-  Result<std::shared_ptr<const grammar::CompiledGrammar>> Get(const OutputFormat& format);
-
   struct Made {
     grammar::Grammar grammar;
     std::vector<std::string> ignored;  // fields that it does not honour
@@ -62,6 +67,8 @@ class GrammarCache {
     std::shared_ptr<const grammar::CompiledGrammar> compiled;
     std::vector<std::string> ignored;
   };
+  /// A null grammar for text. Errors: kInvalidArgument, with `format.param`, for what cannot be compiled.
+  Result<Known> Get(const OutputFormat& format);
   /// The grammar that `make` makes, known by `key`. Errors: those of `make` and of compiling.
   Result<Known> Get(const std::string& key, const std::function<Result<Made>()>& make);
 

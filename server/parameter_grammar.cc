@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/grammar/char_dfa.h"
 #include "engine/grammar/formats.h"
 #include "engine/grammar/free_text.h"
 #include "engine/grammar/json_schema.h"
@@ -31,8 +32,8 @@ bool Has(const Json& schema, const char* keyword) { return schema.is_object() &&
 
 class XmlWriter {
  public:
-  XmlWriter(const Json& root, bool exact, grammar::JsonText& json)
-      : root_(root), exact_(exact), json_(json), grammar_(json.grammar()) {}
+  XmlWriter(const Json& root, bool exact, grammar::JsonText& json, std::set<std::string>& unknown_formats)
+      : root_(root), exact_(exact), json_(json), grammar_(json.grammar()), unknown_formats_(unknown_formats) {}
 
   Result<ExprId> Write() {
     if (exact_) QUORUM_TRY(CheckRoot());
@@ -133,34 +134,47 @@ class XmlWriter {
   }
 
   Result<ExprId> String(const Json& schema) {
+    const auto text = [&schema](const char* name) {
+      return Has(schema, name) && schema[name].is_string() ? schema[name].get<std::string>() : std::string();
+    };
+    const auto bound = [&schema](const char* name, std::uint32_t otherwise) {
+      const auto given = schema.find(name);
+      return given == schema.end() || !given->is_number_unsigned() || given->get<std::uint64_t>() > otherwise
+                 ? otherwise
+                 : given->get<std::uint32_t>();
+    };
+    std::vector<std::pair<std::string, grammar::RegexMatch>> rules;
+    if (std::string pattern = text("pattern"); !pattern.empty()) {
+      rules.emplace_back(std::move(pattern), grammar::RegexMatch::kAnywhere);
+    }
+    if (const std::string format = text("format"); !format.empty()) {
+      const char* known = grammar::FormatPattern(format);
+      if (known == nullptr && rules.empty()) unknown_formats_.insert(format);
+      if (known != nullptr && *known != 0) rules.emplace_back(known, grammar::RegexMatch::kWhole);
+    }
     const bool bounded = Has(schema, "minLength") || Has(schema, "maxLength");
-    std::string pattern;
-    grammar::RegexMatch match = grammar::RegexMatch::kAnywhere;
-    if (Has(schema, "pattern") && schema["pattern"].is_string()) pattern = schema["pattern"].get<std::string>();
-    if (Has(schema, "format") && schema["format"].is_string()) {
-      const char* known = grammar::FormatPattern(schema["format"].get<std::string>());
-      if (known == nullptr) return CannotFollow("the 'format' " + DumpJson(schema["format"]));
-      if (*known != 0) {
-        if (!pattern.empty()) return CannotFollow("'pattern' and 'format' together");
-        pattern = known;
-        match = grammar::RegexMatch::kWhole;
-      }
-    }
-    if (pattern.empty() && !bounded) return FreeValue();
-    if (pattern.empty()) {
-      const auto bound = [&schema](const char* name, std::uint32_t otherwise) {
-        const auto given = schema.find(name);
-        return given == schema.end() || !given->is_number_unsigned() || given->get<std::uint64_t>() > otherwise
-                   ? otherwise
-                   : given->get<std::uint32_t>();
-      };
-      const std::uint32_t least = Has(schema, "minLength") ? bound("minLength", grammar::kUnbounded - 1) : 0;
+    if (rules.empty() && !bounded) return FreeValue();
+    const std::uint32_t least = Has(schema, "minLength") ? bound("minLength", grammar::kUnbounded - 1) : 0;
+    const std::uint32_t most = bound("maxLength", grammar::kUnbounded);
+    if (rules.empty()) {
       const ExprId any = grammar_.Chars(grammar::CharSet{{0, 0}, {'<', '<'}}.Complement());
-      return grammar_.Sequence({grammar_.Repeat(any, least, bound("maxLength", grammar::kUnbounded)), End()});
+      return grammar_.Sequence({grammar_.Repeat(any, least, most), End()});
     }
-    if (bounded) return CannotFollow("a length beside a pattern");
-    QUORUM_ASSIGN(const ExprId text, grammar::ParseRegex(pattern, match, grammar_));
-    return grammar_.Sequence({text, End()});
+    if (rules.size() == 1 && !bounded) {
+      QUORUM_ASSIGN(const ExprId one, grammar::ParseRegex(rules.front().first, rules.front().second, grammar_));
+      return grammar_.Sequence({one, End()});
+    }
+    const std::uint32_t counted = most == grammar::kUnbounded ? least : most;
+    if (most < least || counted >= grammar::CharDfa::kMaxStates) return CannotFollow("such a length beside a pattern");
+    auto all = grammar::CharDfa::Length(least, most);
+    for (const auto& [pattern, match] : rules) {
+      grammar::Grammar scratch;
+      QUORUM_ASSIGN(const ExprId one, grammar::ParseRegex(pattern, match, scratch));
+      if (scratch.overflowed()) return grammar::Grammar::TooLarge();
+      QUORUM_ASSIGN(const grammar::CharDfa dfa, grammar::CharDfa::FromExpr(scratch, one));
+      QUORUM_ASSIGN(all, all.Intersect(dfa));
+    }
+    return grammar_.Sequence({grammar_.Machine(all.ToAutomaton()), End()});
   }
 
   // A value that is no string, as JSON.
@@ -168,7 +182,7 @@ class XmlWriter {
     for (const char* definitions : {"$defs", "definitions"}) {
       if (Has(root_, definitions) && !schema.contains(definitions)) schema[definitions] = root_[definitions];
     }
-    QUORUM_ASSIGN(const ExprId typed, grammar::AddJsonSchema(DumpJson(schema), json_));
+    QUORUM_ASSIGN(const ExprId typed, grammar::AddJsonSchema(DumpJson(schema), json_, &unknown_formats_));
     return grammar_.Sequence({typed, End()});
   }
 
@@ -176,11 +190,12 @@ class XmlWriter {
   const bool exact_;
   grammar::JsonText& json_;
   grammar::Grammar& grammar_;
+  std::set<std::string>& unknown_formats_;
 };
 
 }  // namespace
 
-Result<ExprId> JsonArguments(const Json& parameters, grammar::JsonText& json) {
+Result<ExprId> JsonArguments(const Json& parameters, grammar::JsonText& json, std::set<std::string>& unknown_formats) {
   if (parameters.is_null()) return json.grammar().Literal("{}");  // OpenAI: an empty list of parameters
   Json schema = parameters;
   if (!schema.contains("type")) schema["type"] = "object";
@@ -190,12 +205,13 @@ Result<ExprId> JsonArguments(const Json& parameters, grammar::JsonText& json) {
     schema["additionalProperties"] = false;
   }
   if (schema["type"] != "object") return InvalidArgument("arguments are an object, whatever '#/type' says");
-  return grammar::AddJsonSchema(DumpJson(schema), json);
+  return grammar::AddJsonSchema(DumpJson(schema), json, &unknown_formats);
 }
 
-Result<ExprId> XmlArguments(const Json& parameters, bool exact, grammar::JsonText& json) {
+Result<ExprId> XmlArguments(const Json& parameters, bool exact, grammar::JsonText& json,
+                            std::set<std::string>& unknown_formats) {
   const Json root = parameters.is_object() ? parameters : Json::object();
-  return XmlWriter(root, exact, json).Write();
+  return XmlWriter(root, exact, json, unknown_formats).Write();
 }
 
 }  // namespace quorum::server

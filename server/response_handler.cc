@@ -102,7 +102,7 @@ struct Run {
     if (cut()) object["incomplete_details"] = {{"reason", chat->TimedOut(0) ? "timeout" : "max_output_tokens"}};
     const UsageCount& usage = chat->usage();
     object["usage"] = {{"input_tokens", usage.prompt},
-                       {"input_tokens_details", {{"cached_tokens", usage.cached}}},
+                       {"input_tokens_details", {{"cached_tokens", usage.cached}, {"cache_write_tokens", 0}}},
                        {"output_tokens", usage.completion},
                        {"output_tokens_details", {{"reasoning_tokens", usage.reasoning}}},
                        {"total_tokens", usage.prompt + usage.completion}};

@@ -86,11 +86,18 @@ Result<Json> InputItems(const std::string& id, const StoredResponse& stored, con
               {"has_more", left > page.limit}};
 }
 
-// The options of GET {id}: only what turns something off is followed.
+// The options of GET {id}: only what turns something off is followed. A client that waits for events would take the
+// answer for none at all.
 Status NoteOptions(std::string_view query, std::vector<std::string>& ignored) {
   QUORUM_ASSIGN(const auto fields, ParseQuery(query));
   for (const auto& [name, value] : fields) {
-    if (value != "false") ignored.push_back(name);
+    if (value == "false") continue;
+    if (name == "stream") {
+      return Error{ErrorCode::kUnsupported,
+                   "'stream' is not supported here: a stored response is whole, and comes at once", "stream",
+                   "unsupported_parameter"};
+    }
+    ignored.push_back(name);
   }
   return {};
 }

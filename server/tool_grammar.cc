@@ -38,7 +38,7 @@ class Builder {
     } else if (format.kind == OutputFormat::Kind::kText) {
       root = Free();
     } else {
-      QUORUM_ASSIGN(root, AddOutputFormat(format, g_));
+      QUORUM_ASSIGN(root, AddOutputFormat(format, g_, made_.ignored));
       if (model_.tool_format == ToolFormat::kHarmony) root = InFinalChannel(root);
       if (use_.may_call()) root = g_.Choice({Demanded(), root});
     }
@@ -93,15 +93,19 @@ class Builder {
   Result<ExprId> Arguments(const Json& tool) {
     const Json parameters = tool["function"].value("parameters", Json());
     const bool xml = model_.tool_format == ToolFormat::kQwenXml;
-    auto exact = xml ? XmlArguments(parameters, true, json_) : JsonArguments(parameters, json_);
-    if (exact.ok()) return exact;
+    std::set<std::string> unknown;
+    auto exact = xml ? XmlArguments(parameters, true, json_, unknown) : JsonArguments(parameters, json_, unknown);
+    if (exact.ok()) {
+      NameUnknownFormats("tools[].function.parameters", unknown, made_.ignored);
+      return exact;
+    }
     if (IsStrict(tool)) {
       return InvalidArgument(fmt::format("the parameters of the strict tool '{}' cannot be followed: {}",
                                          tool["function"]["name"].get<std::string>(), exact.error().message),
                              "tools");
     }
     made_.ignored.emplace_back("tools[].function.parameters");
-    return xml ? XmlArguments(parameters, false, json_) : json_.Object();
+    return xml ? XmlArguments(parameters, false, json_, unknown) : json_.Object();
   }
 
   Result<ExprId> Call(const std::string& name, ExprId arguments) {

@@ -80,8 +80,22 @@ struct Nfa {
         for (std::uint32_t i = 0; i < expr.min && !too_large; ++i) node = Build(grammar, part, node);
         return node;
       }
+      case Expr::Kind::kAutomaton: return Build(grammar.automata()[static_cast<std::size_t>(expr.index)], next);
       default: return Add();  // matches nothing
     }
+  }
+
+  int Build(const Automaton& automaton, int next) {
+    std::vector<int> places;
+    for (std::size_t i = 0; i < automaton.states.size(); ++i) places.push_back(Add());
+    if (too_large || places.empty()) return Add();
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      for (const auto& [chars, target] : automaton.states[i].edges) {
+        at(places[i]).edges.emplace_back(chars, places[static_cast<std::size_t>(target)]);
+      }
+      if (automaton.states[i].accepts) at(places[i]).silent.push_back(next);
+    }
+    return places.front();
   }
 
   void Close(std::vector<int>& set) const {
@@ -252,6 +266,12 @@ CharDfa CharDfa::Complement() const {
     if (!missing.empty()) state.edges.emplace_back(std::move(missing), sink);
   }
   return dfa;
+}
+
+Automaton CharDfa::ToAutomaton() const {
+  Automaton automaton;
+  for (const State& state : states_) automaton.states.push_back({state.edges, state.accepts, {}});
+  return automaton;
 }
 
 bool CharDfa::Matches(std::string_view text) const {

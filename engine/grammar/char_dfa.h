@@ -21,7 +21,7 @@ class CharDfa {
   };
   static constexpr std::size_t kMaxStates = 20'000;
 
-  /// The language of `expr`, which may not hold rules, tokens or automata.
+  /// The language of `expr`, which may not hold rules, tokens or automata with exits.
   /// Errors: kInvalidArgument when it has too many states.
   static Result<CharDfa> FromExpr(const Grammar& grammar, ExprId expr);
   /// Texts of `min` to `max` characters. REQUIRES: min <= max, and the bounded one of them below kMaxStates.
@@ -31,6 +31,7 @@ class CharDfa {
 
   Result<CharDfa> Intersect(const CharDfa& other) const;
   CharDfa Complement() const;
+  Automaton ToAutomaton() const;
   bool Matches(std::string_view text) const;
   bool Empty() const;
   const std::vector<State>& states() const { return states_; }

@@ -17,6 +17,8 @@ namespace {
 #define QUORUM_HOST QUORUM_LABEL "(?:\\." QUORUM_LABEL "){0,5}"
 #define QUORUM_OCTET "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
 #define QUORUM_IPV4 QUORUM_OCTET "(?:\\." QUORUM_OCTET "){3}"
+#define QUORUM_UUID(version) \
+  "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-" version "[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
 #define QUORUM_H16 "[0-9a-fA-F]{1,4}"
 // RFC 4291: all eight groups, or one gap that stands for at least one.
 #define QUORUM_IPV6                                                                                       \
@@ -29,7 +31,7 @@ namespace {
 #define QUORUM_URI_CHARS "(?:[a-zA-Z0-9._~!$&'()*+,;=:@/-]|%[0-9a-fA-F]{2})"
 #define QUORUM_URI_TAIL QUORUM_URI_CHARS "{0,500}(?:\\?" QUORUM_URI_CHARS "{0,300})?(?:#" QUORUM_URI_CHARS "{0,100})?"
 
-constexpr std::array<std::pair<std::string_view, const char*>, 22> kFormats = {{
+constexpr std::array<std::pair<std::string_view, const char*>, 31> kFormats = {{
     {"date", QUORUM_DATE},
     {"time", QUORUM_TIME},
     {"date-time", QUORUM_DATE "T" QUORUM_TIME},
@@ -45,6 +47,16 @@ constexpr std::array<std::pair<std::string_view, const char*>, 22> kFormats = {{
     {"ipv4", QUORUM_IPV4},
     {"ipv6", QUORUM_IPV6},
     {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"},
+    // Pydantic's.
+    {"uuid1", QUORUM_UUID("1")},
+    {"uuid3", QUORUM_UUID("3")},
+    {"uuid4", QUORUM_UUID("4")},
+    {"uuid5", QUORUM_UUID("5")},
+    {"uuid6", QUORUM_UUID("6")},
+    {"uuid7", QUORUM_UUID("7")},
+    {"uuid8", QUORUM_UUID("8")},
+    {"ipvanyaddress", "(?:" QUORUM_IPV4 "|" QUORUM_IPV6 ")"},
+    {"base64url", "(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}==|[A-Za-z0-9_-]{3}=)?"},
     {"uri", "[a-zA-Z][a-zA-Z0-9+.-]{1,15}://" QUORUM_HOST "(?::[1-9]\\d{0,3})?(?:/" QUORUM_URI_TAIL ")?"},
     {"iri", "[a-zA-Z][a-zA-Z0-9+.-]{1,15}://" QUORUM_HOST "(?::[1-9]\\d{0,3})?(?:/" QUORUM_URI_TAIL ")?"},
     {"uri-reference", "(?:[a-zA-Z][a-zA-Z0-9+.-]{1,15}://" QUORUM_HOST "(?::[1-9]\\d{0,3})?)?/" QUORUM_URI_TAIL},

@@ -86,6 +86,8 @@ class Grammar {
   const std::vector<RuleEntry>& rules() const { return rules_; }
   const std::vector<Automaton>& automata() const { return automata_; }
   ExprId root() const { return root_; }
+  /// Counts work that leaves no expression towards the limit.
+  void Spend(std::size_t work) { size_ += work; }
   bool overflowed() const { return size_ > kMaxSize; }
   /// The error for overflowed().
   static Error TooLarge();

@@ -6,12 +6,16 @@
 
 namespace quorum::grammar {
 
-Result<ExprId> AddJsonSchema(std::string_view schema, JsonText& json) {
+Result<ExprId> AddJsonSchema(std::string_view schema, JsonText& json, std::set<std::string>* unknown_formats) {
   QUORUM_ASSIGN(const auto document, SchemaDocument::Parse(schema));
   Grammar& grammar = json.grammar();
   const std::size_t first = grammar.rules().size();
   auto root = SchemaCompiler(*document, json).Compile();
-  if (root.ok()) return root;
+  if (root.ok()) {
+    if (unknown_formats != nullptr)
+      unknown_formats->insert(document->unknown_formats().begin(), document->unknown_formats().end());
+    return root;
+  }
   // What was begun stays behind, unused: the grammar goes on without it.
   for (std::size_t rule = first; rule < grammar.rules().size(); ++rule) {
     if (grammar.rules()[rule].body < 0) grammar.Define(static_cast<RuleId>(rule), grammar.Empty());

@@ -7,21 +7,14 @@
 #include <vector>
 
 #include "engine/grammar/regex_classes.h"
+#include "engine/grammar/regex_expr.h"
 
 namespace quorum::grammar {
 namespace {
 
 constexpr std::size_t kMaxPattern = 100'000;  // characters
 constexpr int kMaxNesting = 200;
-
-struct Node {
-  enum class Kind { kChars, kSequence, kChoice, kRepeat, kBegin, kEnd };
-  Kind kind = Kind::kSequence;
-  CharSet chars;
-  std::vector<std::size_t> parts;
-  std::uint32_t min = 0;
-  std::uint32_t max = 0;
-};
+constexpr int kMaxLookAheads = 8;  // each costs an intersection of automata
 
 /// From text to a tree.
 class Parser {
@@ -33,7 +26,7 @@ class Parser {
     if (at_ < pattern_.size()) return Wrong("')' without '('");
     return root;
   }
-  const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<RegexNode>& nodes() const { return nodes_; }
 
  private:
   bool More() const { return at_ < pattern_.size(); }
@@ -47,21 +40,21 @@ class Parser {
     return InvalidArgument("in the regular expression at character " + std::to_string(at_) + ": " + what);
   }
   Error NotSupported(const std::string& what) const { return Wrong(what + " not supported"); }
-  std::size_t Add(Node node) {
+  std::size_t Add(RegexNode node) {
     nodes_.push_back(std::move(node));
     return nodes_.size() - 1;
   }
   std::size_t AddChars(CharSet chars) {
-    Node node;
-    node.kind = Node::Kind::kChars;
+    RegexNode node;
+    node.kind = RegexNode::Kind::kChars;
     node.chars = std::move(chars);
     return Add(std::move(node));
   }
 
   Result<std::size_t> Choice(int depth) {
     if (depth > kMaxNesting) return Wrong("nested too deeply");
-    Node choice;
-    choice.kind = Node::Kind::kChoice;
+    RegexNode choice;
+    choice.kind = RegexNode::Kind::kChoice;
     do {
       QUORUM_ASSIGN(const std::size_t part, Sequence(depth));
       choice.parts.push_back(part);
@@ -70,7 +63,7 @@ class Parser {
   }
 
   Result<std::size_t> Sequence(int depth) {
-    Node sequence;
+    RegexNode sequence;
     while (More() && !Next('|') && !Next(')')) {
       QUORUM_ASSIGN(const std::size_t atom, Atom(depth));
       QUORUM_ASSIGN(const std::size_t part, Quantified(atom));
@@ -85,12 +78,12 @@ class Parser {
       case '(': return Group(depth);
       case '[': return Class();
       case '\\': return Escape();
-      case '.': ++at_; return AddChars(AnyButLineEnds());
+      case '.': ++at_; return AddChars(AnyButLineEnds(negated_));
       case '^':
       case '$': {
         ++at_;
-        Node anchor;
-        anchor.kind = c == '^' ? Node::Kind::kBegin : Node::Kind::kEnd;
+        RegexNode anchor;
+        anchor.kind = c == '^' ? RegexNode::Kind::kBegin : RegexNode::Kind::kEnd;
         return Add(std::move(anchor));
       }
       case '*':
@@ -103,7 +96,7 @@ class Parser {
   Result<std::size_t> Group(int depth) {
     ++at_;
     if (Take('?')) {
-      if (Next('=') || Next('!')) return NotSupported("look-ahead is");
+      if (Next('=') || Next('!')) return LookAhead(depth);
       if (Take('P') && !Next('<')) return NotSupported("this kind of group is");
       if (Take('<')) {
         if (Next('=') || Next('!')) return NotSupported("look-behind is");
@@ -116,6 +109,22 @@ class Parser {
     QUORUM_ASSIGN(const std::size_t inner, Choice(depth + 1));
     if (!Take(')')) return Wrong("'(' without ')'");
     return inner;
+  }
+
+  Result<std::size_t> LookAhead(int depth) {
+    if (++look_aheads_ > kMaxLookAheads) {
+      return NotSupported("more than " + std::to_string(kMaxLookAheads) + " look-aheads are");
+    }
+    RegexNode look;
+    look.kind = Take('!') ? RegexNode::Kind::kNotAhead : RegexNode::Kind::kAhead;
+    if (look.kind == RegexNode::Kind::kAhead) ++at_;
+    const bool outside = negated_;
+    negated_ = outside != (look.kind == RegexNode::Kind::kNotAhead);
+    QUORUM_ASSIGN(const std::size_t inner, Choice(depth + 1));
+    negated_ = outside;
+    if (!Take(')')) return Wrong("'(' without ')'");
+    look.parts = {inner};
+    return Add(std::move(look));
   }
 
   std::optional<std::uint32_t> Number() {
@@ -159,8 +168,8 @@ class Parser {
       if (max < min) return Wrong("the numbers of a quantifier are out of order");
       Take('?');  // whether a match is the longest does not change what matches
       if (Next('+')) return NotSupported("a possessive quantifier is");
-      Node repeat;
-      repeat.kind = Node::Kind::kRepeat;
+      RegexNode repeat;
+      repeat.kind = RegexNode::Kind::kRepeat;
       repeat.parts = {atom};
       repeat.min = min;
       repeat.max = max;
@@ -237,7 +246,7 @@ class Parser {
     ++at_;
     if (!More()) return Wrong("a backslash at the end");
     const CodePoint c = pattern_[at_++];
-    if (auto set = ClassEscape(c)) return AddChars(std::move(*set));
+    if (auto set = ClassEscape(c, negated_)) return AddChars(std::move(*set));
     QUORUM_ASSIGN(const CodePoint value, EscapedChar(c));
     return AddChars(CharSet::One(value));
   }
@@ -246,12 +255,12 @@ class Parser {
     CharSet chars;
     std::optional<CodePoint> one;  // a single character, which may begin or end a range
   };
-  Result<ClassPart> NextClassPart() {
+  Result<ClassPart> NextClassPart(bool wide) {
     const CodePoint c = pattern_[at_++];
     if (c != '\\') return ClassPart{CharSet::One(c), c};
     if (!More()) return Wrong("a backslash at the end");
     const CodePoint letter = pattern_[at_++];
-    if (auto set = ClassEscape(letter)) return ClassPart{std::move(*set), std::nullopt};
+    if (auto set = ClassEscape(letter, wide)) return ClassPart{std::move(*set), std::nullopt};
     if (letter == 'b') return ClassPart{CharSet::One('\b'), CodePoint{'\b'}};
     QUORUM_ASSIGN(const CodePoint value, EscapedChar(letter));
     return ClassPart{CharSet::One(value), value};
@@ -260,25 +269,14 @@ class Parser {
   Result<std::size_t> Class() {
     ++at_;
     const bool inverted = Take('^');
+    const bool wide = inverted != negated_;
     std::vector<CharSet::Range> ranges;
-    // For an inverted class: what either dialect might count in.
     while (!Take(']')) {
       if (!More()) return Wrong("'[' without ']'");
-      const bool class_escape = Next('\\') && at_ + 1 < pattern_.size() && ClassEscape(pattern_[at_ + 1]).has_value();
-      if (inverted && class_escape) {
-        // The complement of a class that leaves doubtful characters out would hold them: \D for \d, and so on.
-        const CodePoint letter = pattern_[at_ + 1];
-        at_ += 2;
-        const CodePoint opposite = letter ^ 0x20U;
-        const CharSet left = *ClassEscape(opposite);
-        const CharSet taken = left.Complement();
-        ranges.insert(ranges.end(), taken.ranges().begin(), taken.ranges().end());
-        continue;
-      }
-      QUORUM_ASSIGN(ClassPart part, NextClassPart());
+      QUORUM_ASSIGN(ClassPart part, NextClassPart(wide));
       if (part.one && Next('-') && at_ + 1 < pattern_.size() && pattern_[at_ + 1] != ']') {
         const std::size_t dash = at_++;
-        QUORUM_ASSIGN(const ClassPart end, NextClassPart());
+        QUORUM_ASSIGN(const ClassPart end, NextClassPart(wide));
         if (end.one) {
           if (*end.one < *part.one) return Wrong("a range of a class is out of order");
           ranges.push_back({*part.one, *end.one});
@@ -294,92 +292,9 @@ class Parser {
 
   const std::vector<CodePoint> pattern_;
   std::size_t at_ = 0;
-  std::vector<Node> nodes_;
-};
-
-/// One end of a part of the pattern.
-struct Side {
-  bool edge = false;  // nothing of the pattern stands beyond it
-  bool open = false;  // and any text may
-};
-
-/// From a tree to expressions.
-class Emitter {
- public:
-  Emitter(const std::vector<Node>& nodes, Grammar& grammar) : nodes_(nodes), grammar_(grammar) {}
-
-  Result<ExprId> Emit(std::size_t id, Side left, Side right) {
-    const Node& node = nodes_[id];
-    switch (node.kind) {
-      case Node::Kind::kChars: return Between(left, grammar_.Chars(node.chars), right);
-      case Node::Kind::kBegin:
-        if (!left.edge) return Anchor("^");
-        return Between({}, grammar_.Empty(), right);
-      case Node::Kind::kEnd:
-        if (!right.edge) return Anchor("$");
-        return Between(left, grammar_.Empty(), {});
-      case Node::Kind::kChoice: {
-        std::vector<ExprId> parts;
-        for (const std::size_t part : node.parts) {
-          QUORUM_ASSIGN(const ExprId expr, Emit(part, left, right));
-          parts.push_back(expr);
-        }
-        return grammar_.Choice(std::move(parts));
-      }
-      case Node::Kind::kRepeat: {
-        QUORUM_ASSIGN(const ExprId part, Emit(node.parts.front(), {}, {}));
-        return Between(left, grammar_.Repeat(part, node.min, node.max), right);
-      }
-      case Node::Kind::kSequence: return Sequence(node, left, right);
-    }
-    return grammar_.Never();
-  }
-
- private:
-  Result<ExprId> Sequence(const Node& node, Side left, Side right) {
-    // Anchors stand for themselves; what is between them loses the open side.
-    std::size_t begin = 0;
-    std::size_t end = node.parts.size();
-    while (begin < end && nodes_[node.parts[begin]].kind == Node::Kind::kBegin) {
-      if (!left.edge) return Anchor("^");
-      left.open = false;
-      ++begin;
-    }
-    while (end > begin && nodes_[node.parts[end - 1]].kind == Node::Kind::kEnd) {
-      if (!right.edge) return Anchor("$");
-      right.open = false;
-      --end;
-    }
-    if (begin == end) return Between(left, grammar_.Empty(), right);
-    std::vector<ExprId> parts;
-    for (std::size_t i = begin; i < end; ++i) {
-      QUORUM_ASSIGN(const ExprId expr, Emit(node.parts[i], i == begin ? left : Side{}, i + 1 == end ? right : Side{}));
-      parts.push_back(expr);
-    }
-    return grammar_.Sequence(std::move(parts));
-  }
-
-  ExprId Between(Side left, ExprId expr, Side right) {
-    std::vector<ExprId> parts;
-    if (left.open) parts.push_back(AnyText());
-    parts.push_back(expr);
-    if (right.open) parts.push_back(AnyText());
-    return grammar_.Sequence(std::move(parts));
-  }
-
-  ExprId AnyText() {
-    if (any_text_ < 0) any_text_ = grammar_.Repeat(grammar_.Chars(CharSet::All()), 0, kUnbounded);
-    return any_text_;
-  }
-
-  static Error Anchor(const char* which) {
-    return InvalidArgument(std::string("in the regular expression: '") + which +
-                           "' elsewhere than at the end of the pattern that it names is not supported");
-  }
-
-  const std::vector<Node>& nodes_;
-  Grammar& grammar_;
-  ExprId any_text_ = -1;
+  std::vector<RegexNode> nodes_;
+  int look_aheads_ = 0;
+  bool negated_ = false;  // what is read is what must not match: classes are then as wide as either dialect has them
 };
 
 }  // namespace
@@ -396,8 +311,11 @@ Result<ExprId> ParseRegex(std::string_view pattern, RegexMatch match, Grammar& g
   }
   Parser parser(std::move(points));
   QUORUM_ASSIGN(const std::size_t root, parser.Parse());
-  const Side side{true, match == RegexMatch::kAnywhere};
-  return Emitter(parser.nodes(), grammar).Emit(root, side, side);
+  return RegexExpr(parser.nodes(), root, match, grammar);
+}
+
+bool MayLookAhead(std::string_view pattern) {
+  return pattern.find("(?=") != std::string_view::npos || pattern.find("(?!") != std::string_view::npos;
 }
 
 }  // namespace quorum::grammar

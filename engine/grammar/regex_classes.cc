@@ -27,7 +27,12 @@ CharSet WithoutWordChars() {
 
 }  // namespace
 
-std::optional<CharSet> ClassEscape(CodePoint letter) {
+std::optional<CharSet> ClassEscape(CodePoint letter, bool wide) {
+  if (wide) {
+    // What leaves doubtful characters out on both sides: \D for \d, and so on.
+    const auto opposite = ClassEscape(letter ^ 0x20U, false);
+    return opposite ? std::optional(opposite->Complement()) : std::nullopt;
+  }
   switch (letter) {
     case 'd': return Digits();
     case 'D': return WithoutDigits();
@@ -39,6 +44,9 @@ std::optional<CharSet> ClassEscape(CodePoint letter) {
   }
 }
 
-CharSet AnyButLineEnds() { return CharSet{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}.Complement(); }
+CharSet AnyButLineEnds(bool wide) {
+  if (wide) return CharSet::One('\n').Complement();
+  return CharSet{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}.Complement();
+}
 
 }  // namespace quorum::grammar

@@ -7,10 +7,11 @@
 
 namespace quorum::grammar {
 
-/// What `\letter` stands for with d, D, w, W, s or S; nothing with another letter.
-std::optional<CharSet> ClassEscape(CodePoint letter);
+/// What `\letter` stands for with d, D, w, W, s or S; nothing with another letter. What ECMA-262 and
+/// Python's `re` do not agree on is left out, or, `wide`, in.
+std::optional<CharSet> ClassEscape(CodePoint letter, bool wide);
 
-/// What `.` matches.
-CharSet AnyButLineEnds();
+/// What `.` matches; as above.
+CharSet AnyButLineEnds(bool wide);
 
 }  // namespace quorum::grammar

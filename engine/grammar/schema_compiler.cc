@@ -172,7 +172,8 @@ Result<ExprId> SchemaCompiler::String(const SchemaSet& set, const SchemaFacts& f
   const bool excludes = !facts.not_patterns.empty() || !ExcludedTexts(facts).empty();
   if (rules.empty() && !excludes) return json_.String(facts.min_length, facts.max_length);
   const bool bounded = facts.min_length > 0 || facts.max_length != kUnbounded;
-  if (rules.size() == 1 && !bounded && !excludes) {
+  const bool plain = rules.size() == 1 && !MayLookAhead(rules.front().first);
+  if (plain && !bounded && !excludes) {
     const auto text = ParseRegex(rules.front().first, rules.front().second, grammar_);
     if (!text.ok()) return At(set, facts.patterns.empty() ? "format" : "pattern", text.error());
     return json_.StringOf(*text);

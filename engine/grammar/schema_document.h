@@ -45,6 +45,9 @@ class SchemaDocument {
   /// Of a known format with rules; as a whole match.
   Result<const CharDfa*> FormatDfa(const std::string& format);
 
+  /// Those that it names without a pattern beside them; nothing is asked for them.
+  const std::set<std::string>& unknown_formats() const { return unknown_formats_; }
+
   /// Counts work that grows with combinations. Errors: too much of it.
   Status Charge(std::size_t work);
 
@@ -69,6 +72,7 @@ class SchemaDocument {
   std::unordered_map<const SchemaJson*, Id> ids_;
   std::map<std::string, Id> anchors_;
   std::map<std::string, std::unique_ptr<CharDfa>> dfas_;
+  std::set<std::string> unknown_formats_;
   std::size_t work_ = 0;
   bool needs_rewriting_ = false;  // some keyword is said with others (schema_rewrite.h)
   bool rewritten_ = false;

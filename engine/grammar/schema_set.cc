@@ -143,7 +143,7 @@ Result<SchemaFacts> SchemaSets::Facts(const SchemaSet& set) const {
         };
         limit(wide ? "-9223372036854775808" : "-2147483648", true);
         limit(wide ? "9223372036854775807" : "2147483647", false);
-      } else if (name != "float" && name != "double") {
+      } else if (FormatPattern(name) != nullptr) {
         facts.implied |= kString;
         AddOnce(facts.formats, name);
       }

@@ -90,8 +90,30 @@ TEST_CASE("Schema: patterns and formats") {
   Check(R"({"type":"string","format":"ipv6"})", {R"("::")", R"("::1")", R"("1:2:3:4:5:6:7:8")", R"("fe80::1:2")"},
         {R"("1:2:3")", R"("1::2::3")", R"("1:2:3:4:5:6:7:8:9")"});
   Check(R"({"type":"string","format":"uri"})", {R"("https://a.b/c?d=e#f")"}, {R"("no uri")"});
-  Refuse(R"({"type":"string","format":"color"})", "#/format: this format is not supported");
-  Refuse(R"({"type":"string","pattern":"(?=a)b"})", "#/pattern");
+  Check(R"({"type":"string","format":"uuid4"})", {R"("123e4567-e89b-42d3-a456-426614174000")"},
+        {R"("123e4567-e89b-12d3-a456-426614174000")"});
+  Refuse(R"({"type":"string","pattern":"(?=a)b"})", "no text");
+  Refuse(R"({"type":"string","pattern":"(?<=a)b"})", "#/pattern");
+  Check(R"({"type":"string","pattern":"^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$","maxLength":3})", {R"("-.5")", R"("12")"},
+        {R"("-")", R"("1234")", R"("")"});
+  Check(R"({"type":"string","pattern":"^(?=[\"x])..$"})", {R"("\"a")", R"("x\"")"}, {R"("aa")"});
+}
+
+TEST_CASE("Schema: formats that are not known are notes") {
+  Check(R"({"type":"string","format":"jwt"})", {R"("a")"}, {"1"});
+  Check(R"({"type":"integer","format":"uint8"})", {"1"}, {R"("1")"});
+  Check(R"({"format":"jwt"})", {"1", R"("a")"}, {});  // and do not make a string of what has no type
+  Check(R"({"type":"string","format":"cuid","pattern":"^c[a-z]$"})", {R"("ca")"}, {R"("a")"});
+  Grammar grammar;
+  JsonText json(grammar, JsonSpace::kBounded);
+  std::set<std::string> unknown;
+  // Not that of which a pattern says what it is, nor a member or a value of that name.
+  REQUIRE(AddJsonSchema(R"({"properties":{"a":{"type":"string","format":"jwt"},"format":{"const":{"format":"x"}},
+                            "b":{"type":"string","format":"cuid","pattern":"^c"},
+                            "c":{"type":"integer","format":"uint8"}}})",
+                        json, &unknown)
+              .ok());
+  CHECK(unknown == std::set<std::string>{"jwt", "uint8"});
 }
 
 TEST_CASE("Schema: objects") {

@@ -211,10 +211,9 @@ TEST_CASE("Models have Anthropic's shape for who sends its version") {
   TestService server;
   const std::string version = "anthropic-version: 2023-06-01\r\n";
   const json list = json::parse(server.Get("/v1/models", version).body);
-  const json one = {{"type", "model"},
-                    {"id", "test/model:1"},
-                    {"display_name", "test/model:1"},
-                    {"created_at", "1970-01-15T06:56:07Z"}};
+  const json one = {
+      {"type", "model"},         {"id", "test/model:1"}, {"display_name", "test/model:1"},      {"lifecycle", "active"},
+      {"max_input_tokens", 2047}, {"max_tokens", 2047},    {"created_at", "1970-01-15T06:56:07Z"}};
   CHECK(list == json({{"data", {one}}, {"has_more", false}, {"first_id", one["id"]}, {"last_id", one["id"]}}));
   CHECK(json::parse(server.Get("/v1/models/test%2Fmodel:1", version).body) == one);
   CHECK(json::parse(server.Get("/v1/models").body)["object"] == "list");

@@ -95,6 +95,28 @@ TEST_CASE("Rules that are empty are named: the output is free") {
   CHECK(Ignored(server, kChat, Chat(kHello, {{"store", false}, {"modalities", json::array()}})).empty());
 }
 
+TEST_CASE("Formats of strings that are not known are named, in answers and calls") {
+  TestService server;
+  const json schema = {{"type", "object"},
+                       {"properties",
+                        {{"a", {{"type", "string"}, {"format", "jwt"}, {"maxLength", 2}}},
+                         {"b", {{"type", "string"}, {"format", "cuid"}, {"pattern", "^c[a-z]$"}}}}},
+                       {"required", {"a", "b"}}};
+  const json format = {{"type", "json_schema"}, {"json_schema", {{"name", "x"}, {"schema", schema}}}};
+  const std::string named = "response_format.json_schema.schema: format jwt";
+  for (int i = 0; i < 2; ++i) {  // made, and known
+    CHECK(Ignored(server, kChat, Chat(kHello, {{"response_format", format}})) == named);
+  }
+  CHECK(Ignored(server, "/v1/completions", {{"prompt", "a"}, {"response_format", format}}) == named);
+  CHECK(Ignored(
+            server, kResponses,
+            {{"input", "Hi"}, {"text", {{"format", {{"type", "json_schema"}, {"name", "x"}, {"schema", schema}}}}}}) ==
+        "text.format.schema: format jwt");
+  const json tool = {{"type", "function"}, {"function", Function({{"parameters", schema}})}};
+  CHECK(Ignored(server, kChat, Chat(kHello, {{"tools", {tool}}, {"tool_choice", "required"}})) ==
+        "tools[].function.parameters: format jwt");
+}
+
 TEST_CASE("A strict server refuses what is named") {
   TestServiceOptions options;
   options.service.strict = true;
@@ -105,6 +127,9 @@ TEST_CASE("A strict server refuses what is named") {
   CHECK(json::parse(refused.body)["error"]["param"] == "messages[].content[].x");
   const auto empty = server.Post(kChat, Chat(kHello, {{"guided_regex", ""}}));
   CHECK(json::parse(empty.body)["error"]["param"] == "guided_regex");
+  const json schema = {{"type", "string"}, {"format", "jwt"}};
+  CHECK(server.Post(kChat, Chat(kHello, {{"guided_json", schema}})).status == 400);
+  CHECK(server.Post("/v1/completions", {{"prompt", "a"}, {"guided_json", schema}}).status == 400);
 }
 
 // Shows the roles of `shown`, and speaks of all.

@@ -83,7 +83,7 @@ TEST_CASE("Grammar cache: the same text is compiled once, the oldest is dropped"
   const auto get = [&cache](const std::string& pattern) {
     const auto compiled = cache.Get({Kind::kRegex, pattern, false, "p"});
     REQUIRE(compiled.ok());
-    return *compiled;
+    return compiled->compiled;
   };
   const auto first = get("a");
   CHECK(get("a") == first);
@@ -94,7 +94,7 @@ TEST_CASE("Grammar cache: the same text is compiled once, the oldest is dropped"
   const auto wrong = cache.Get({Kind::kRegex, "(", false, "structured_outputs.regex"});
   REQUIRE_FALSE(wrong.ok());
   CHECK(wrong.error().param == "structured_outputs.regex");
-  CHECK(*cache.Get({}) == nullptr);
+  CHECK(cache.Get({})->compiled == nullptr);
 }
 
 TEST_CASE("Grammar cache: what has been learned of grammars counts, too") {
@@ -104,14 +104,15 @@ TEST_CASE("Grammar cache: what has been learned of grammars counts, too") {
   GrammarCache cache(std::make_shared<const grammar::Vocabulary>(tokens));
   std::shared_ptr<const grammar::CompiledGrammar> first;
   for (int i = 0; i < 12; ++i) {
-    const auto compiled = cache.Get({Kind::kRegex, "[ab]{0,20000}" + std::to_string(i), false, "p"});
-    REQUIRE(compiled.ok());
-    if (i == 0) first = *compiled;
-    const auto table = (*compiled)->table();
-    const std::size_t before = (*compiled)->bytes();
+    const auto known = cache.Get({Kind::kRegex, "[ab]{0,20000}" + std::to_string(i), false, "p"});
+    REQUIRE(known.ok());
+    const auto compiled = known->compiled;
+    if (i == 0) first = compiled;
+    const auto table = compiled->table();
+    const std::size_t before = compiled->bytes();
     table->Read(table->start(), std::string(20000, 'a'));  // makes about as many states
-    CHECK((*compiled)->bytes() > before + 100'000);
-    CHECK(cache.bytes() <= GrammarCache::kMaxBytes + (*compiled)->bytes());
+    CHECK(compiled->bytes() > before + 100'000);
+    CHECK(cache.bytes() <= GrammarCache::kMaxBytes + compiled->bytes());
   }
   CHECK(cache.bytes() > 1'000'000);
   CHECK(first->bytes() > 100'000);

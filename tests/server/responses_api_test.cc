@@ -51,6 +51,7 @@ TEST_CASE("A response has OpenAI's shape") {
   CHECK(response["usage"]["input_tokens"] == 21);
   CHECK(response["usage"]["output_tokens"] == 10);
   CHECK(response["usage"]["total_tokens"] == 31);
+  CHECK(response["usage"]["input_tokens_details"] == json({{"cached_tokens", 0}, {"cache_write_tokens", 0}}));
   CHECK(response["tools"].empty());
   CHECK(response["tool_choice"] == "auto");
   CHECK(response["parallel_tool_calls"] == true);
@@ -204,7 +205,11 @@ TEST_CASE("A stored response: options are named, nothing can be cancelled, other
       kPath + "/" + json::parse(server.Post(kPath, {{"input", "Hi"}}).body)["id"].get<std::string>();
   CHECK(server.Get(path).Header("x-quorum-ignored").empty());
   CHECK(server.Get(path + "?stream=false").Header("x-quorum-ignored").empty());
-  CHECK(server.Get(path + "?stream=true&starting_after=3").Header("x-quorum-ignored") == "starting_after, stream");
+  CHECK(server.Get(path + "?starting_after=3").Header("x-quorum-ignored") == "starting_after");
+  // An SDK would read the object as a stream without events.
+  const auto streamed = server.Get(path + "?stream=true");
+  CHECK(streamed.status == 400);
+  CHECK(json::parse(streamed.body)["error"]["param"] == "stream");
   const auto cancelled = server.Post(path + "/cancel", json::object());
   CHECK(cancelled.status == 400);
   CHECK(json::parse(cancelled.body)["error"]["message"].get<std::string>().find("only background responses") == 0);

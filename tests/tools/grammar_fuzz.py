@@ -261,8 +261,10 @@ def random_regex(rng, depth=3):
     if depth == 0 or kind < 0.35:
         return rng.choice(["a", "b", "c", "1", "\\d", "\\w", ".", "[ab]", "[^a]", "[a-c1]", "\\.", "é", "\\s", "\\D", "\\W", "\\S",
                            "[^\\d]", "[\\w-]", "\\x41", " ", "[^\\W]", "-"])
-    if kind < 0.55:
+    if kind < 0.5:
         return "".join(random_regex(rng, depth - 1) for _ in range(rng.randrange(1, 4)))
+    if kind < 0.55:  # where it is behind what repeats, that is refused
+        return rng.choice(["(?=", "(?!"]) + random_regex(rng, depth - 1) + rng.choice(["", "$"]) + ")"
     if kind < 0.7:
         return "(?:" + "|".join(random_regex(rng, depth - 1) for _ in range(rng.randrange(1, 4))) + ")"
     inner = random_regex(rng, depth - 1)
@@ -270,15 +272,21 @@ def random_regex(rng, depth=3):
 
 
 def check_regexes(sampler, count, rng):
-    faults, texts, taken, differ = 0, 0, 0, 0
+    faults, texts, taken, refused = 0, 0, 0, 0
     alphabet = ["a", "b", "c", "1", "7", ".", " ", "é", "A", "\n", "-", "_"]
     for _ in range(count):
         pattern = random_regex(rng)
         kind = rng.choice(["regex", "search"])
         if kind == "search" and rng.random() < 0.5:
             pattern = rng.choice(["^", ""]) + pattern + rng.choice(["$", ""])
-        checks = ["".join(rng.choices(alphabet, k=rng.randrange(8))) for _ in range(40)]
+        # Python's $ is also before a line end at the end, ECMA-262's is not.
+        letters = [c for c in alphabet if c != "\n" or "$)" not in pattern]
+        checks = ["".join(rng.choices(letters, k=rng.randrange(8))) for _ in range(40)]
         answer = sampler.ask(kind=kind, text=pattern, samples=3, seed=rng.getrandbits(60), wander=15, max_tokens=500, check=checks)
+        looks = "(?=" in pattern or "(?!" in pattern
+        if looks and re.search("look-ahead|no text|too many states", answer.get("error", "")):
+            refused += 1
+            continue
         if "error" in answer or "fault" in answer:
             faults += 1
             print(f"{pattern!r}: {answer.get('error', answer.get('fault'))}")
@@ -288,7 +296,7 @@ def check_regexes(sampler, count, rng):
         for sample in answer["samples"]:
             if sample["finished"]:
                 texts += 1
-                if not matches(sample["text"]):
+                if not matches(sample["text"]) and not ("$)" in pattern and "\n" in sample["text"]):
                     faults += 1
                     print(f"{kind} {pattern!r} produced {sample['text']!r}")
         for text, takes in zip(checks, answer["takes"]):
@@ -301,7 +309,7 @@ def check_regexes(sampler, count, rng):
             if expected and not takes and text.isascii() and not (text.endswith("\n") and pattern.endswith("$")):
                 faults += 1
                 print(f"{kind} {pattern!r} does not take {text!r}")
-    print(f"regexes: {count}, texts completed {texts}, given texts taken {taken}, faults {faults}")
+    print(f"regexes: {count}, refused {refused}, texts completed {texts}, given texts taken {taken}, faults {faults}")
     return faults
 
 
