@@ -4,10 +4,11 @@
     bench/compare.py MODEL.gguf --llama DIR [--ik DIR] [-p 512] [-n 64] [-b 16,48] [-d 4096] [-r 3] [--threads N]
                      [--quorum build/release/quorum] [--quorum-flags="--act int8"] [--json]
 
-DIR holds llama-bench and llama-batched-bench. Peers run with each of their flag sets (llama.cpp: with and without repacking, with and
-without flash attention; ik_llama.cpp: fused experts, with and without run-time repacking), and the best one counts. All engines
-take turns (A B A B ...), each round measures every row once, and medians are compared. Nothing else should be running:
-the load average is printed. Exit status 1 if an engine fails on every row.
+DIR holds llama-bench and, for batched rows, llama-batched-bench. Peers run with each of their flag sets (llama.cpp: with and without
+repacking; ik_llama.cpp: fused experts, with and without run-time repacking; both: without flash attention, with it, and with it over a q8_0
+cache), and the best one counts, row by row. All engines take turns (A B A B ...), each round measures every row once, and medians are
+compared. A flag set that was nowhere within 15 % of the best of its program in the first round is left out of the others. Nothing else
+should be running: the load average is printed. Exit status 1 if an engine fails on every row.
 """
 import argparse
 import json
@@ -67,16 +68,24 @@ class Llama(Engine):
     def __init__(self, args, name, folder, label, flags, batched_flags):
         super().__init__(name, label)
         self.args, self.folder, self.flags, self.batched_flags = args, folder, flags, batched_flags
+        self.knows_depth = "--n-depth" in help_of(folder / "llama-bench")
+
+    def single(self, prompt, generated, depth):
+        """What llama-bench is told to measure."""
+        if depth == 0:
+            return ["-p", prompt, "-n", generated]
+        return ["-p", 0, "-n", generated, "-d", depth] if self.knows_depth else ["-p", 0, "-n", 0, "-gp", f"{depth},{generated}"]
 
     def round(self):
         a = self.args
         for name, p, n, d in single_rows(a):
-            command = [self.folder / "llama-bench", "-m", a.model, "-r", 1, "-t", a.threads, "-o", "json", "-p", p, "-n", n, *self.flags]
-            output = self.run(command + (["-d", d] if d else []), a.threads)
+            command = [self.folder / "llama-bench", "-m", a.model, "-r", 1, "-t", a.threads, "-o", "json", *self.single(p, n, d), *self.flags]
+            output = self.run(command, a.threads)
             if output:
                 self.add(name, json.loads(output)[0]["avg_ts"])
-        for n in a.generated if a.batches else []:
-            command = [self.folder / "llama-batched-bench", "-m", a.model, "-t", a.threads, "-npp", BATCH_PROMPT, "-ntg", n,
+        program = self.folder / "llama-batched-bench"
+        for n in a.generated if a.batches and program.exists() else []:
+            command = [program, "-m", a.model, "-t", a.threads, "-npp", BATCH_PROMPT, "-ntg", n,
                        "-npl", ",".join(map(str, a.batches)), "-c", max(a.batches) * (BATCH_PROMPT + n),
                        "--output-format", "jsonl", *self.batched_flags]
             for line in self.run(command, a.threads).splitlines():
@@ -85,10 +94,14 @@ class Llama(Engine):
                     self.add(f"tg{n} x{row['pl']}", row["speed_tg"])
 
 
+def help_of(program):
+    text = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    return text.stdout + text.stderr
+
+
 def no_mmap(program):
     """How this version is told to keep the weights in anonymous memory, as Quorum does."""
-    text = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
-    text = text.stdout + text.stderr
+    text = help_of(program)
     if "--load-mode" in text:
         return ["--load-mode", "none"]
     if "--no-mmap" in text:
@@ -96,24 +109,40 @@ def no_mmap(program):
     return ["-mmp", "0"] if "-mmp" in text else []
 
 
+ATTENTIONS = (("on", ()), ("off", ()), ("on", ("-ctk", "q8_0", "-ctv", "q8_0")))  # flash attention, and how the cache is kept
+
+
 def peers(args):
     for folder, name in ((args.llama, "llama.cpp"), (args.ik, "ik_llama.cpp")):
         if folder is None:
             continue
-        for program in ("llama-bench", "llama-batched-bench"):
-            if not (folder / program).exists():
-                sys.exit(f"compare.py: no {program} in {folder} (--{'llama' if name == 'llama.cpp' else 'ik'})")
-        bench, batched = no_mmap(folder / "llama-bench"), no_mmap(folder / "llama-batched-bench")
-        if name == "llama.cpp":
-            for repack in (1, 0):
-                for attention in ("on", "off"):
-                    yield Llama(args, name, folder, f"--repack {repack} -fa {attention}",
-                                ["--repack", repack, "-fa", attention == "on" and 1 or 0, *bench],
-                                ["-fa", attention, *([] if repack else ["--no-repack"]), *batched])
-        else:
-            for repack in (0, 1):
-                yield Llama(args, name, folder, f"-fmoe 1 -rtr {repack}", ["-fmoe", 1, "-rtr", repack, *bench],
-                            ["-fmoe", *(["-rtr"] if repack else []), *batched])
+        if not (folder / "llama-bench").exists():
+            sys.exit(f"compare.py: no llama-bench in {folder} (--{'llama' if name == 'llama.cpp' else 'ik'})")
+        bench, batched = no_mmap(folder / "llama-bench"), []
+        if (folder / "llama-batched-bench").exists():
+            batched = no_mmap(folder / "llama-batched-bench")
+        elif args.batches:
+            print(f"compare.py: no llama-batched-bench in {folder}: {name} is not measured with several sequences", file=sys.stderr)
+        for repack in (1, 0):
+            for attention, cache in ATTENTIONS:
+                shown = " ".join(["-fa", attention, *cache])
+                single = ["-fa", int(attention == "on"), *cache, *bench]
+                if name == "llama.cpp":
+                    yield Llama(args, name, folder, f"--repack {repack} {shown}", ["--repack", repack, *single],
+                                ["-fa", attention, *cache, *([] if repack else ["--no-repack"]), *batched])
+                else:
+                    yield Llama(args, name, folder, f"-fmoe 1 -rtr {repack} {shown}", ["-fmoe", 1, "-rtr", repack, *single],
+                                ["-fmoe", *(["-rtr"] if repack else []), *(["-fa"] if attention == "on" else []), *cache, *batched])
+
+
+def promising(engines):
+    """Quorum, and the flag sets that may turn out to be the best of their program in some row."""
+    best = {}
+    for engine in engines:
+        for row, rates in engine.rows.items():
+            best[engine.name, row] = max(best.get((engine.name, row), 0), *rates)
+    return [engine for engine in engines
+            if isinstance(engine, Quorum) or any(max(rates) > 0.85 * best[engine.name, row] for row, rates in engine.rows.items())]
 
 
 def numbers(text):
@@ -140,7 +169,7 @@ def main():
     engines = [Quorum(args), *peers(args)]
     load = os.getloadavg()[0]
     for index in range(args.rounds):
-        for engine in engines:
+        for engine in promising(engines) if index > 0 else engines:
             print(f"round {index + 1} of {args.rounds}: {engine.name} {engine.label}", file=sys.stderr)
             engine.round()
 
@@ -171,7 +200,8 @@ def main():
             cells += [f"{row['peers'][name]['ts']:.1f} ({row['peers'][name]['flags']})" if name in row["peers"] else "-" for name in found]
             cells.append(f"{row['ratio']:.2f}" if row["ratio"] else "-")
             print(f"| {row['test']} | " + " | ".join(cells) + " |")
-    sys.exit(1 if any(not engine.rows for engine in engines) else 0)
+    failed = {engine.name for engine in engines} - {engine.name for engine in engines if engine.rows}
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -30,3 +30,6 @@ set_tests_properties(e2e.sdk PROPERTIES LABELS e2e SKIP_RETURN_CODE 77 TIMEOUT 9
 add_test(NAME grammar.fuzz COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/grammar/fuzz_sample.py
                                    $<TARGET_FILE:grammar_sample> ${PROJECT_SOURCE_DIR}/build/e2e-venv)
 set_tests_properties(grammar.fuzz PROPERTIES LABELS unit SKIP_RETURN_CODE 77 TIMEOUT 600)
+
+add_test(NAME bench.compare COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/bench/compare_test.py)
+set_tests_properties(bench.compare PROPERTIES LABELS unit)
