@@ -20,6 +20,7 @@
 #include "engine/base/mapped_file.h"
 #include "engine/load_tokenizer.h"
 #include "engine/model_files.h"
+#include "engine/prefix_store.h"
 #include "quant/gguf.h"
 
 namespace quorum::cli {
@@ -174,6 +175,7 @@ Status CheckServing(const ServingFlags& flags) {
   for (const std::string* path : {&flags.engine.prefix_file, &flags.expert_log.path}) {
     if (!path->empty()) QUORUM_TRY(CheckOutput(*path, true));
   }
+  if (!flags.engine.prefix_file.empty()) QUORUM_TRY(engine::CheckPrefixFile(flags.engine.prefix_file));
   QUORUM_ASSIGN(const engine::ModelSpec spec, ReadSpec(flags.model.path));
   if (flags.expert_log.path.empty() || spec.has_experts()) return {};
   return InvalidArgument(flags.model.path + " is dense: an expert log would have nothing to tell");

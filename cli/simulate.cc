@@ -81,6 +81,8 @@ Result<std::vector<SimRequest>> ReadTrace(const std::string& path) {
     if (const Status status = read(); !status.ok()) return at_line(status.error());
     trace.push_back(request);
   }
+  if (in.bad()) return InvalidArgument(path + " cannot be read to its end");
+  if (trace.empty()) return InvalidArgument(path + " holds no requests");
   std::stable_sort(trace.begin(), trace.end(), [](const SimRequest& a, const SimRequest& b) { return a.at < b.at; });
   return trace;
 }

@@ -243,6 +243,7 @@ Status ReadExpertLog(std::istream& in, const std::string& name,
     if (const std::string what = ReadToken(json, head, room, token, text); !what.empty()) return fault(what);
     QUORUM_TRY(each(token, text));
   }
+  if (in.bad()) return DataLoss(name + ": cannot be read to its end");
   if (!started) return InvalidArgument(name + ": is empty, not an expert log");
   return {};
 }

@@ -134,4 +134,15 @@ Result<std::vector<StoredPrefix>> LoadPrefixFile(const std::string& path, const 
   return prefixes;
 }
 
+Status CheckPrefixFile(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return {};
+  if (std::filesystem::is_regular_file(path, error) && std::filesystem::file_size(path, error) == 0) return {};
+  QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(path));
+  const std::string_view any_version = kMagic.substr(0, kMagic.size() - 1);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  if (text.starts_with(any_version)) return {};
+  return InvalidArgument(path + " is no file of stored prefixes, and would be written over");
+}
+
 }  // namespace quorum::engine

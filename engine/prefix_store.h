@@ -38,4 +38,8 @@ Result<std::vector<StoredPrefix>> ReadPrefixes(const PrefixKind& kind, std::span
 Status SavePrefixFile(const std::string& path, const PrefixKind& kind, std::span<const StoredPrefix> prefixes);
 Result<std::vector<StoredPrefix>> LoadPrefixFile(const std::string& path, const PrefixKind& kind);
 
+/// Whether prefixes may be saved at `path`: there is nothing yet, or what was such a file, of whatever model and
+/// version. Errors: kInvalidArgument.
+Status CheckPrefixFile(const std::string& path);
+
 }  // namespace quorum::engine

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <optional>
+#include <set>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -101,12 +101,18 @@ Result<ApiKeys> ApiKeys::FromFile(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return InvalidArgument(fmt::format("{} is a folder", path));
   if (!file) return NotFound(fmt::format("cannot read the API key file {}", path));
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  constexpr std::size_t kMost = std::size_t{16} << 20;
+  std::string text(kMost + 1, '\0');
+  file.read(text.data(), std::ssize(text));
+  if (file.bad()) return InvalidArgument(fmt::format("cannot read the API key file {}", path));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMost) return InvalidArgument(fmt::format("{} is no list of API keys: it has over 16 MiB", path));
   return FromText(text, path);
 }
 
 Result<ApiKeys> ApiKeys::FromText(std::string_view text, const std::string& name) {
   ApiKeys keys;
+  std::set<Digest> known;
   int number = 0;
   while (!text.empty()) {
     ++number;
@@ -116,10 +122,8 @@ Result<ApiKeys> ApiKeys::FromText(std::string_view text, const std::string& name
     if (line.empty() || line.front() == '#') continue;
     const std::string where = fmt::format("{}:{}", name, number);
     QUORUM_ASSIGN(Key key, ReadLine(line, where));
-    for (const Key& other : keys.keys_) {
-      if (other.digest == key.digest) {
-        return InvalidArgument(fmt::format("{}: this key stands in an earlier line, too", where));
-      }
+    if (!known.insert(key.digest).second) {
+      return InvalidArgument(fmt::format("{}: this key stands in an earlier line, too", where));
     }
     keys.keys_.push_back(std::move(key));
   }
@@ -129,8 +133,10 @@ Result<ApiKeys> ApiKeys::FromText(std::string_view text, const std::string& name
 
 Result<ApiKeys::Key> ApiKeys::ReadLine(std::string_view line, const std::string& where) {
   const std::string_view word = NextWord(line);
-  if (std::any_of(word.begin(), word.end(), [](char c) { return c <= 0x20 || c >= 0x7F; })) {
-    return InvalidArgument(fmt::format("{}: an API key is one word of printable ASCII", where));
+  constexpr std::size_t kLongest = 1024;  // no client's head holds much more
+  if (word.size() > kLongest || std::any_of(word.begin(), word.end(), [](char c) { return c <= 0x20 || c >= 0x7F; })) {
+    return InvalidArgument(
+        fmt::format("{}: an API key is one word of printable ASCII, of at most {} characters", where, kLongest));
   }
   Key key;
   if (word.starts_with(kHashed)) {

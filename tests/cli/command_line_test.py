@@ -149,7 +149,13 @@ def check_values(folder):
     for way in (["experts", "--demo", *text, "--html", kept], ["experts", "--demo", *text, "--log", kept], ["eval", "--demo", *text, "--save-logits", kept]):
         expect(1, [str(kept), "exists already", "--force"], *way)
         expect(2, "--force", *way[:-2], "--force")
+    expect(1, [str(kept), "written over"], "serve", "--demo", "--port", 0, "--prefix-file", kept)
     assert kept.read_text() == "a model, perhaps"
+    expect(1, ["/dev/null", "no requests"], "simulate", "--trace", "/dev/null")
+    faulty = folder / "faulty"
+    faulty.symlink_to("/proc/self/mem")
+    expect(1, [str(faulty), "read to its end"], "simulate", "--trace", faulty)
+    expect(1, [str(faulty), "read to its end"], "experts", "--from", faulty)
     expect(0, "", "experts", "--demo", *text, "--html", kept, "--force")
     assert kept.read_text().startswith("<!")
     expect(1, ["--top-k", "50"], "add", DENSE, out, "--expert", DENSE, *text, "--base-text", TEXT, "--top-k", 50)

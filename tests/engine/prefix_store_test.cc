@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <unistd.h>
@@ -62,8 +64,25 @@ TEST_CASE("A file of prefixes is written whole, and one that is not there holds 
   const auto loaded = LoadPrefixFile(path, kKind);
   REQUIRE(loaded.ok());
   CHECK(Same(*loaded, Some()));
+  CHECK(CheckPrefixFile(path).ok());
   std::remove(path.c_str());
+  CHECK(CheckPrefixFile(path).ok());
   CHECK_FALSE(SavePrefixFile("/nowhere/at/all", kKind, Some()).ok());
+}
+
+TEST_CASE("What is no file of prefixes is not written over") {
+  const std::string path = "/tmp/quorum_prefix_test_" + std::to_string(::getpid());
+  const auto holding = [&path](std::string_view text) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+    return CheckPrefixFile(path);
+  };
+  CHECK(holding("").ok());
+  CHECK(holding("QPREFIX7 of a later version").ok());
+  const Status model = holding("GGUF, a model");
+  REQUIRE_FALSE(model.ok());
+  CHECK(model.error().message == path + " is no file of stored prefixes, and would be written over");
+  std::remove(path.c_str());
+  CHECK_FALSE(CheckPrefixFile("/dev/zero").ok());
 }
 
 }  // namespace

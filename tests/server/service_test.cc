@@ -114,7 +114,9 @@ TEST_CASE("Keys: a right one opens, nothing else does, health and the page are p
   REQUIRE_FALSE(spaced.ok());
   CHECK(spaced.error().message.find("keys:2") == 0);
   CHECK_FALSE(server::ApiKeys::FromFile("/nonexistent/keys").ok());
-  CHECK_FALSE(server::ApiKeys::FromFile("/").ok());
+  for (const char* path : {"/", "/dev/zero", "/proc/self/mem"}) CHECK_FALSE(server::ApiKeys::FromFile(path).ok());
+  CHECK(server::ApiKeys::FromText(std::string(1024, 'k'), "keys").ok());
+  CHECK_FALSE(server::ApiKeys::FromText(std::string(1025, 'k'), "keys").ok());
 }
 
 TEST_CASE("Pages of other origins are let in only when asked for") {
