@@ -29,7 +29,8 @@ namespace {
   ":){4}" QUORUM_H16 "::(?:(?:" QUORUM_H16 ":){0,1}" QUORUM_H16 ")?|(?:" QUORUM_H16 ":){5}" QUORUM_H16    \
   "::(?:" QUORUM_H16 ")?|(?:" QUORUM_H16 ":){6}" QUORUM_H16 "::)"
 #define QUORUM_URI_CHARS "(?:[a-zA-Z0-9._~!$&'()*+,;=:@/-]|%[0-9a-fA-F]{2})"
-#define QUORUM_URI_TAIL QUORUM_URI_CHARS "{0,500}(?:\\?" QUORUM_URI_CHARS "{0,300})?(?:#" QUORUM_URI_CHARS "{0,100})?"
+// Whole ones stay below 2,083 characters, which pydantic's HttpUrl allows.
+#define QUORUM_URI_TAIL QUORUM_URI_CHARS "{0,300}(?:\\?" QUORUM_URI_CHARS "{0,150})?(?:#" QUORUM_URI_CHARS "{0,50})?"
 
 constexpr std::array<std::pair<std::string_view, const char*>, 31> kFormats = {{
     {"date", QUORUM_DATE},

@@ -171,7 +171,10 @@ Result<ExprId> SchemaCompiler::String(const SchemaSet& set, const SchemaFacts& f
   }
   const bool excludes = !facts.not_patterns.empty() || !ExcludedTexts(facts).empty();
   if (rules.empty() && !excludes) return json_.String(facts.min_length, facts.max_length);
-  const bool bounded = facts.min_length > 0 || facts.max_length != kUnbounded;
+  if (facts.max_length < facts.min_length) return grammar_.Never();
+  const auto lengths = sets_.OwnLengths(facts);
+  if (!lengths.ok()) return At(set, facts.patterns.empty() ? "format" : "pattern", lengths.error());
+  const bool bounded = lengths->first > 0 || lengths->second != kUnbounded;
   const bool plain = rules.size() == 1 && !MayLookAhead(rules.front().first);
   if (plain && !bounded && !excludes) {
     const auto text = ParseRegex(rules.front().first, rules.front().second, grammar_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/grammar/formats.h"
 #include "engine/grammar/schema_rewrite.h"
@@ -34,6 +35,31 @@ std::uint32_t Count(const SchemaJson& value) {
 
 void AddOnce(std::vector<std::string>& list, const std::string& text) {
   if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
+}
+
+/// Characters of the shortest and the longest text that `dfa` takes, looked at as far as `most`: beyond it they are
+/// told as most + 1 and kUnbounded.
+std::pair<std::uint32_t, std::uint32_t> LengthsOf(const CharDfa& dfa, std::uint32_t most) {
+  const auto& states = dfa.states();
+  std::vector<std::size_t> now(states.empty() ? 0 : 1, 0);  // the states that some text of `length` leads to
+  std::uint32_t shortest = most + 1, longest = 0;
+  for (std::uint32_t length = 0; !now.empty(); ++length) {
+    if (length > most) return {shortest, kUnbounded};
+    std::vector<char> seen(states.size(), 0);
+    std::vector<std::size_t> next;
+    for (const std::size_t at : now) {
+      if (states[at].accepts) {
+        shortest = std::min(shortest, length);
+        longest = length;
+      }
+      for (const auto& [chars, target] : states[at].edges) {
+        const auto to = static_cast<std::size_t>(target);
+        if (std::exchange(seen[to], 1) == 0) next.push_back(to);
+      }
+    }
+    now = std::move(next);
+  }
+  return {shortest, longest};
 }
 
 }  // namespace
@@ -278,14 +304,37 @@ std::optional<SchemaSet> SchemaSets::Names(const SchemaSet& set) const {
   return Close(std::move(atoms));
 }
 
+Result<std::pair<std::uint32_t, std::uint32_t>> SchemaSets::OwnLengths(const SchemaFacts& facts) {
+  std::uint32_t least = facts.min_length, most = facts.max_length;
+  constexpr std::uint32_t kFar = 4096;
+  const std::uint32_t far = std::min(kFar, most == kUnbounded ? least : std::max(least, most));
+  const auto imply = [&](const CharDfa& dfa) {
+    const auto [shortest, longest] = LengthsOf(dfa, far);
+    if (shortest >= least) least = 0;
+    if (longest <= most) most = kUnbounded;
+  };
+  if (least == 0 && most == kUnbounded) return std::pair(least, most);
+  for (const std::string& pattern : facts.patterns) {
+    QUORUM_ASSIGN(const CharDfa* dfa, document_.PatternDfa(pattern));
+    imply(*dfa);
+  }
+  for (const std::string& format : facts.formats) {
+    if (FormatPattern(format)[0] == '\0') continue;
+    QUORUM_ASSIGN(const CharDfa* dfa, document_.FormatDfa(format));
+    imply(*dfa);
+  }
+  return std::pair(least, most);
+}
+
 Result<CharDfa> SchemaSets::Strings(const SchemaFacts& facts) {
   if (facts.max_length < facts.min_length) return CharDfa();
-  const bool bounded = facts.max_length != kUnbounded;
-  if (facts.min_length >= CharDfa::kMaxStates || (bounded && facts.max_length >= CharDfa::kMaxStates)) {
+  QUORUM_ASSIGN(const auto lengths, OwnLengths(facts));
+  const auto [least, most] = lengths;
+  if (least >= CharDfa::kMaxStates || (most != kUnbounded && most >= CharDfa::kMaxStates)) {
     return InvalidArgument("a length of " + std::to_string(CharDfa::kMaxStates) +
                            " or more together with a pattern, a format or key rules is not supported");
   }
-  CharDfa all = CharDfa::Length(facts.min_length, facts.max_length);
+  CharDfa all = CharDfa::Length(least, most);
   for (const std::string& pattern : facts.patterns) {
     QUORUM_ASSIGN(const CharDfa* dfa, document_.PatternDfa(pattern));
     QUORUM_ASSIGN(all, all.Intersect(*dfa));

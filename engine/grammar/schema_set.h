@@ -7,6 +7,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "engine/grammar/number_text.h"
@@ -100,6 +101,8 @@ class SchemaSets {
   /// The set that an item of `set` at `index` satisfies besides, if it counts for the `contains` of `id`.
   std::optional<SchemaSet> ContainedItem(const SchemaSet& set, std::size_t index, SchemaDocument::Id id) const;
 
+  /// What `facts` say of the length of strings, but for bounds that their patterns and formats imply.
+  Result<std::pair<std::uint32_t, std::uint32_t>> OwnLengths(const SchemaFacts& facts);
   /// The texts that satisfy the set, as far as it speaks of strings; without alternatives and lists of values.
   Result<CharDfa> Strings(const SchemaFacts& facts);
   /// The names that propertyNames of all of `set` allow; everything, if there are none.

@@ -92,6 +92,11 @@ TEST_CASE("Schema: patterns and formats") {
   Check(R"({"type":"string","format":"uri"})", {R"("https://a.b/c?d=e#f")"}, {R"("no uri")"});
   Check(R"({"type":"string","format":"uuid4"})", {R"("123e4567-e89b-42d3-a456-426614174000")"},
         {R"("123e4567-e89b-12d3-a456-426614174000")"});
+  // Bounds that a format implies cost nothing: pydantic's HttpUrl.
+  Check(R"({"type":"string","format":"uri","minLength":1,"maxLength":2083})", {R"("https://a.b/c")"}, {R"("")"});
+  Check(R"({"type":"string","format":"ipv4","minLength":9,"maxLength":10})", {R"("1.1.1.200")"},
+        {R"("1.1.1.1")", R"("100.1.1.100")"});
+  Check(R"({"type":"string","pattern":"^a*$","minLength":0,"maxLength":2})", {R"("aa")", R"("")"}, {R"("aaa")"});
   Refuse(R"({"type":"string","pattern":"(?=a)b"})", "no text");
   Refuse(R"({"type":"string","pattern":"(?<=a)b"})", "#/pattern");
   Check(R"({"type":"string","pattern":"^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$","maxLength":3})", {R"("-.5")", R"("12")"},
