@@ -188,7 +188,10 @@ void AddServe(CLI::App& app, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(Origin());
-  command->add_option("--max-body-mb", flags->max_body_mb, "Largest request body in megabytes (millions of bytes)")
+  command
+      ->add_option("--max-body-mb", flags->max_body_mb,
+                   "Largest request body in megabytes (millions of bytes); large ones together take at most twice "
+                   "that, more get 503")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   command->add_option("--drain-seconds", flags->drain_seconds, "How long running requests may finish at shutdown")
