@@ -393,7 +393,8 @@ Result<const CharDfa*> SchemaDocument::CachedDfa(const std::string& key, const s
     QUORUM_ASSIGN(const ExprId expr, ParseRegex(pattern, whole ? RegexMatch::kWhole : RegexMatch::kAnywhere, scratch));
     if (scratch.overflowed()) return Grammar::TooLarge();
     QUORUM_ASSIGN(CharDfa dfa, CharDfa::FromExpr(scratch, expr));
-    QUORUM_TRY(Charge(dfa.states().size() * 10));
+    constexpr std::size_t kLookAheadWork = 50'000;  // intersections, of which the result shows little
+    QUORUM_TRY(Charge(dfa.states().size() * 10 + (MayLookAhead(pattern) ? kLookAheadWork : 0)));
     cached = std::make_unique<CharDfa>(std::move(dfa));
   }
   return static_cast<const CharDfa*>(cached.get());

@@ -104,6 +104,19 @@ TEST_CASE("Schema: patterns and formats") {
   Check(R"({"type":"string","pattern":"^(?=[\"x])..$"})", {R"("\"a")", R"("x\"")"}, {R"("aa")"});
 }
 
+TEST_CASE("Schema: a pattern that looks ahead is paid for once, and not paid for without end") {
+  const auto schema = [](bool same) {
+    std::string properties;
+    for (int i = 0; i < 100; ++i) {
+      properties += fmt::format(R"({}"p{}":{{"type":"string","pattern":"^(?!.*x{})[a-x0-9]*$"}})", i == 0 ? "" : ",", i,
+                                same ? 0 : i);
+    }
+    return R"({"type":"object","properties":{)" + properties + "}}";
+  };
+  CHECK(Complaint(CompileSchema(schema(true))).empty());
+  Refuse(schema(false), "too many");
+}
+
 TEST_CASE("Schema: formats that are not known are notes") {
   Check(R"({"type":"string","format":"jwt"})", {R"("a")"}, {"1"});
   Check(R"({"type":"integer","format":"uint8"})", {"1"}, {R"("1")"});
