@@ -33,6 +33,8 @@ Result<tok::VocabData> VocabOf(const std::string& folder, const tok::HfTokenizer
     if (model) return tok::VocabFromSentencePiece(text(*model), config);
   }
   if (vocab) return *std::move(vocab);
+  QUORUM_ASSIGN(const std::optional<MappedFile> ranks, read("/tiktoken.model"));
+  if (ranks) return tok::VocabFromTikToken(text(*ranks), config);
   return NotFound(folder + " has no tokenizer");
 }
 

@@ -71,7 +71,7 @@ Status ReadTemplates(const std::string& folder, LoadedTokenizer& loaded) {
 
 /// What to say of a vocabulary in a format that is not read.
 std::string UnreadVocabulary(const std::string& folder) {
-  for (const char* name : {"tiktoken.model", "tekken.json", "vocab.json"}) {
+  for (const char* name : {"tekken.json", "vocab.json"}) {
     std::error_code ignored;
     if (!fs::is_regular_file(folder + "/" + name, ignored)) continue;
     return fmt::format("; {} is not read: have transformers save the tokenizer as tokenizer.json, or take a GGUF file",
@@ -108,10 +108,11 @@ Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::
   loaded.eos_token = config.eos_token;
   QUORUM_TRY(ReadTemplates(folder, loaded));
   using Make = Result<std::shared_ptr<const tok::Tokenizer>> (*)(std::string_view, const tok::HfTokenizerConfig&);
-  constexpr std::array<std::pair<const char*, Make>, 3> kVocabularies = {{
+  constexpr std::array<std::pair<const char*, Make>, 4> kVocabularies = {{
       {"/tokenizer.json", tok::MakeTokenizerFromJson},
       {"/tokenizer.model", tok::MakeTokenizerFromSentencePiece},
       {"/spiece.model", tok::MakeTokenizerFromSentencePiece},
+      {"/tiktoken.model", tok::MakeTokenizerFromTikToken},
   }};
   for (const auto& [name, make] : kVocabularies) {
     if (loaded.tokenizer) break;
@@ -121,8 +122,9 @@ Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::
     }));
   }
   if (!loaded.tokenizer) {
-    return NotFound(fmt::format("{} has no tokenizer: no tokenizer.json, tokenizer.model or spiece.model{}", folder,
-                                UnreadVocabulary(folder)));
+    return NotFound(
+        fmt::format("{} has no tokenizer: no tokenizer.json, tokenizer.model, spiece.model or tiktoken.model{}", folder,
+                    UnreadVocabulary(folder)));
   }
   if (loaded.bos_token.empty() && loaded.tokenizer->bos()) {
     loaded.bos_token = loaded.tokenizer->TokenBytes(*loaded.tokenizer->bos());

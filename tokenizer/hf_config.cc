@@ -55,6 +55,7 @@ Status ReadTokenizerConfig(std::string_view text, HfTokenizerConfig& config) {
   QUORUM_ASSIGN(const Json json, ReadObject(text));
   const JsonView root(json, "");
   QUORUM_TRY(SetNames(root, true, config));
+  QUORUM_TRY(SetName(root, "tokenizer_class", true, config.tokenizer_class));
   QUORUM_TRY(SetFlag(root["add_bos_token"], config.add_bos));
   QUORUM_TRY(SetFlag(root["add_eos_token"], config.add_eos));
   QUORUM_TRY(SetFlag(root["add_prefix_space"], config.add_prefix_space));

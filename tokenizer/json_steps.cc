@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "tokenizer/base64.h"
 #include "tokenizer/pre_patterns.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/vocab.h"
@@ -172,26 +173,6 @@ Status AppendPreTokenizer(const JsonView& view, ParsedPreTokenizer& out) {
   if (*type == "Split") return AppendSplit(view, out);
   if (*type == "Metaspace") return AppendMetaspace(view, out.steps);
   return AppendPattern(view, *type, out.steps);
-}
-
-std::optional<std::string> DecodeBase64(std::string_view text) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3 + 3);
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const std::size_t digit = kDigits.find(c);
-    if (digit == std::string_view::npos) return std::nullopt;
-    bits = (bits << 6 | static_cast<std::uint32_t>(digit)) & 0xFFFFFU;
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      bytes.push_back(static_cast<char>(bits >> count & 0xFFU));
-    }
-  }
-  return bytes;
 }
 
 Status AppendNormalizer(const JsonView& view, std::vector<NormalizeStep>& steps) {

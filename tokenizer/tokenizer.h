@@ -99,6 +99,7 @@ struct AddedTokenInfo {
 /// What the files beside a Hugging Face vocabulary say (hf_config.h reads them).
 struct HfTokenizerConfig {
   std::string bos_token, eos_token, unk_token;  // names; empty: none
+  std::string tokenizer_class;                  // tiktoken.model only: what splits texts
   // Where one of these is given, both decide what goes around a text, and the vocabulary file's template does not.
   std::optional<bool> add_bos, add_eos;
   std::optional<bool> add_prefix_space;      // tokenizer.model only
@@ -108,11 +109,14 @@ struct HfTokenizerConfig {
   std::int64_t embeddings = 0;  // the vocabulary is padded to so many entries, and refused with more; 0: as it is
 };
 
-/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`, or of a SentencePiece `tokenizer.model`.
+/// Builds a tokenizer from the bytes of a Hugging Face `tokenizer.json`, of a SentencePiece `tokenizer.model`, or of a
+/// `tiktoken.model`.
 /// Errors: kInvalidArgument or kUnsupported, naming the key, piece or offset.
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromJson(std::string_view tokenizer_json,
                                                                const HfTokenizerConfig& config = {});
 Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromSentencePiece(std::string_view tokenizer_model,
                                                                         const HfTokenizerConfig& config = {});
+Result<std::shared_ptr<const Tokenizer>> MakeTokenizerFromTikToken(std::string_view tiktoken_model,
+                                                                   const HfTokenizerConfig& config = {});
 
 }  // namespace quorum::tok

@@ -50,11 +50,21 @@ std::vector<std::string> PartsOf(const std::vector<std::string>& names, const st
 
 /// What a folder is read from besides its weights.
 bool IsSmallFile(std::string_view name) {
-  constexpr std::array<std::string_view, 14> kNames = {
-      "config.json",          "generation_config.json",      "tokenizer.json",     "tokenizer_config.json",
-      "tokenizer.model",      "special_tokens_map.json",     "added_tokens.json",  "vocab.json",
-      "merges.txt",           "chat_template.jinja",         "chat_template.json", "spiece.model",
-      "quantize_config.json", "model.safetensors.index.json"};
+  constexpr std::array<std::string_view, 15> kNames = {"config.json",
+                                                       "generation_config.json",
+                                                       "tokenizer.json",
+                                                       "tokenizer_config.json",
+                                                       "tokenizer.model",
+                                                       "special_tokens_map.json",
+                                                       "added_tokens.json",
+                                                       "vocab.json",
+                                                       "merges.txt",
+                                                       "chat_template.jinja",
+                                                       "chat_template.json",
+                                                       "spiece.model",
+                                                       "tiktoken.model",
+                                                       "quantize_config.json",
+                                                       "model.safetensors.index.json"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
          (name.starts_with("additional_chat_templates/") && name.ends_with(".jinja"));
 }

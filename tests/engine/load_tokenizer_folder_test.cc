@@ -243,9 +243,12 @@ TEST_CASE("A folder's vocabulary is written as GGUF's: without merges, and what 
 
 TEST_CASE("What is wrong in a folder is named with file and key") {
   const ModelFolder folder;
-  CHECK(folder.Refused().find("no tokenizer.json, tokenizer.model or spiece.model") != std::string::npos);
+  CHECK(folder.Refused().find("no tokenizer.json, tokenizer.model, spiece.model or tiktoken.model") != std::string::npos);
   folder.Write("tiktoken.model", "YQ== 0\n");
-  CHECK(folder.Refused().find("; tiktoken.model is not read") != std::string::npos);
+  CHECK(folder.Refused().find("/tiktoken.model: is of tokenizer_class \"\"") == 0);
+  folder.Write("tokenizer_config.json", R"({"tokenizer_class": "TikTokenTokenizer"})");
+  folder.Write("tiktoken.model", "YQ== 0\nYg== 2\n");
+  CHECK(folder.Refused() == "/tiktoken.model: has no token for 1 of its 3 ranks");
   folder.Write("tokenizer.json", "{\"model\": {\"vocab\": {\"a\": -1}}}");
   CHECK(folder.Refused() == "/tokenizer.json: model.vocab[\"a\"] is -1, not a token id");
   folder.Write("tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {"a": 0}}})");

