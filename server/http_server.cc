@@ -142,7 +142,8 @@ std::string RequestId(const RequestHead& head) {
   const std::string* given = FindHeader(head.headers, "x-request-id");
   const bool usable =
       given != nullptr && !given->empty() && given->size() <= 128 &&
-      given->find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == std::string::npos;
+      given->find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:/+=~@") ==
+          std::string::npos;
   return usable ? *given : RandomId("req_");
 }
 
