@@ -1,21 +1,10 @@
 // libFuzzer target: a tiktoken.model. Input: a byte of options, the length of a text (one byte), the text, the model.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <string>
 #include <string_view>
 
+#include "tests/fuzz/tokenizer_exercise.h"
 #include "tokenizer/tokenizer.h"
-
-namespace {
-
-using quorum::tok::TokenId;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
@@ -29,19 +18,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((options & 1) != 0) config.embeddings = 300;
   if ((options & 2) != 0) config.added_tokens = {{.content = "<|end|>", .id = 40, .control = true}};
   const auto made = quorum::tok::MakeTokenizerFromTikToken(model, config);
-  if (!made.ok()) {
-    Require(!made.error().message.empty());
-    return 0;
-  }
-  const quorum::tok::Tokenizer& tokenizer = **made;
-  for (const bool special : {false, true}) {
-    std::int64_t lost = 0;
-    const auto ids =
-        tokenizer.Encode(text, {.add_special = special, .parse_special = special, .bytes_without_token = &lost});
-    if (!ids.ok()) continue;
-    for (const TokenId id : *ids) Require(id >= 0 && id < tokenizer.vocab_size());
-    Require(lost >= 0);
-    tokenizer.Decode(*ids, false);
-  }
+  quorum::tok::Exercise(made, text);
   return 0;
 }

@@ -2,22 +2,12 @@
 // text, the model. What the parser takes must also survive being written and read again.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "tests/fuzz/tokenizer_exercise.h"
 #include "tokenizer/model_proto.h"
 #include "tokenizer/tokenizer.h"
-
-namespace {
-
-using quorum::tok::TokenId;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
@@ -30,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (proto.ok()) {
     const std::string written = quorum::tok::SerializeModelProto(*proto);
     const auto again = quorum::tok::ParseModelProto(written);
-    Require(again.ok() && quorum::tok::SerializeModelProto(*again) == written);
+    quorum::tok::Require(again.ok() && quorum::tok::SerializeModelProto(*again) == written);
   }
 
   quorum::tok::HfTokenizerConfig config;
@@ -38,20 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((options & 2) != 0) config.add_prefix_space = false;
   if ((options & 4) != 0) config.added_tokens = {{.content = "<|end|>", .id = 300, .control = true}};
   const auto made = quorum::tok::MakeTokenizerFromSentencePiece(model, config);
-  Require(proto.ok() || !made.ok());
-  if (!made.ok()) {
-    Require(!made.error().message.empty());
-    return 0;
-  }
-  const quorum::tok::Tokenizer& tokenizer = **made;
-  for (const bool special : {false, true}) {
-    std::int64_t lost = 0;
-    const auto ids =
-        tokenizer.Encode(text, {.add_special = special, .parse_special = special, .bytes_without_token = &lost});
-    if (!ids.ok()) continue;
-    for (const TokenId id : *ids) Require(id >= 0 && id < tokenizer.vocab_size());
-    Require(lost >= 0);
-    tokenizer.Decode(*ids, false);
-  }
+  quorum::tok::Require(proto.ok() || !made.ok());
+  quorum::tok::Exercise(made, text);
   return 0;
 }
