@@ -90,21 +90,26 @@ Status AddMerges(const std::vector<std::string>& ranks, VocabData& vocab) {
 
 /// The tokens that only the configuration names, and those that are kept free behind the ranks.
 Status AddSpecialTokens(const HfTokenizerConfig& config, std::size_t ranks, VocabData& vocab) {
-  std::int64_t end = static_cast<std::int64_t>(ranks) + kReservedTokens;
+  const auto first = static_cast<std::int64_t>(ranks);
+  if (config.embeddings > 0 && (first > config.embeddings || config.embeddings > kMaxVocabSize)) {
+    return InvalidArgument(fmt::format("has {} tokens, the model {} embeddings", first, config.embeddings));
+  }
+  std::vector<AddedTokenInfo> added;
+  std::int64_t end = first + kReservedTokens;
   if (config.embeddings > 0) end = std::min(end, config.embeddings);
-  for (const AddedTokenInfo& token : config.added_tokens) end = std::max<std::int64_t>(end, token.id + 1);
-  if (config.embeddings > 0 && end > config.embeddings) {
-    return InvalidArgument(
-        fmt::format("and what is added make {} tokens, the model has {} embeddings", end, config.embeddings));
+  for (const AddedTokenInfo& token : config.added_tokens) {
+    if (!HasEmbedding(token.content, token.id, config.embeddings)) continue;
+    end = std::max<std::int64_t>(end, token.id + 1);
+    added.push_back(token);
   }
   end = std::max(end, config.embeddings);
-  for (auto id = static_cast<std::int64_t>(ranks); id < end; ++id) {
-    const bool reserved = id < static_cast<std::int64_t>(ranks) + kReservedTokens;
+  for (std::int64_t id = first; id < end; ++id) {
+    const bool reserved = id < first + kReservedTokens;
     vocab.tokens.push_back(fmt::format("{}{}{}", reserved ? "<|reserved_token_" : "[PAD", id, reserved ? "|>" : "]"));
     vocab.types.push_back(reserved ? TokenType::kControl : TokenType::kUnused);
   }
-  for (const AddedTokenInfo& token : config.added_tokens) {
-    if (token.id < static_cast<std::int64_t>(ranks)) {
+  for (const AddedTokenInfo& token : added) {
+    if (token.id < first) {
       return InvalidArgument(fmt::format("has a token of rank {}, which \"{}\" is added as", token.id, token.content));
     }
     const auto at = static_cast<std::size_t>(token.id);

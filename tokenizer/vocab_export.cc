@@ -247,6 +247,7 @@ Status CompleteLike(const Tokenizer& original, VocabData& vocab) {
     if (same) return {};
     return Unsupported("the tokenizer cuts texts in a way that GGUF's \"" + vocab.model + "\" tokenizer does not");
   }
+  if (!vocab.pre.empty()) return {};
   for (const std::string_view name : kPreNames) {
     vocab.pre = name;
     QUORUM_ASSIGN(const bool same, alike());

@@ -241,9 +241,37 @@ TEST_CASE("A folder's vocabulary is written as GGUF's: without merges, and what 
   CHECK(other.error().message.find("other tokens around a text than BOS and EOS") != std::string::npos);
 }
 
+TEST_CASE("A folder with tiktoken.model, and the GGUF file made of it") {
+  const ModelFolder folder;
+  folder.Write("tiktoken.model", "YQ== 0\nYg== 1\nIA== 2\nYWI= 3\n");
+  folder.Write("tokenizer_config.json",
+               R"({"tokenizer_class": "TikTokenTokenizer", "bos_token": "[BOS]", "eos_token": "[EOS]",
+    "added_tokens_decoder": {"4": {"content": "[BOS]", "special": true}, "5": {"content": "[EOS]", "special": true},
+                             "7": {"content": "<|tool|>", "special": false}}})");
+  const auto loaded = folder.Load(12);
+  REQUIRE(loaded.ok());
+  CHECK(loaded->bos_token == "[BOS]");
+  CHECK(Encode(*loaded, "ab a") == std::vector<tok::TokenId>{3, 2, 0});
+  quant::GgufWriter writer;
+  REQUIRE(WriteGgufTokenizer(folder.path(), 12, writer).value());
+  REQUIRE(writer.Write(folder.path() + "/vocab.gguf", true).ok());
+  const auto file = quant::GgufFile::Open(folder.path() + "/vocab.gguf");
+  CHECK(**file->GetString("tokenizer.ggml.pre") == "kimi-k2");
+  const auto again = LoadTokenizer(*file);
+  REQUIRE(again.ok());
+  CHECK(Encode(*again, "ab a") == std::vector<tok::TokenId>{3, 2, 0});
+  for (const auto* made : {&*loaded, &*again}) {
+    CHECK(made->tokenizer->vocab_size() == 12);
+    CHECK(made->tokenizer->Encode("ab[EOS]<|tool|>", {.parse_special = true}).value() ==
+          std::vector<tok::TokenId>{3, 5, 7});
+    CHECK(made->tokenizer->IsEndOfGeneration(5));
+  }
+}
+
 TEST_CASE("What is wrong in a folder is named with file and key") {
   const ModelFolder folder;
-  CHECK(folder.Refused().find("no tokenizer.json, tokenizer.model, spiece.model or tiktoken.model") != std::string::npos);
+  CHECK(folder.Refused().find("no tokenizer.json, tokenizer.model, spiece.model or tiktoken.model") !=
+        std::string::npos);
   folder.Write("tiktoken.model", "YQ== 0\n");
   CHECK(folder.Refused().find("/tiktoken.model: is of tokenizer_class \"\"") == 0);
   folder.Write("tokenizer_config.json", R"({"tokenizer_class": "TikTokenTokenizer"})");
