@@ -57,7 +57,8 @@ struct ServeFlags {
 };
 
 void Announce(const std::string& url, const server::ServedModel& model, bool demo, bool needs_key) {
-  const char* question = demo ? "Sum 47+8" : "What is gravity?";
+  const std::string_view questions = kDemoQuestions;  // spaces between them
+  const std::string_view question = demo ? questions.substr(0, questions.find("  ")) : "What is gravity?";
   fmt::print("Quorum serves {} at {}\n", model.id, url);
   fmt::print("Try:\n  curl -N {}/v1/{} -H 'Content-Type: application/json' {}\\\n    -d '{}'\n", url,
              model.chat_template ? "chat/completions" : "completions",

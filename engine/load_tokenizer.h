@@ -24,12 +24,11 @@ struct LoadedTokenizer {
 /// Errors: kInvalidArgument or kUnsupported, naming file and key.
 Result<LoadedTokenizer> LoadTokenizer(const quant::GgufFile& file);
 
-/// Reads the tokenizer of a Hugging Face folder: tokenizer.json (or tokenizer.model, spiece.model,
-/// tiktoken.model); bos and eos from
-/// tokenizer_config.json or special_tokens_map.json; more end-of-generation ids from generation_config.json and
-/// config.json; the chat template from chat_template.jinja and additional_chat_templates/*.jinja, else
-/// tokenizer_config.json, else chat_template.json. `embeddings` are the rows of the embedding matrix, see
-/// LoadTokenizer; 0: not known. Errors: as LoadTokenizer.
+/// Reads the tokenizer of a Hugging Face folder: tokenizer.json (or tokenizer.model, spiece.model, tiktoken.model); bos
+/// and eos from tokenizer_config.json or special_tokens_map.json; more end-of-generation ids from
+/// generation_config.json and config.json; the chat template from chat_template.jinja and
+/// additional_chat_templates/*.jinja, else tokenizer_config.json, else chat_template.json. `embeddings` are the rows of
+/// the embedding matrix, see LoadTokenizer; 0: not known. Errors: as LoadTokenizer.
 Result<LoadedTokenizer> LoadTokenizerFromFolder(const std::string& folder, std::int64_t embeddings);
 
 }  // namespace quorum::engine

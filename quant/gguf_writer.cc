@@ -196,12 +196,8 @@ Status GgufWriter::Emit(const Sink& sink) const {
 
 Status GgufWriter::Write(const std::string& path, bool replace, const Progress& progress) const {
   QUORUM_TRY(CheckNames());
-  std::error_code error;
-  if (const auto kind = std::filesystem::status(path, error).type();
-      kind != std::filesystem::file_type::regular && kind != std::filesystem::file_type::directory &&
-      kind != std::filesystem::file_type::not_found && kind != std::filesystem::file_type::none) {
-    return InvalidArgument(path + " is not a regular file");
-  }
+  std::error_code none;
+  if (std::filesystem::is_other(path, none)) return InvalidArgument(path + " is not a regular file");
   const std::uint64_t total = FileBytes();
   QUORUM_ASSIGN(auto file, NewFile::Create(path, replace));
   QUORUM_TRY(file.Reserve(total));

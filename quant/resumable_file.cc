@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -17,6 +16,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/mapped_file.h"
+#include "engine/base/new_file.h"
 #include "engine/base/units.h"
 #include "quant/background_append.h"
 #include "quant/gguf_parser.h"
@@ -148,13 +148,9 @@ Status ResumableFile::Overwrite(std::uint64_t at, std::span<const std::byte> byt
 Status ResumableFile::Sync() { return ::fsync(fd_) == 0 ? Status() : Failed(ErrnoText()); }
 
 Status ResumableFile::Publish() {
-  const std::string partial = path_ + ".partial";
-  int renamed = -1;
-  if (!replace_) {  // another program may have made the file meanwhile: then it is theirs
-    renamed = ::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
-    if (renamed != 0 && errno == EEXIST) return InvalidArgument(path_ + " exists already");
-  }
-  if (renamed != 0 && ::rename(partial.c_str(), path_.c_str()) != 0) return Failed(ErrnoText());
+  const int error = GiveName(path_ + ".partial", path_, replace_);
+  if (error == EEXIST) return InvalidArgument(path_ + " exists already");
+  if (error != 0) return Failed(ErrnoText());
   ::close(std::exchange(fd_, -1));
   return {};
 }

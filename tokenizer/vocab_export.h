@@ -23,9 +23,9 @@ Result<VocabData> VocabFromSentencePiece(std::string_view tokenizer_model, const
 Result<VocabData> VocabFromTikToken(std::string_view tiktoken_model, const HfTokenizerConfig& config);
 
 /// Completes `vocab`, made of the same files as `original`: bos, eos and what goes around a text, and where `vocab` is
-/// byte-level and has none the `pre` with which it cuts trial texts (contractions, digits, scripts, runs of spaces and lines) as
-/// `original` does. Errors: kUnsupported when none of GGUF's names does, or other tokens than BOS and EOS go around a
-/// text.
+/// byte-level and has none the `pre` with which it cuts trial texts (contractions, digits, scripts, runs of spaces and
+/// lines) as `original` does. Errors: kUnsupported when none of GGUF's names does, or other tokens than BOS and EOS go
+/// around a text.
 Status CompleteLike(const Tokenizer& original, VocabData& vocab);
 
 }  // namespace quorum::tok

@@ -23,6 +23,14 @@ Error CannotWrite(const std::string& path, const std::string& why) {
 
 }  // namespace
 
+int GiveName(const std::string& temporary, const std::string& path, bool replace) {
+  if (!replace) {
+    if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) return 0;
+    if (errno == EEXIST) return EEXIST;  // else the file system may only know rename
+  }
+  return ::rename(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+}
+
 Result<NewFile> NewFile::Create(const std::string& path, bool replace) {
   struct stat info{};
   if (::lstat(path.c_str(), &info) == 0) {
@@ -97,12 +105,9 @@ Status NewFile::Publish() {
   if (!name_.empty() && ::fsync(fd_) != 0) return Failed(ErrnoText());
   if (::close(std::exchange(fd_, -1)) != 0) return Failed(ErrnoText());
   if (name_.empty()) return {};
-  int renamed = -1;
-  if (!replace_) {  // another program may have made the file meanwhile: then it is theirs
-    renamed = ::renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
-    if (renamed != 0 && errno == EEXIST) return InvalidArgument(path_ + " exists already");
-  }
-  if (renamed != 0 && ::rename(name_.c_str(), path_.c_str()) != 0) return Failed(ErrnoText());
+  const int error = GiveName(name_, path_, replace_);
+  if (error == EEXIST) return InvalidArgument(path_ + " exists already");
+  if (error != 0) return Failed(ErrnoText());
   name_.clear();
   return {};
 }

@@ -12,6 +12,10 @@
 
 namespace quorum {
 
+/// Gives `temporary` the name `path` in one step; unless `replace`, what another program has made there meanwhile stays
+/// theirs. Returns 0 or errno, EEXIST where it stays.
+int GiveName(const std::string& temporary, const std::string& path, bool replace);
+
 /// A file under way: written under a temporary name beside `path`, it gets its name in one step, so `path` never holds
 /// half of it, and what stood there stays until then (a link is replaced, not what it leads to). Unless it gets its
 /// name nothing is left of it. A device or a pipe is written as it is. Not thread-safe.

@@ -2,10 +2,9 @@
 //
 // A panel's block, unpacked to the byte plane of pack_layout.h, is a `b` tile: line q holds columns 4q..4q+3 of 16
 // lanes. Rows of activations are `a` tiles.
-//   - two levels: w = s * q, at most 15 bits, is split as w = low + (high << shift) in bytes: where s is signed into
-//   its
-//     own low and high byte, otherwise by the bits of s, each part times q, which takes a third of the operations. One
-//     product with low and, where any high is not 0, one with high give the exact sum over the 256 columns. Q4_K
+//   - two levels: w = s * q, at most 15 bits, is split as w = low + (high << shift) in bytes: where s is signed, the
+//     low and the high byte of w, otherwise by the bits of s, each part times q, which takes a third of the operations.
+//     One product with low and, where any high is not 0, one with high give the exact sum over the 256 columns. Q4_K
 //     super-blocks with s <= 17 (and so all that Quorum's quantizer writes) need low alone.
 //   - one level: each group of 32 columns has a float scale, so a tile of its own.
 #include "engine/kernels/gemm_parts_avx512.h"
@@ -88,7 +87,9 @@ QUORUM_INLINE void SplitQuad(const uint8_t* group, __m512i s, uint8_t* low, uint
 /// does what their other bits, three at most, make.
 static constexpr int ShiftOf(const PackTraits& traits) {
   if (!Folds(traits)) return 8;
-  return traits.payload == Payload::kBits2 ? 6 : traits.payload == Payload::kBits4 ? 4 : 3;
+  int bits = 0;
+  while (((2 << bits) - 1) * LargestCode(traits) <= 255) ++bits;
+  return bits;
 }
 
 /// Both planes of a block; returns whether the high one has anything but zeros.

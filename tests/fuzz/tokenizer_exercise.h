@@ -1,9 +1,11 @@
 // What the tokenizer fuzzers do with what was made of a file: encode a text, and decode what came out.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,20 @@ namespace quorum::tok {
 
 inline void Require(bool condition) {
   if (!condition) std::abort();
+}
+
+/// A fuzzer's input: a byte of options, the length of a text (one byte), the text, a model file.
+struct ModelInput {
+  std::uint8_t options = 0;
+  std::string_view text, model;
+};
+
+/// Nothing where the input is too short.
+inline std::optional<ModelInput> ReadModelInput(const std::uint8_t* data, std::size_t size) {
+  if (size < 2) return std::nullopt;
+  const std::string_view rest(reinterpret_cast<const char*>(data) + 2, size - 2);
+  const std::string_view text = rest.substr(0, data[1]);
+  return ModelInput{data[0], text, rest.substr(text.size())};
 }
 
 /// A refusal must say something; ids must be of the vocabulary, and a stream of them must give what all of them give.
