@@ -112,17 +112,30 @@ def no_mmap(program):
 ATTENTIONS = (("on", ()), ("off", ()), ("on", ("-ctk", "q8_0", "-ctv", "q8_0")))  # flash attention, and how the cache is kept
 
 
+def batched_switches(program, repack, attention):
+    """How this version of ik_llama.cpp's llama-batched-bench is told what its llama-bench is told by -fmoe, -rtr and -fa."""
+    text = help_of(program)
+    fused = [] if "--no-fused-moe" in text else ["-fmoe"]  # newer ones do it unless told otherwise
+    if "(auto|on|off" in text:
+        return [*fused, *(["-rtr"] if repack else []), "-fa", attention]
+    return [*fused, *(["-rtr"] if repack else []), *(["-fa"] if attention == "on" else [])]
+
+
 def peers(args):
     for folder, name in ((args.llama, "llama.cpp"), (args.ik, "ik_llama.cpp")):
         if folder is None:
             continue
         if not (folder / "llama-bench").exists():
             sys.exit(f"compare.py: no llama-bench in {folder} (--{'llama' if name == 'llama.cpp' else 'ik'})")
+        program = folder / "llama-batched-bench"
         bench, batched = no_mmap(folder / "llama-bench"), []
-        if (folder / "llama-batched-bench").exists():
-            batched = no_mmap(folder / "llama-batched-bench")
+        if program.exists():
+            batched = no_mmap(program)
         elif args.batches:
             print(f"compare.py: no llama-batched-bench in {folder}: {name} is not measured with several sequences", file=sys.stderr)
+        if name == "ik_llama.cpp" and args.batches and program.exists():
+            print("compare.py: ik_llama.cpp's llama-batched-bench gives all sequences the same tokens, so all of them use the same few experts:\n"
+                  "  its rows with several sequences mean nothing unless it was changed to random ones, as llama.cpp's and Quorum's have", file=sys.stderr)
         for repack in (1, 0):
             for attention, cache in ATTENTIONS:
                 shown = " ".join(["-fa", attention, *cache])
@@ -131,8 +144,9 @@ def peers(args):
                     yield Llama(args, name, folder, f"--repack {repack} {shown}", ["--repack", repack, *single],
                                 ["-fa", attention, *cache, *([] if repack else ["--no-repack"]), *batched])
                 else:
+                    switches = batched_switches(program, repack, attention) if program.exists() else []
                     yield Llama(args, name, folder, f"-fmoe 1 -rtr {repack} {shown}", ["-fmoe", 1, "-rtr", repack, *single],
-                                ["-fmoe", *(["-rtr"] if repack else []), *(["-fa"] if attention == "on" else []), *cache, *batched])
+                                [*switches, *cache, *batched])
 
 
 def promising(engines):

@@ -72,6 +72,16 @@ def main():
         llama = [run for run in runs if run[0] == "llama/llama-bench" and "--help" not in run and run[run.index("-p") + 1] == "512"]
         assert sorted(sum(run[run.index("--repack") + 1] == "1" and run[run.index("-fa") + 1] == on for run in llama) for on in "01") == [1, 4], llama
 
+        # Versions of ik_llama.cpp differ in how they are told.
+        for help, given in (("--no-fused-moe (auto|on|off|0|1) --no-mmap", ["-rtr", "-fa", "on", "--no-mmap"]), ("", ["-fmoe", "-rtr", "-fa"])):
+            make(folder, "ik/llama-batched-bench", BATCHED, help)
+            (folder / "log").unlink()
+            done = compare(folder, *common)
+            assert done.returncode == 0 and "same few experts" in done.stderr, done.stderr
+            runs = [json.loads(line)[1:] for line in (folder / "log").read_text().splitlines() if "ik/llama-batched-bench" in line]
+            assert any(run[-len(given):] == given for run in runs), runs
+        (folder / "ik/llama-batched-bench").unlink()
+
         make(folder, "ik/llama-bench", "sys.exit('no such architecture')", "-gp")
         done = compare(folder, *common)
         assert done.returncode == 1 and "no such architecture" in done.stderr and "| tg8 | 120.0 |" in done.stdout, (done.stdout, done.stderr)
