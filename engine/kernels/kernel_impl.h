@@ -29,6 +29,7 @@
   void Hadamard(float* x, int64_t n, float factor);                                                         \
   void AttendPage(const AttendPageArgs& args);                                                              \
   int64_t PeakLoop(int64_t iterations);                                                                     \
+  uint64_t ReadLoop(const uint8_t* from, int64_t bytes);                                                    \
   extern const KernelTable kTable;                                                                          \
   }
 

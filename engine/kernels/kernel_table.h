@@ -122,6 +122,8 @@ struct KernelTable {
   /// The int8 products of `matmul` alone, on registers: what a core can do at most. Returns how many operations these
   /// were, two a multiplication.
   int64_t (*peak_loop)(int64_t iterations);
+  /// Reads `bytes` bytes, a multiple of 256, as fast as a core can; returns the XOR of their 64-bit words.
+  uint64_t (*read_loop)(const uint8_t* from, int64_t bytes);
 };
 
 /// The tables; a null pointer where this build or CPU lacks the instruction set.

@@ -1,4 +1,4 @@
-// The peak loop of AVX2: vpmaddubsw and the addition that every one of them needs (products_avx2.h).
+// What AVX2 can do at most: loads, and vpmaddubsw and the addition that every one of them needs (products_avx2.h).
 #include <immintrin.h>
 
 #include "engine/kernels/kernel_impl.h"
@@ -9,6 +9,7 @@ namespace {
 
 struct MaddUbsUnit {
   using Vector = __m256i;
+  static constexpr int64_t kSums = 8;
   static constexpr int64_t kOperations = 32 * 2;
   static inline __attribute__((always_inline)) Vector Zero() { return _mm256_setzero_si256(); }
   inline __attribute__((always_inline)) void Step(Vector& sum) {
@@ -18,8 +19,21 @@ struct MaddUbsUnit {
   Vector w = _mm256_set1_epi8(1);
 };
 
+struct Line {
+  static inline __attribute__((always_inline)) Line Load(const uint8_t* from) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))};
+  }
+  inline __attribute__((always_inline)) Line operator^(const Line& other) const {
+    return {_mm256_xor_si256(v, other.v)};
+  }
+
+  __m256i v;
+};
+
 }  // namespace
 
 int64_t PeakLoop(int64_t iterations) { return RunPeakLoop<MaddUbsUnit>(iterations); }
+
+uint64_t ReadLoop(const uint8_t* from, int64_t bytes) { return RunReadLoop<Line>(from, bytes); }
 
 }  // namespace quorum::engine::avx2

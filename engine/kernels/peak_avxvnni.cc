@@ -9,6 +9,7 @@ namespace {
 
 struct DpBusdUnit {
   using Vector = __m256i;
+  static constexpr int64_t kSums = 12;
   static constexpr int64_t kOperations = 32 * 2;
   static inline __attribute__((always_inline)) Vector Zero() { return _mm256_setzero_si256(); }
   inline __attribute__((always_inline)) void Step(Vector& sum) {

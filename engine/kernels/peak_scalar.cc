@@ -1,4 +1,4 @@
-// The peak loop without vector instructions.
+// What can be done at most without vector instructions.
 #include "engine/kernels/kernel_impl.h"
 
 namespace quorum::engine::scalar {
@@ -11,6 +11,16 @@ int64_t PeakLoop(int64_t iterations) {
     __asm__ volatile("" : "+r"(a), "+m"(sum));  // keeps the loop
   }
   return iterations * 8 * 2;
+}
+
+uint64_t ReadLoop(const uint8_t* from, int64_t bytes) {
+  uint64_t result = 0;
+  for (int64_t at = 0; at < bytes; at += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, from + at, sizeof word);
+    result ^= word;
+  }
+  return result;
 }
 
 }  // namespace quorum::engine::scalar

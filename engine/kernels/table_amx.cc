@@ -21,6 +21,7 @@ const KernelTable kTable = {
     .hadamard = avx512::Hadamard,
     .attend_page = avx512::AttendPage,
     .peak_loop = PeakLoop,
+    .read_loop = avx512::ReadLoop,
 };
 
 }  // namespace quorum::engine::amx

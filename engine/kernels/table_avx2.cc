@@ -21,6 +21,7 @@ const KernelTable kTable = {
     .hadamard = Hadamard,
     .attend_page = AttendPage,
     .peak_loop = PeakLoop,
+    .read_loop = ReadLoop,
 };
 
 }  // namespace quorum::engine::avx2

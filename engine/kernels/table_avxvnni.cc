@@ -21,6 +21,7 @@ const KernelTable kTable = {
     .hadamard = avx2::Hadamard,
     .attend_page = AttendPage,
     .peak_loop = PeakLoop,
+    .read_loop = avx2::ReadLoop,
 };
 
 }  // namespace quorum::engine::avxvnni

@@ -92,7 +92,9 @@ TEST_CASE("A window bounds what a step reads of the cache") {
         2 * (costs.always.weights + std::int64_t{70} * shape.layers * shape.heads * 2 * shape.head_dim));
 }
 
-TEST_CASE("Every instruction set's peak loop counts its operations, and the roof is above zero") {
+TEST_CASE("Every instruction set's peak loop counts its operations, its read loop reads all, the roof is above zero") {
+  std::vector<std::uint8_t> bytes(1024);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7 + i);
   std::vector<const KernelTable*> tables = testing::MatmulTables();
   tables.push_back(&ScalarKernels());
   for (const KernelTable* table : tables) {
@@ -100,6 +102,15 @@ TEST_CASE("Every instruction set's peak loop counts its operations, and the roof
     const std::int64_t once = table->peak_loop(1);
     CHECK(once > 0);
     CHECK(table->peak_loop(10) == 10 * once);
+    std::vector<std::uint8_t> read = bytes;
+    const std::uint64_t all = ScalarKernels().read_loop(read.data(), 1024);
+    CHECK(table->read_loop(read.data(), 1024) == all);
+    for (const std::size_t at : {std::size_t{0}, std::size_t{333}, std::size_t{1023}}) {
+      read[at] ^= 1;
+      CHECK(table->read_loop(read.data(), 1024) == ScalarKernels().read_loop(read.data(), 1024));
+      CHECK(table->read_loop(read.data(), 1024) != all);
+      read[at] ^= 1;
+    }
   }
   ThreadPool pool(2);
   const auto roof = MeasureRoof(ScalarKernels(), pool, 4 << 20);
