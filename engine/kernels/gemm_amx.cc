@@ -23,19 +23,17 @@ using Tiles = EmulatedTiles;
 using Tiles = HardwareTiles;
 #endif
 
-using avx512::ActSide;
-
 constexpr int64_t kMinRows = 12;     // below, a tile would be mostly empty and unpacking dominates
-constexpr int64_t kChunkRows = 128;  // rows whose activations lie on the stack
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kPlaneBytes = kUnpackedBytes;
 constexpr int64_t kSumStride = kLanes * int64_t{sizeof(int32_t)};
 
-/// A block's activations, row after row, and what is broadcast of each row. Rows up to a whole tile are zero.
+/// A block's activations, row after row, and what is broadcast of each row. Rows up to a whole tile are zero. Codes of
+/// weights are made signed or multiplied out before they are used, so no sum has to be corrected for a bias.
+template <typename Side>
 struct Activations {
   alignas(kLineBytes) int8_t q[kChunkRows * kBlock];
-  ActSide side[kChunkRows];
-  float scale[kChunkRows];  // two levels
+  Side side[kChunkRows];
 };
 
 /// The sums of one tile of rows and one panel.
@@ -43,20 +41,17 @@ struct alignas(kLineBytes) Sums {
   int32_t at[kTileRows][kLanes];
 };
 
-/// Codes are made signed or multiplied out before they are used, so no sum has to be corrected for a bias.
-static constexpr PackTraits Unbiased(PackTraits traits) {
-  traits.bias = 0;
-  return traits;
-}
-
-template <PackTraits traits>
-void PackActivations(const GemmTask& t, int64_t column, int64_t groups, Activations* act) {
+template <PackTraits traits, typename Side>
+void PackActivations(const GemmTask& t, int64_t column, int64_t groups, Activations<Side>* act) {
   const int64_t rows = (t.m + kTileRows - 1) / kTileRows * kTileRows;
   for (int64_t i = 0; i < t.m; ++i) {
     const ActRows<1> row = RowsAt<1>(t, i, column, ActBlockOf(traits));
     __builtin_memcpy(act->q + i * kBlock, row.q[0], static_cast<size_t>(groups * kGroup));
-    avx512::PrepareSide<Unbiased(traits)>(row.scale[0], row.sum[0], groups, 0, &act->side[i]);
-    act->scale[i] = row.scale[0][0];
+    if constexpr (IsTwoLevel(traits.scales)) {
+      avx512::PrepareSide<traits.s_columns, kGroup, 0>(row.q[0], row.scale[0], row.sum[0], &act->side[i]);
+    } else {
+      avx512::PrepareSide<0>(row.q[0], row.scale[0], row.sum[0], groups, &act->side[i]);
+    }
   }
   __builtin_memset(act->q + t.m * kBlock, 0, static_cast<size_t>((rows - t.m) * kBlock));
 }
@@ -167,7 +162,7 @@ QUORUM_INLINE void MultiplyTiles(const int8_t* q, bool both_rows, const uint8_t*
 
 /// Joins a block's sums low + (high << shift) of rows [first, first + count) to dst's 16 columns.
 template <PackTraits traits>
-QUORUM_INLINE void JoinTwoLevels(const Activations& act, int64_t first, int64_t count, const Sums& low,
+QUORUM_INLINE void JoinTwoLevels(const avx512::TwoLevelSide* side, int64_t count, const Sums& low,
                                  const Sums* high, const uint8_t* scales, float* dst, int64_t ld, bool start) {
   constexpr int64_t kPairs = kBlock / traits.s_columns / 2;
   const uint8_t* super = scales + SuperOffset(traits);
@@ -181,13 +176,13 @@ QUORUM_INLINE void JoinTwoLevels(const Activations& act, int64_t first, int64_t 
     __m512i total = _mm512_load_si512(low.at[i]);
     if (high != nullptr)
       total = _mm512_add_epi32(total, _mm512_slli_epi32(_mm512_load_si512(high->at[i]), ShiftOf(traits)));
-    const __m512 scale = _mm512_set1_ps(act.scale[first + i]);
+    const __m512 scale = _mm512_set1_ps(side[i].scale);
     __m512 acc = start ? _mm512_setzero_ps() : _mm512_loadu_ps(dst + i * ld);
     acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_mul_ps(d, scale), acc);
     if constexpr (HasMin(traits.scales)) {
       __m512i offset = _mm512_setzero_si512();
       for (int64_t pair = 0; pair < kPairs; ++pair) {
-        offset = _mm512_dpwssd_epi32(offset, z[pair], _mm512_set1_epi32(act.side[first + i].sum_pairs[pair]));
+        offset = _mm512_dpwssd_epi32(offset, z[pair], _mm512_set1_epi32(side[i].sum_pairs[pair]));
       }
       acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(offset), _mm512_mul_ps(dmin, scale), acc);
     }
@@ -200,7 +195,7 @@ template <PackFormat format>
 void MultiplyTwoLevels(const GemmTask& t) {
   constexpr PackTraits kTraits = TraitsOf(format);
   constexpr int64_t kBytes = BlockBytes(kTraits, kBlockGroups);
-  Activations act;
+  Activations<avx512::TwoLevelSide> act;
   alignas(kLineBytes) uint8_t low[2][kPlaneBytes];
   alignas(kLineBytes) uint8_t high[2][kPlaneBytes];
   Sums low_sums[2][2];
@@ -225,7 +220,7 @@ void MultiplyTwoLevels(const GemmTask& t) {
           const int64_t count = t.m - row < kTileRows ? t.m - row : kTileRows;
           for (int64_t p = 0; p < panels; ++p) {
             float* dst = t.dst + row * t.ld + (panel + p - t.panel_begin) * kLanes;
-            JoinTwoLevels<kTraits>(act, row, count, low_sums[r][p], wide ? &high_sums[r][p] : nullptr,
+            JoinTwoLevels<kTraits>(act.side + row, count, low_sums[r][p], wide ? &high_sums[r][p] : nullptr,
                                    block[p] + kBlockGroups * GroupBytes(kTraits.payload), dst, t.ld, column == 0);
           }
         }
@@ -275,8 +270,8 @@ QUORUM_INLINE void MultiplyGroup(const int8_t* q, const uint8_t* plane, int64_t 
 
 /// Joins the sums of `count` groups from `group` on, in ascending order.
 template <PackTraits traits>
-QUORUM_INLINE void JoinOneLevel(const ActSide* side, int64_t rows, int64_t group, int64_t count, const Sums* sums,
-                                const uint8_t* scales, float* dst, int64_t ld, bool start) {
+QUORUM_INLINE void JoinOneLevel(const avx512::OneLevelSide* side, int64_t rows, int64_t group, int64_t count,
+                                const Sums* sums, const uint8_t* scales, float* dst, int64_t ld, bool start) {
   __m512 d[kRun];
   __m512 m[kRun];
   for (int64_t j = 0; j < count; ++j) {
@@ -301,7 +296,7 @@ QUORUM_INLINE void JoinOneLevel(const ActSide* side, int64_t rows, int64_t group
 template <PackFormat format>
 void MultiplyOneLevel(const GemmTask& t) {
   constexpr PackTraits kTraits = TraitsOf(format);
-  Activations act;
+  Activations<avx512::OneLevelSide> act;
   alignas(kLineBytes) uint8_t plane[kPlaneBytes];
   Sums sums[kRun];
   for (int64_t column = 0; column < t.w.k; column += kBlock) {

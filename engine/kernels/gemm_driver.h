@@ -65,13 +65,23 @@ static inline ActRows<R> RowsAt(const GemmTask& t, int64_t first, int64_t column
 /// that share one path to memory lose.
 constexpr int64_t kAhead = 8192;
 
-/// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero. `ahead`
-/// is how far from a panel's bytes those lie that are to be prefetched meanwhile.
+/// What is to come from memory while a tile is computed: `lines` lines of each of its panels, which are panel_bytes
+/// apart. All at once they would take every buffer that the tile's own activations need on their way from the second
+/// level: a kernel asks for them bit by bit.
+struct Upcoming {
+  const uint8_t* at;
+  int64_t panel_bytes;
+  int64_t lines;
+};
+
+/// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero. Few
+/// rows: `ahead` is how far from a panel's bytes those lie that are to be prefetched meanwhile.
 struct Partial {
   float* dst;
   int64_t ld;
   bool start;
   int64_t ahead;
+  Upcoming upcoming;
 };
 
 /// Partial::ahead of a block at `at`: `distance`, but from the task's end on into what is multiplied next.
@@ -96,14 +106,18 @@ static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead
 //   kTileMinRows  as tiles are of nearly equal height, at least: floor(m / ceil(m / kTileRows)) for m > kDirectRows;
 //   Few<format, R>(block, groups, act, partial)               one panel's block times R rows
 //   Unpack<format>(block, groups, scratch)                    a panel's block as bytes: the byte plane's layout
-//   Tile<format, R>(scratch, scales, pairs, groups, act, partial)
+//   RowSide, PrepareRow<format>(act, groups, row)             what tiles need of a row's block
+//   PanelSide<format>, PreparePanel<format, folded>(scales, groups, panel)   and of a panel's
+//   Tile<format, R>(scratch, panels, pairs, groups, rows, partial)
 //                                                             2 * pairs unpacked panels times R <= kTileRows rows
 //   kFolds<format>                                            where true, there are also
 //   Fits(scales)                                              whether s * q of a whole block fits unsigned bytes,
 //   UnpackFolded(block, scratch)                              which Unpack then gives instead of q,
-//   TileFolded                                                and Tile for these
+//   TileFolded                                                Tile for these, of
+//   kFoldedTileRows, kFoldedTileMinRows                       rows
 constexpr int64_t kUnpackedBytes = kBlock * kLanes;  // scratch of one panel
 constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: two pairs share a tile's preparation
+constexpr int64_t kChunkRows = 128;                  // rows that are prepared at a time
 
 static inline int64_t GroupsAt(int64_t column, int64_t k) {
   const int64_t rest = (k - column) / kGroup;
@@ -116,7 +130,14 @@ static constexpr bool Folds(const PackTraits& traits) {
   return traits.scales == Scales::kBytes || traits.scales == Scales::kNibbles;
 }
 static constexpr int32_t LargestCode(const PackTraits& traits) {
-  return traits.payload == Payload::kBits2 ? 3 : traits.payload == Payload::kBits4 ? 15 : 31;
+  switch (traits.payload) {
+    case Payload::kBits2: return 3;
+    case Payload::kBits3: return 7;
+    case Payload::kBits4: return 15;
+    case Payload::kBits5: return 31;
+    case Payload::kBits6: return 63;
+    default: return 255;
+  }
 }
 
 static constexpr int64_t ActBlockOf(const PackTraits& traits) { return IsTwoLevel(traits.scales) ? kBlock : kGroup; }
@@ -126,7 +147,7 @@ template <typename Kernel, PackFormat format, size_t R>
 static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
   constexpr PackTraits kTraits = TraitsOf(format);
   const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
-  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true, 0};
+  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true, 0, {}};
   ActRows<R> act = RowsAt<R>(t, first, 0, ActBlockOf(kTraits));
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
     const int64_t groups = GroupsAt(column, t.w.k);
@@ -152,80 +173,120 @@ static void MultiplyUpTo(const GemmTask& t, int64_t panel, int64_t first, int64_
   }
 }
 
+/// What MultiplyUnpacked keeps on its stack.
+template <typename Kernel, PackFormat format>
+struct Unpacked {
+  alignas(kLineBytes) uint8_t codes[kUnpackedPanels * kUnpackedBytes];
+  typename Kernel::template PanelSide<format> panels[kUnpackedPanels];
+  typename Kernel::RowSide rows[kChunkRows];
+};
+
 template <typename Kernel, PackFormat format, size_t R, bool folded>
-static void TileUpTo(const GemmTask& t, const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs,
-                     int64_t panel, int64_t column, int64_t first, int64_t count) {
+static void TileUpTo(const Unpacked<Kernel, format>& from, int64_t pairs, int64_t groups, int64_t first, int64_t count,
+                     const Partial& partial) {
+  constexpr int64_t kLeast = folded ? Kernel::kFoldedTileMinRows : Kernel::kTileMinRows;
   if (count == static_cast<int64_t>(R)) {
-    const ActRows<R> act = RowsAt<R>(t, first, column, ActBlockOf(TraitsOf(format)));
-    const Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0, 0};
     if constexpr (folded) {
-      Kernel::template TileFolded<format, R>(scratch, scales, pairs, act, partial);
+      Kernel::template TileFolded<format, R>(from.codes, from.panels, pairs, from.rows + first, partial);
     } else {
-      Kernel::template Tile<format, R>(scratch, scales, pairs, GroupsAt(column, t.w.k), act, partial);
+      Kernel::template Tile<format, R>(from.codes, from.panels, pairs, groups, from.rows + first, partial);
     }
-  } else if constexpr (R > Kernel::kTileMinRows) {
-    TileUpTo<Kernel, format, R - 1, folded>(t, scratch, scales, pairs, panel, column, first, count);
+  } else if constexpr (R > kLeast) {
+    TileUpTo<Kernel, format, R - 1, folded>(from, pairs, groups, first, count, partial);
   }
 }
 
-/// Fills `scratch` and `scales` for a block of 2 * pairs panels; true: folded.
+/// Fills `to` with a block of 2 * pairs panels; true: folded.
 template <typename Kernel, PackFormat format>
-static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t pairs, int64_t groups, uint8_t* scratch,
-                         const uint8_t** scales) {
-  constexpr PackTraits kTraits = TraitsOf(format);
+static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t pairs, int64_t groups,
+                         Unpacked<Kernel, format>* to) {
+  const int64_t codes = groups * GroupBytes(TraitsOf(format).payload);
   bool folded = Kernel::template kFolds<format>;
-  for (int64_t p = 0; p < 2 * pairs; ++p) {
-    scales[p] = block + p * panel_bytes + groups * GroupBytes(kTraits.payload);
-    if constexpr (Kernel::template kFolds<format>) folded = folded && Kernel::template Fits<format>(scales[p]);
+  if constexpr (Kernel::template kFolds<format>) {
+    for (int64_t p = 0; p < 2 * pairs; ++p) {
+      folded = folded && Kernel::template Fits<format>(block + p * panel_bytes + codes);
+    }
   }
   for (int64_t p = 0; p < 2 * pairs; ++p) {
     if constexpr (Kernel::template kFolds<format>) {
       if (folded) {
-        Kernel::template UnpackFolded<format>(block + p * panel_bytes, scratch + p * kUnpackedBytes);
+        Kernel::template PreparePanel<format, true>(block + p * panel_bytes + codes, groups, &to->panels[p]);
+        Kernel::template UnpackFolded<format>(block + p * panel_bytes, to->codes + p * kUnpackedBytes);
         continue;
       }
     }
-    Kernel::template Unpack<format>(block + p * panel_bytes, groups, scratch + p * kUnpackedBytes);
+    Kernel::template PreparePanel<format, false>(block + p * panel_bytes + codes, groups, &to->panels[p]);
+    Kernel::template Unpack<format>(block + p * panel_bytes, groups, to->codes + p * kUnpackedBytes);
   }
   return folded;
 }
 
-/// All rows times panels [panel, panel + 2 * pairs): each block is unpacked once, and while its tiles are computed the
-/// next block comes from memory.
+/// Neighbouring panels' blocks that come from memory while others are computed.
+struct NextBlocks {
+  const uint8_t* at;  // null: none
+  int64_t panel_bytes;
+  int64_t bytes;  // of a block
+
+  /// The share of tile `tile` of `tiles`.
+  Upcoming Share(int64_t tile, int64_t tiles) const {
+    if (at == nullptr) return {nullptr, 0, 0};
+    const int64_t lines = bytes / kLineBytes;
+    const int64_t first = lines * tile / tiles;
+    return {at + first * kLineBytes, panel_bytes, lines * (tile + 1) / tiles - first};
+  }
+};
+
+/// The tiles of rows [0, m) of `from` and 2 * pairs panels.
+template <typename Kernel, PackFormat format, bool folded>
+static void MultiplyTiles(const Unpacked<Kernel, format>& from, int64_t pairs, int64_t groups, int64_t m,
+                          Partial partial, const NextBlocks& next) {
+  constexpr int64_t kMost = folded ? Kernel::kFoldedTileRows : Kernel::kTileRows;
+  const int64_t tiles = (m + kMost - 1) / kMost;
+  int64_t first = 0;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    partial.upcoming = next.Share(tile, tiles);
+    const int64_t count = m / tiles + (tile < m % tiles ? 1 : 0);
+    TileUpTo<Kernel, format, kMost, folded>(from, pairs, groups, first, count, partial);
+    first += count;
+    partial.dst += count * partial.ld;
+  }
+}
+
+/// Rows [first, first + m) of the task, at most kChunkRows, times panels [panel_begin, panel_end), an even number of
+/// them. Columns are the outermost loop: what is prepared of the rows, and their codes in the nearest cache, serve all
+/// panels. `last`: no further rows follow.
 template <typename Kernel, PackFormat format>
-static void MultiplyUnpacked(const GemmTask& t, int64_t panel, int64_t pairs) {
+static void MultiplyUnpacked(const GemmTask& t, int64_t first, int64_t m, int64_t panel_end, bool last) {
   constexpr PackTraits kTraits = TraitsOf(format);
-  alignas(kLineBytes) uint8_t scratch[kUnpackedPanels * kUnpackedBytes];
-  const uint8_t* scales[kUnpackedPanels];
-  const int64_t tiles = (t.m + Kernel::kTileRows - 1) / Kernel::kTileRows;
-  const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
+  Unpacked<Kernel, format> unpacked;
+  const uint8_t* column_blocks = t.w.panels + t.panel_begin * t.w.panel_bytes;
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
     const int64_t groups = GroupsAt(column, t.w.k);
-    const bool folded = UnpackPanels<Kernel, format>(block, t.w.panel_bytes, pairs, groups, scratch, scales);
-    block += BlockBytes(kTraits, groups);
-    const bool last = column + kBlock >= t.w.k;
-    const uint8_t* behind =
-        panel + 2 * pairs < t.panel_end ? t.w.panels + (panel + 2 * pairs) * t.w.panel_bytes : t.next;
-    const uint8_t* next = last ? behind : block;
-    const int64_t next_bytes = BlockBytes(kTraits, GroupsAt(last ? 0 : column + kBlock, t.w.k));
-    const int64_t share = (next_bytes / kLineBytes + tiles - 1) / tiles * kLineBytes;
-    int64_t first = 0;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      for (int64_t p = 0; p < 2 * pairs && next != nullptr; ++p) {
-        for (int64_t at = tile * share; at < (tile + 1) * share && at < next_bytes; at += kLineBytes) {
-          __builtin_prefetch(next + p * t.w.panel_bytes + at, 0, 2);
-        }
+    for (int64_t i = 0; i < m; ++i) {
+      const ActRows<1> row = RowsAt<1>(t, first + i, column, ActBlockOf(kTraits));
+      Kernel::template PrepareRow<format>(row, groups, &unpacked.rows[i]);
+    }
+    const uint8_t* block = column_blocks;
+    column_blocks += BlockBytes(kTraits, groups);
+    for (int64_t panel = t.panel_begin; panel < panel_end;) {
+      const int64_t pairs = panel + kUnpackedPanels <= panel_end ? kUnpackedPanels / 2 : 1;
+      const bool folded = UnpackPanels<Kernel, format>(block, t.w.panel_bytes, pairs, groups, &unpacked);
+      Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0, 0, {}};
+      panel += 2 * pairs;
+      block += 2 * pairs * t.w.panel_bytes;
+      NextBlocks next = {block, t.w.panel_bytes, BlockBytes(kTraits, groups)};
+      if (panel >= panel_end) {
+        const bool end = column + kBlock >= t.w.k;
+        next.at = !end ? column_blocks : last ? t.next : t.w.panels + t.panel_begin * t.w.panel_bytes;
+        next.bytes = BlockBytes(kTraits, GroupsAt(end ? 0 : column + kBlock, t.w.k));
       }
-      const int64_t count = t.m / tiles + (tile < t.m % tiles ? 1 : 0);
       if constexpr (Kernel::template kFolds<format>) {
         if (folded) {
-          TileUpTo<Kernel, format, Kernel::kTileRows, true>(t, scratch, scales, pairs, panel, column, first, count);
-          first += count;
+          MultiplyTiles<Kernel, format, true>(unpacked, pairs, groups, m, partial, next);
           continue;
         }
       }
-      TileUpTo<Kernel, format, Kernel::kTileRows, false>(t, scratch, scales, pairs, panel, column, first, count);
-      first += count;
+      MultiplyTiles<Kernel, format, false>(unpacked, pairs, groups, m, partial, next);
     }
   }
 }
@@ -234,10 +295,12 @@ template <typename Kernel, PackFormat format>
 static void Multiply(const GemmTask& t) {
   int64_t panel = t.panel_begin;
   if (t.m > Kernel::template kDirectRows<format>) {
-    while (panel + 2 <= t.panel_end) {
-      const int64_t pairs = panel + kUnpackedPanels <= t.panel_end ? kUnpackedPanels / 2 : 1;
-      MultiplyUnpacked<Kernel, format>(t, panel, pairs);
-      panel += 2 * pairs;
+    panel += (t.panel_end - t.panel_begin) / 2 * 2;
+    const int64_t chunks = (t.m + kChunkRows - 1) / kChunkRows;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const int64_t first = t.m * chunk / chunks;
+      const int64_t count = t.m * (chunk + 1) / chunks - first;
+      MultiplyUnpacked<Kernel, format>(t, first, count, panel, chunk + 1 == chunks && panel == t.panel_end);
     }
   }
   for (; panel < t.panel_end; ++panel) {

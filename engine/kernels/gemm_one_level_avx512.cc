@@ -4,27 +4,80 @@
 namespace quorum::engine::avx512 {
 namespace {
 
+/// A panel's scales where they lie.
+template <PackTraits traits>
+struct RawScales {
+  QUORUM_MEMBER __m512 D(int64_t g) const {
+    const uint8_t* group = at + g * ScaleBytes(traits, 1);
+    return traits.scales == Scales::kE8m0 ? LoadE8m0(group) : LoadHalves(group);
+  }
+  QUORUM_MEMBER __m512 M(int64_t g) const { return LoadHalves(at + g * ScaleBytes(traits, 1) + 2 * kLanes); }
+
+  const uint8_t* at;
+};
+
+/// The same as floats.
+template <bool has_min>
+struct alignas(kLineBytes) PanelScales {
+  QUORUM_MEMBER __m512 D(int64_t g) const { return _mm512_load_ps(d[g]); }
+  QUORUM_MEMBER __m512 M(int64_t g) const { return _mm512_load_ps(m[g]); }
+
+  float d[kBlockGroups][kLanes];
+  float m[has_min ? kBlockGroups : 1][kLanes];
+};
+
+/// Traits of a format's codes and scales once they are unpacked; formats that differ only in these become one.
+static constexpr PackTraits Unpacked(PackTraits traits) {
+  traits.payload = Payload::kBits8;
+  traits.table = Table::kNone;
+  traits.bias = traits.bias != 0 ? 1 : 0;  // OneLevelSide::start knows the true one
+  traits.scales = HasMin(traits.scales) ? Scales::kHalfMin : Scales::kHalf;
+  return traits;
+}
+
 struct OneLevel {
-  /// acc[i][p] joins the groups of one block.
-  template <PackTraits traits, bool prefetch, size_t R, size_t P>
-  QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t groups,
-                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m512 (&acc)[R][P]) {
-    constexpr int64_t kScaleStep = ScaleBytes(traits, 1);
+  using Side = OneLevelSide;
+  template <PackFormat format>
+  using Raw = RawScales<TraitsOf(format)>;
+  template <PackFormat format>
+  using Panel = PanelScales<HasMin(TraitsOf(format).scales)>;
+  template <PackFormat format>
+  static constexpr PackTraits kTile = Unpacked(TraitsOf(format));
+
+  template <PackFormat format>
+  QUORUM_INLINE void PrepareRow(const int8_t* q, const float* scale, const int32_t* sum, int64_t groups,
+                                Side* side) {
+    PrepareSide<TraitsOf(format).bias>(q, scale, sum, groups, side);
+  }
+
+  template <PackFormat format, bool folded>
+  QUORUM_INLINE void PreparePanel(const uint8_t* scales, int64_t groups, Panel<format>* panel) {
+    const Raw<format> raw = {scales};
+    for (int64_t g = 0; g < groups; ++g) {
+      _mm512_store_ps(panel->d[g], raw.D(g));
+      if constexpr (HasMin(TraitsOf(format).scales)) _mm512_store_ps(panel->m[g], raw.M(g));
+    }
+  }
+
+  /// Joins the groups of one block to partial's sums.
+  template <PackTraits traits, bool in_panel, size_t R, size_t P, typename Scales>
+  QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const Scales (&scales)[P], int64_t groups,
+                         const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    __m512 acc[R][P];
+    LoadPartial(partial, acc);
     const uint8_t* group[P];
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
     for (int64_t g = 0; g < groups; ++g) {
-      const int64_t column = g * kGroup;
       __m512i dot[R][P];
       StartDots<traits.bias != 0>(side, g, dot);
       // Quads that share a line of nibbles are neighbours.
-      AddGroup<traits>(group, act, column, dot);
-      NextGroup<traits, prefetch>(group, ahead);
+      AddGroup<traits>(group, q, g * kGroup, dot);
+      NextGroup<traits, in_panel>(group, g, partial);
       __m512 d[P];
       __m512 m[P];
       for (size_t p = 0; p < P; ++p) {
-        const uint8_t* at = scales[p] + g * kScaleStep;
-        d[p] = traits.scales == Scales::kE8m0 ? LoadE8m0(at) : LoadHalves(at);
-        m[p] = HasMin(traits.scales) ? LoadHalves(at + 2 * kLanes) : d[p];
+        d[p] = scales[p].D(g);
+        m[p] = HasMin(traits.scales) ? scales[p].M(g) : d[p];
       }
 #pragma GCC unroll 8
       for (size_t i = 0; i < R; ++i) {
@@ -37,6 +90,18 @@ struct OneLevel {
         }
       }
     }
+    StorePartial(acc, partial);
+  }
+
+  template <PackFormat format, size_t R>
+  QUORUM_INLINE void Few(const uint8_t* const (&codes)[1], const Raw<format> (&scales)[1], int64_t groups,
+                         const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    Add<TraitsOf(format), true>(codes, scales, groups, q, side, partial);
+  }
+  template <PackTraits kind, size_t R, typename Scales>
+  QUORUM_INLINE void Tile(const uint8_t* const (&codes)[2], const Scales (&scales)[2], int64_t groups,
+                          const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    Add<kind, false>(codes, scales, groups, q, side, partial);
   }
 };
 

@@ -49,12 +49,13 @@ static constexpr Codes UnpackedCodes(const PackTraits& traits) {
 /// Whether value + bias is used with a bias.
 static constexpr bool IsBiased(const Codes& codes) { return !codes.is_signed && codes.traits.bias != 0; }
 
-/// What a block needs of one row's scales and sums, to be broadcast.
-struct alignas(kLineBytes) ActSide {
-  float scale[kBlockGroups];        // one level: d_a of each group
+/// What a block needs of one row, to be broadcast.
+struct alignas(32) ActSide {
+  float scale[kBlockGroups];        // one level: d_a of each group; two levels: d_a
   float scaled_sum[kBlockGroups];   // one level with m: d_a * float(sum of q_a) of each group
   int32_t start[kBlockGroups];      // one level with a bias: -bias * sum(q_a) of each group
   int32_t sum_pairs[kBlockGroups];  // two levels: int16 sums of two neighbouring s-groups
+  const int8_t* q;
 };
 
 /// The first `count` of eight lanes.
@@ -63,9 +64,10 @@ QUORUM_INLINE __m256i LaneMask(int64_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane);
 }
 
-/// Fills `side` from a row's scales and its sums over 16 columns: |sum| <= 16 * 127 fits int16.
+/// Fills `side` from a row's codes, scales and sums over 16 columns: |sum| <= 16 * 127 fits int16.
 template <PackTraits traits>
-QUORUM_INLINE void PrepareSide(const float* scale, const int32_t* sum, int64_t groups, int32_t bias, ActSide* side) {
+QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_t* sum, int64_t groups, ActSide* side) {
+  side->q = q;
   const __m256i low = _mm256_maskload_epi32(sum, LaneMask(2 * groups));
   const __m256i high = groups > 4 ? _mm256_maskload_epi32(sum + 8, LaneMask(2 * groups - 8)) : _mm256_setzero_si256();
   const __m256i sum16 = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
@@ -74,13 +76,15 @@ QUORUM_INLINE void PrepareSide(const float* scale, const int32_t* sum, int64_t g
     const __m256 scales = _mm256_maskload_ps(scale, LaneMask(groups));
     _mm256_store_ps(side->scale, scales);
     _mm256_store_ps(side->scaled_sum, _mm256_mul_ps(scales, _mm256_cvtepi32_ps(sum32)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(side->start), _mm256_mullo_epi32(sum32, _mm256_set1_epi32(-bias)));
+    const __m256i start = _mm256_mullo_epi32(sum32, _mm256_set1_epi32(-traits.bias));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(side->start), start);
   } else if constexpr (traits.s_columns == 16) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(side->sum_pairs), sum16);
   } else {
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(sum32, sum32), 0xD8);
     _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_castsi256_si128(packed));
   }
+  if constexpr (IsTwoLevel(traits.scales)) side->scale[0] = scale[0];
 }
 
 /// One quad's operand for 8 lanes: unsigned codes, or int8 values.
@@ -123,6 +127,11 @@ struct Rows256 {
   static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 4;
   static constexpr int64_t kTileMinRows = 3;
+  static constexpr int64_t kFoldedTileRows = kTileRows;
+  static constexpr int64_t kFoldedTileMinRows = kTileMinRows;
+  using RowSide = ActSide;
+  template <PackFormat>
+  using PanelSide = const uint8_t*;  // the scales as they are
   template <PackFormat format>
   static constexpr bool kFolds = Products::kFolds && Folds(TraitsOf(format));
 
@@ -151,18 +160,32 @@ struct Rows256 {
   static void Few(const uint8_t* block, int64_t groups, const ActRows<R>& act, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
     ActSide side[R];
-    for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.scale[i], act.sum[i], groups, kTraits.bias, &side[i]);
+    for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.q[i], act.scale[i], act.sum[i], groups, &side[i]);
     const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
     PrefetchAhead(scales, ScaleBytes(kTraits, groups), partial.ahead);
     Add<PanelCodes<Products>(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
   }
 
+  template <PackFormat format>
+  static void PrepareRow(const ActRows<1>& act, int64_t groups, ActSide* side) {
+    PrepareSide<TraitsOf(format)>(act.q[0], act.scale[0], act.sum[0], groups, side);
+  }
+  template <PackFormat, bool folded>
+  static void PreparePanel(const uint8_t* scales, int64_t /*groups*/, const uint8_t** panel) {
+    *panel = scales;
+  }
+
   template <Codes codes, bool folded, size_t R>
   static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const uint8_t* const* scales, int64_t panels,
-                                               int64_t groups, int32_t bias, const ActRows<R>& act, Partial partial) {
-    ActSide side[R];
-    for (size_t i = 0; i < R; ++i) PrepareSide<codes.traits>(act.scale[i], act.sum[i], groups, bias, &side[i]);
+                                               int64_t groups, int32_t bias, const ActSide* rows, Partial partial) {
+    const ActSide(&side)[R] = *reinterpret_cast<const ActSide(*)[R]>(rows);
+    ActRows<R> act;
+    for (size_t i = 0; i < R; ++i) {
+      act.q[i] = side[i].q;
+      act.scale[i] = side[i].scale;
+    }
     for (int64_t p = 0; p < panels; ++p) {
+      PrefetchAhead(partial.upcoming.at, partial.upcoming.lines * kLineBytes, p * partial.upcoming.panel_bytes);
       Add<codes, folded>(scratch, scales[p], groups, bias, act, side, partial);
       scratch += kUnpackedBytes;
       partial.dst += kLanes;
@@ -171,15 +194,15 @@ struct Rows256 {
 
   template <PackFormat format, size_t R>
   static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
-                   const ActRows<R>& act, const Partial& partial) {
+                   const ActSide* rows, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    TileOf<UnpackedCodes<Products>(kTraits), false, R>(scratch, scales, 2 * pairs, groups, kTraits.bias, act, partial);
+    TileOf<UnpackedCodes<Products>(kTraits), false, R>(scratch, scales, 2 * pairs, groups, kTraits.bias, rows, partial);
   }
 
   template <PackFormat format, size_t R>
-  static void TileFolded(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, const ActRows<R>& act,
+  static void TileFolded(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, const ActSide* rows,
                          const Partial& partial) {
-    TileOf<UnpackedCodes<Products>(TraitsOf(format)), true, R>(scratch, scales, 2 * pairs, kBlockGroups, 0, act,
+    TileOf<UnpackedCodes<Products>(TraitsOf(format)), true, R>(scratch, scales, 2 * pairs, kBlockGroups, 0, rows,
                                                                partial);
   }
 

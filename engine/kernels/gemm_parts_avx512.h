@@ -16,56 +16,73 @@ namespace quorum::engine::avx512 {
 
 constexpr int64_t kUnpackedGroup = kGroup * kLanes;
 
-/// What a block needs of one row's scales and sums, to be broadcast.
-struct alignas(kLineBytes) ActSide {
-  float scale[kBlockGroups];        // one level: d_a of each group
-  float scaled_sum[kBlockGroups];   // one level with m: d_a * float(sum of q_a) of each group
-  int32_t start[kBlock / 16];       // -bias * sum(q_a) of each group or s-group
-  int32_t sum_pairs[kBlockGroups];  // two levels with dmin: int16 sums of two neighbouring s-groups
+/// What a block needs of one row, to be broadcast. Tiles read little else between codes, so it is kept small: with
+/// one-level formats
+struct alignas(kLineBytes) OneLevelSide {
+  int32_t start[kBlockGroups];     // -bias * sum(q_a) of each group
+  float scale[kBlockGroups];       // d_a of each group
+  float scaled_sum[kBlockGroups];  // with m: d_a * float(sum of q_a) of each group
+  const int8_t* q;
+};
+/// and with two-level ones, where the second line is for codes that are not folded.
+struct alignas(kLineBytes) TwoLevelSide {
+  int32_t sum_pairs[kBlockGroups];  // int16 sums of two neighbouring s-groups
+  float scale;                      // d_a
+  const int8_t* q;
+  alignas(kLineBytes) int32_t start[kBlock / 16];  // what the dot product of each s-group, or half of one, starts at
 };
 
-/// Traits of a format's codes once they are unpacked to bytes; formats that differ only in their codes become one.
-static constexpr PackTraits Unpacked(PackTraits traits) {
-  traits.payload = Payload::kBits8;
-  traits.table = Table::kNone;
-  traits.bias = traits.bias != 0 ? 1 : 0;  // the true one is passed at run time
-  return traits;
+/// A row's sums over 16 columns, from memory: |sum| <= 16 * 127 fits int16.
+QUORUM_INLINE __m512i LoadSums(const int32_t* sum, int64_t groups) {
+  return _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1U << (2 * groups)) - 1), sum);
+}
+/// Sums of 32 columns.
+QUORUM_INLINE __m256i Sums32(__m512i sum16) {
+  return _mm256_madd_epi16(_mm512_cvtepi32_epi16(sum16), _mm256_set1_epi16(1));
+}
+QUORUM_INLINE void StoreStarts(__m256i sum32, int32_t bias, int32_t* start) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(start), _mm256_mullo_epi32(sum32, _mm256_set1_epi32(-bias)));
 }
 
-/// Fills `side` from a row's scales and its sums over 16 columns: |sum| <= 16 * 127 fits int16.
-template <PackTraits traits>
-QUORUM_INLINE void PrepareSide(const float* scale, const int32_t* sum, int64_t groups, int32_t bias, ActSide* side) {
-  constexpr bool kBiased = traits.bias != 0;
-  const auto sum_mask = static_cast<__mmask16>((1U << (2 * groups)) - 1);
-  const __m512i sum16 = _mm512_maskz_loadu_epi32(sum_mask, sum);
-  const __m256i sum16_short = _mm512_cvtepi32_epi16(sum16);
-  const __m256i sum32 = _mm256_madd_epi16(sum16_short, _mm256_set1_epi16(1));
-  if constexpr (traits.s_columns == 16) {
-    if constexpr (kBiased) _mm512_store_si512(side->start, _mm512_mullo_epi32(sum16, _mm512_set1_epi32(-bias)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(side->sum_pairs), sum16_short);
+template <int32_t bias>
+QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_t* sum, int64_t groups,
+                               OneLevelSide* side) {
+  const __m256i sum32 = Sums32(LoadSums(sum, groups));
+  if constexpr (bias != 0) StoreStarts(sum32, bias, side->start);
+  const __m256 scales = _mm256_maskz_loadu_ps(static_cast<__mmask8>((1U << groups) - 1), scale);
+  _mm256_store_ps(side->scale, scales);
+  _mm256_store_ps(side->scaled_sum, _mm256_mul_ps(scales, _mm256_cvtepi32_ps(sum32)));
+  side->q = q;
+}
+
+/// Dot products of `columns` columns, 16 or 32, start at -bias * sum.
+template <int64_t s_columns, int64_t columns, int32_t bias>
+QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_t* sum, TwoLevelSide* side) {
+  const __m512i sum16 = LoadSums(sum, kBlockGroups);
+  if constexpr (bias != 0 && columns == 16) {
+    _mm512_store_si512(side->start, _mm512_mullo_epi32(sum16, _mm512_set1_epi32(-bias)));
+  } else if constexpr (bias != 0) {
+    StoreStarts(Sums32(sum16), bias, side->start);
+  }
+  if constexpr (s_columns == 16) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(side->sum_pairs), _mm512_cvtepi32_epi16(sum16));
   } else {
-    if constexpr (kBiased) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(side->start), _mm256_mullo_epi32(sum32, _mm256_set1_epi32(-bias)));
-    }
-    _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_cvtepi32_epi16(sum32));
+    _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_cvtepi32_epi16(Sums32(sum16)));
   }
-  if constexpr (!IsTwoLevel(traits.scales)) {
-    const __m256 scales = _mm256_maskz_loadu_ps(static_cast<__mmask8>((1U << groups) - 1), scale);
-    _mm256_store_ps(side->scale, scales);
-    _mm256_store_ps(side->scaled_sum, _mm256_mul_ps(scales, _mm256_cvtepi32_ps(sum32)));
-  }
+  side->scale = scale[0];
+  side->q = q;
 }
 
 /// dot[i][p] += the codes of one quad of columns times row i's activations at `column`.
 template <PackTraits traits, int quad, size_t R, size_t P>
-QUORUM_INLINE void AddQuad(const uint8_t* const (&group)[P], const ActRows<R>& act, int64_t column,
+QUORUM_INLINE void AddQuad(const uint8_t* const (&group)[P], const int8_t* const (&q)[R], int64_t column,
                            __m512i (&dot)[R][P]) {
   __m512i codes[P];
   for (size_t p = 0; p < P; ++p) codes[p] = LoadUnsigned<traits, quad>(group[p]);
 #pragma GCC unroll 8
   for (size_t i = 0; i < R; ++i) {
     int32_t bytes;
-    __builtin_memcpy(&bytes, act.q[i] + column + 4 * quad, sizeof bytes);
+    __builtin_memcpy(&bytes, q[i] + column + 4 * quad, sizeof bytes);
     const __m512i a = _mm512_set1_epi32(bytes);
 #pragma GCC unroll 2
     for (size_t p = 0; p < P; ++p) dot[i][p] = _mm512_dpbusd_epi32(dot[i][p], codes[p], a);
@@ -74,20 +91,20 @@ QUORUM_INLINE void AddQuad(const uint8_t* const (&group)[P], const ActRows<R>& a
 
 /// The same for a whole group: quads of both halves in turns.
 template <PackTraits traits, size_t R, size_t P>
-QUORUM_INLINE void AddGroup(const uint8_t* const (&group)[P], const ActRows<R>& act, int64_t column,
+QUORUM_INLINE void AddGroup(const uint8_t* const (&group)[P], const int8_t* const (&q)[R], int64_t column,
                             __m512i (&dot)[R][P]) {
-  AddQuad<traits, 0>(group, act, column, dot);
-  AddQuad<traits, 4>(group, act, column, dot);
-  AddQuad<traits, 1>(group, act, column, dot);
-  AddQuad<traits, 5>(group, act, column, dot);
-  AddQuad<traits, 2>(group, act, column, dot);
-  AddQuad<traits, 6>(group, act, column, dot);
-  AddQuad<traits, 3>(group, act, column, dot);
-  AddQuad<traits, 7>(group, act, column, dot);
+  AddQuad<traits, 0>(group, q, column, dot);
+  AddQuad<traits, 4>(group, q, column, dot);
+  AddQuad<traits, 1>(group, q, column, dot);
+  AddQuad<traits, 5>(group, q, column, dot);
+  AddQuad<traits, 2>(group, q, column, dot);
+  AddQuad<traits, 6>(group, q, column, dot);
+  AddQuad<traits, 3>(group, q, column, dot);
+  AddQuad<traits, 7>(group, q, column, dot);
 }
 
-template <bool biased, size_t R, size_t P>
-QUORUM_INLINE void StartDots(const ActSide (&side)[R], int64_t s_group, __m512i (&dot)[R][P]) {
+template <bool biased, typename Side, size_t R, size_t P>
+QUORUM_INLINE void StartDots(const Side (&side)[R], int64_t s_group, __m512i (&dot)[R][P]) {
 #pragma GCC unroll 8
   for (size_t i = 0; i < R; ++i) {
     const __m512i start = biased ? _mm512_set1_epi32(side[i].start[s_group]) : _mm512_setzero_si512();
@@ -96,11 +113,20 @@ QUORUM_INLINE void StartDots(const ActSide (&side)[R], int64_t s_group, __m512i 
   }
 }
 
-/// Steps to the next group; in a panel, asks for the bytes that lie `ahead`.
-template <PackTraits traits, bool prefetch, size_t P>
-QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t ahead) {
+/// Steps to the group behind `g`; asks for the bytes of a panel that lie ahead, or for a part of what a tile has to ask
+/// for.
+template <PackTraits traits, bool in_panel, size_t P>
+QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t g, const Partial& partial) {
+  if constexpr (!in_panel) {
+    const Upcoming& next = partial.upcoming;
+    for (int64_t line = g; line < next.lines; line += kBlockGroups) {
+      for (size_t p = 0; p < P; ++p) {
+        __builtin_prefetch(next.at + static_cast<int64_t>(p) * next.panel_bytes + line * kLineBytes, 0, 2);
+      }
+    }
+  }
   for (size_t p = 0; p < P; ++p) {
-    if constexpr (prefetch) PrefetchAhead(group[p], GroupBytes(traits.payload), ahead);
+    if constexpr (in_panel) PrefetchAhead(group[p], GroupBytes(traits.payload), partial.ahead);
     group[p] += GroupBytes(traits.payload);
   }
 }
@@ -154,80 +180,109 @@ QUORUM_INLINE void Fold(const uint8_t* block, uint8_t* scratch) {
   }
 }
 
-/// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
+/// The sums of earlier blocks.
+template <size_t R, size_t P>
+QUORUM_INLINE void LoadPartial(const Partial& partial, __m512 (&acc)[R][P]) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < R; ++i) {
+    const float* from = partial.dst + static_cast<int64_t>(i) * partial.ld;
+#pragma GCC unroll 2
+    for (size_t p = 0; p < P; ++p) {
+      acc[i][p] = partial.start ? _mm512_setzero_ps() : _mm512_loadu_ps(from + p * kLanes);
+    }
+  }
+}
+template <size_t R, size_t P>
+QUORUM_INLINE void StorePartial(const __m512 (&acc)[R][P], const Partial& partial) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < R; ++i) {
+    float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
+#pragma GCC unroll 2
+    for (size_t p = 0; p < P; ++p) _mm512_storeu_ps(to + p * kLanes, acc[i][p]);
+  }
+}
+
+/// The Kernel of gemm_driver.h. How one block joins is a Block's:
+///   Side, PrepareRow<format>(q, scale, sum, groups, side)   of a row
+///   Raw<format>                               a panel's scales `at` where they lie,
+///   Panel<format>, PreparePanel<format, folded>(scales, groups, panel)   and taken apart: read in the same way
+///   Few<format>(codes, scales, groups, q, side, partial)   one panel
+///   kTile<format>                             what tells the code of tiles of one format from that of others
+///   Tile<kind>(the same)                      two panels' bytes; and with their scales in them,
+///   kFoldedTile<format>, TileFolded<kind>     where Folds(format)
 template <typename Block>
 struct Vnni {
   template <PackFormat>
-  static constexpr int64_t kDirectRows = 16;
-  static constexpr int64_t kPassRows = 8;
-  static constexpr int64_t kFewRows = 4;
+  static constexpr int64_t kDirectRows = 4;
+  static constexpr int64_t kPassRows = 4;
+  static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 6;
-  static constexpr int64_t kTileMinRows = 4;
+  static constexpr int64_t kTileMinRows = 3;
+  static constexpr int64_t kFoldedTileRows = 8;
+  static constexpr int64_t kFoldedTileMinRows = 4;
   template <PackFormat format>
   static constexpr bool kFolds = Folds(TraitsOf(format));
+  using RowSide = typename Block::Side;
+  template <PackFormat format>
+  using PanelSide = typename Block::template Panel<format>;
 
-  template <PackTraits traits, bool prefetch, bool folded = false, size_t R, size_t P>
-  QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t groups,
-                         const ActRows<R>& act, const ActSide (&side)[R], const Partial& partial) {
-    __m512 acc[R][P];
-#pragma GCC unroll 8
-    for (size_t i = 0; i < R; ++i) {
-      const float* from = partial.dst + static_cast<int64_t>(i) * partial.ld;
-#pragma GCC unroll 2
-      for (size_t p = 0; p < P; ++p) {
-        acc[i][p] = partial.start ? _mm512_setzero_ps() : _mm512_loadu_ps(from + p * kLanes);
-      }
-    }
-    if constexpr (folded) {
-      Block::template AddFolded<traits>(codes, scales, act, side, acc);
-    } else {
-      Block::template Add<traits, prefetch>(codes, scales, groups, act, side, partial.ahead, acc);
-    }
-#pragma GCC unroll 8
-    for (size_t i = 0; i < R; ++i) {
-      float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
-#pragma GCC unroll 2
-      for (size_t p = 0; p < P; ++p) _mm512_storeu_ps(to + p * kLanes, acc[i][p]);
-    }
+  template <PackFormat format>
+  static void PrepareRow(const ActRows<1>& act, int64_t groups, RowSide* side) {
+    Block::template PrepareRow<format>(act.q[0], act.scale[0], act.sum[0], groups, side);
+  }
+  template <PackFormat format, bool folded>
+  static void PreparePanel(const uint8_t* scales, int64_t groups, PanelSide<format>* panel) {
+    Block::template PreparePanel<format, folded>(scales, groups, panel);
   }
 
   template <PackFormat format, size_t R>
   static void Few(const uint8_t* block, int64_t groups, const ActRows<R>& act, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    ActSide side[R];
-    for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.scale[i], act.sum[i], groups, kTraits.bias, &side[i]);
+    RowSide side[R];
+    for (size_t i = 0; i < R; ++i) {
+      Block::template PrepareRow<format>(act.q[i], act.scale[i], act.sum[i], groups, &side[i]);
+    }
     const uint8_t* const codes[1] = {block};
-    const uint8_t* const scales[1] = {block + groups * GroupBytes(kTraits.payload)};
-    PrefetchAhead(scales[0], ScaleBytes(kTraits, groups), partial.ahead);
-    Add<kTraits, true>(codes, scales, groups, act, side, partial);
+    const typename Block::template Raw<format> scales[1] = {{block + groups * GroupBytes(kTraits.payload)}};
+    PrefetchAhead(scales[0].at, ScaleBytes(kTraits, groups), partial.ahead);
+    Block::template Few<format>(codes, scales, groups, act.q, side, partial);
   }
 
-  template <PackTraits traits, bool folded, size_t R>
-  static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs,
-                                               int64_t groups, int32_t bias, const ActRows<R>& act, Partial partial) {
-    ActSide side[R];
-    for (size_t i = 0; i < R; ++i) PrepareSide<traits>(act.scale[i], act.sum[i], groups, bias, &side[i]);
+  template <typename Panel, auto kind, bool folded, size_t R>
+  static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const Panel* panels, int64_t pairs,
+                                               int64_t groups, const RowSide* rows, const Partial& task) {
+    // Member by member: a copy as one would wait for all that was just written.
+    const Upcoming& next = task.upcoming;
+    Partial partial = {task.dst, task.ld, task.start, 0, {next.at, next.panel_bytes, next.lines}};
+    const RowSide(&side)[R] = *reinterpret_cast<const RowSide(*)[R]>(rows);
+    const int8_t* q[R];
+    for (size_t i = 0; i < R; ++i) q[i] = side[i].q;
     for (int64_t pair = 0; pair < pairs; ++pair) {
       const uint8_t* const codes[2] = {scratch, scratch + kUnpackedBytes};
-      const uint8_t* const pair_scales[2] = {scales[0], scales[1]};
-      Add<traits, false, folded>(codes, pair_scales, groups, act, side, partial);
+      const Panel(&scales)[2] = *reinterpret_cast<const Panel(*)[2]>(panels);
+      if constexpr (folded) {
+        Block::template TileFolded<kind>(codes, scales, groups, q, side, partial);
+      } else {
+        Block::template Tile<kind>(codes, scales, groups, q, side, partial);
+      }
       scratch += 2 * kUnpackedBytes;
-      scales += 2;
+      panels += 2;
       partial.dst += 2 * kLanes;
+      partial.upcoming.at += 2 * partial.upcoming.panel_bytes;
     }
   }
 
   template <PackFormat format, size_t R>
-  static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
-                   const ActRows<R>& act, const Partial& partial) {
-    constexpr PackTraits kTraits = TraitsOf(format);
-    TileOf<Unpacked(kTraits), false, R>(scratch, scales, pairs, groups, kTraits.bias, act, partial);
+  static void Tile(const uint8_t* scratch, const PanelSide<format>* panels, int64_t pairs, int64_t groups,
+                   const RowSide* rows, const Partial& partial) {
+    TileOf<PanelSide<format>, Block::template kTile<format>, false, R>(scratch, panels, pairs, groups, rows, partial);
   }
 
   template <PackFormat format, size_t R>
-  static void TileFolded(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, const ActRows<R>& act,
+  static void TileFolded(const uint8_t* scratch, const PanelSide<format>* panels, int64_t pairs, const RowSide* rows,
                          const Partial& partial) {
-    TileOf<Unpacked(TraitsOf(format)), true, R>(scratch, scales, pairs, kBlockGroups, 0, act, partial);
+    TileOf<PanelSide<format>, Block::template kFoldedTile<format>, true, R>(scratch, panels, pairs, kBlockGroups, rows,
+                                                                            partial);
   }
 
   template <PackFormat format>

@@ -4,120 +4,252 @@
 namespace quorum::engine::avx512 {
 namespace {
 
-/// total[i][p] += s * dot[i][p]
-template <size_t R, size_t P>
-QUORUM_INLINE void AddScaled(const __m512i (&s)[P], const __m512i (&dot)[R][P], __m512i (&total)[R][P]) {
-#pragma GCC unroll 8
-  for (size_t i = 0; i < R; ++i) {
-#pragma GCC unroll 2
-    for (size_t p = 0; p < P; ++p) total[i][p] = _mm512_add_epi32(total[i][p], _mm512_mullo_epi32(dot[i][p], s[p]));
-  }
+/// How the codes of a block are summed before an integer scale is multiplied in.
+struct Dots {
+  int64_t columns;  // of one sum: those that share a scale, or half of them
+  bool in_16;       // sums fit int16, so that vpdpwssd multiplies and adds them in one instruction
+  int32_t start;    // sums start at -start * sum(q_a): the bias, or what lets them fit; the latter times s comes back
+  bool comes_back;
+};
+
+static constexpr bool Fit16(const PackTraits& traits, int32_t start, int64_t columns) {
+  const int32_t above = LargestCode(traits) - start;
+  return (start > above ? start : above) * columns * 127 <= 32767;
 }
 
+/// `centred`: codes without a bias may be lowered by half of the largest.
+static constexpr Dots DotsOf(const PackTraits& traits, bool centred) {
+  const int64_t whole = traits.s_columns;
+  if (traits.table != Table::kNone) return {whole, false, traits.bias, false};
+  if (Fit16(traits, traits.bias, whole)) return {whole, true, traits.bias, false};
+  const int32_t centre = (LargestCode(traits) + 1) / 2;
+  if (Folds(traits) && centred && Fit16(traits, centre, whole)) return {whole, true, centre, true};
+  if (Folds(traits) && centred && Fit16(traits, centre, 16)) return {16, true, centre, true};
+  return {whole, false, traits.bias, false};
+}
+
+/// What the code of tiles depends on.
+struct TileKind {
+  PackTraits traits;
+  Dots dots;
+};
+
+/// A panel's scales where they lie. s-groups are counted by h, two neighbouring ones by pair.
+template <PackTraits traits>
+struct RawScales {
+  QUORUM_MEMBER __m512i S(int64_t h) const { return LoadSmallScales<traits.scales>(at, h); }
+  /// s in the low half of each lane, and zero.
+  QUORUM_MEMBER __m512i Low(int64_t h) const {
+    return traits.scales == Scales::kSigned ? _mm512_maskz_mov_epi16(0x55555555, S(h)) : S(h);
+  }
+  QUORUM_MEMBER __m512i Pair(int64_t pair) const {
+    return _mm512_or_si512(Low(2 * pair), _mm512_slli_epi32(S(2 * pair + 1), 16));
+  }
+  QUORUM_MEMBER __m512i Z(int64_t pair) const { return LoadOffsetPair<traits>(at, pair); }
+  QUORUM_MEMBER __m512 D() const { return LoadHalves(at + SuperOffset(traits)); }
+  QUORUM_MEMBER __m512 Dmin() const { return LoadHalves(at + SuperOffset(traits) + 2 * kLanes); }
+
+  const uint8_t* at;
+};
+
+/// The same taken apart, as one load each.
+template <bool has_min, int64_t s_columns>
+struct alignas(kLineBytes) PanelScales {
+  static constexpr size_t kPairs = kBlock / s_columns / 2;
+
+  QUORUM_MEMBER __m512i S(int64_t h) const { return _mm512_load_si512(s[h]); }
+  QUORUM_MEMBER __m512i Low(int64_t h) const { return S(h); }
+  QUORUM_MEMBER __m512i Pair(int64_t p) const { return _mm512_load_si512(pair[p]); }
+  QUORUM_MEMBER __m512i Z(int64_t p) const { return _mm512_load_si512(z[p]); }
+  QUORUM_MEMBER __m512 D() const { return _mm512_load_ps(d); }
+  QUORUM_MEMBER __m512 Dmin() const { return _mm512_load_ps(dmin); }
+
+  int32_t s[2 * kPairs][kLanes];
+  int32_t pair[has_min ? kPairs : 1][kLanes];
+  int32_t z[has_min ? kPairs : 1][kLanes];
+  float d[kLanes];
+  float dmin[kLanes];
+};
+
 struct TwoLevels {
+  using Side = TwoLevelSide;
+  template <PackFormat format>
+  using Raw = RawScales<TraitsOf(format)>;
+  template <PackFormat format>
+  using Panel = PanelScales<HasMin(TraitsOf(format).scales), TraitsOf(format).s_columns>;
+
+  static constexpr PackTraits Unpacked(PackTraits traits) {
+    traits.payload = Payload::kBits8;
+    traits.table = Table::kNone;
+    traits.bias = 0;  // Dots know it
+    return traits;
+  }
+  template <PackFormat format>
+  static constexpr TileKind kTile = {Unpacked(TraitsOf(format)), DotsOf(TraitsOf(format), true)};
+  template <PackFormat format>
+  static constexpr PackTraits kFoldedTile = Unpacked(TraitsOf(format));
+
+  template <PackFormat format>
+  QUORUM_INLINE void PrepareRow(const int8_t* q, const float* scale, const int32_t* sum, int64_t /*groups*/,
+                                Side* side) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    constexpr Dots kDots = DotsOf(kTraits, true);
+    PrepareSide<kTraits.s_columns, kDots.columns, kDots.start>(q, scale, sum, side);
+  }
+
+  template <PackFormat format, bool folded>
+  QUORUM_INLINE void PreparePanel(const uint8_t* scales, int64_t /*groups*/, Panel<format>* panel) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    const Raw<format> raw = {scales};
+    for (int64_t h = 0; h < kBlock / kTraits.s_columns && !folded; ++h) {
+      _mm512_store_si512(panel->s[h], DotsOf(kTraits, true).in_16 ? raw.Low(h) : raw.S(h));
+    }
+    _mm512_store_ps(panel->d, raw.D());
+    if constexpr (HasMin(kTraits.scales)) {
+      for (int64_t pair = 0; pair < kBlock / kTraits.s_columns / 2; ++pair) {
+        if constexpr (!folded) _mm512_store_si512(panel->pair[pair], raw.Pair(pair));
+        _mm512_store_si512(panel->z[pair], raw.Z(pair));
+      }
+      _mm512_store_ps(panel->dmin, raw.Dmin());
+    }
+  }
+
+  /// sum[i] = sum over the block of a factor of the weights times q_a, for one panel; `pair_of` gives the factors of
+  /// two neighbouring s-groups.
+  template <int64_t s_columns, size_t R, typename PairOf>
+  QUORUM_INLINE void SumPairs(const Side (&side)[R], __m512i (&sum)[R], PairOf pair_of) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) sum[i] = _mm512_setzero_si512();
+    for (int64_t pair = 0; pair < kBlock / s_columns / 2; ++pair) {
+      const __m512i factors = pair_of(pair);
+#pragma GCC unroll 8
+      for (size_t i = 0; i < R; ++i) {
+        sum[i] = _mm512_dpwssd_epi32(sum[i], factors, _mm512_set1_epi32(side[i].sum_pairs[pair]));
+      }
+    }
+  }
+
+  /// total[i][p] += s * dot[i][p]
+  template <bool in_16, size_t R, size_t P>
+  QUORUM_INLINE void AddScaled(const __m512i (&s)[P], const __m512i (&dot)[R][P], __m512i (&total)[R][P]) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) {
+#pragma GCC unroll 2
+      for (size_t p = 0; p < P; ++p) {
+        total[i][p] = in_16 ? _mm512_dpwssd_epi32(total[i][p], dot[i][p], s[p])
+                            : _mm512_add_epi32(total[i][p], _mm512_mullo_epi32(dot[i][p], s[p]));
+      }
+    }
+  }
+
+  template <bool in_16, size_t P, typename Scales>
+  QUORUM_INLINE void LoadScales(const Scales (&scales)[P], int64_t h, __m512i (&s)[P]) {
+    for (size_t p = 0; p < P; ++p) s[p] = in_16 ? scales[p].Low(h) : scales[p].S(h);
+  }
+
   /// total[i][p] = sum over the block of s * q_w * q_a. Bounds: gemm_scalar.cc.
-  template <PackTraits traits, bool prefetch, size_t R, size_t P>
-  QUORUM_INLINE void SumCodes(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P],
-                              const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m512i (&total)[R][P]) {
-    constexpr bool kBiased = traits.bias != 0;
+  template <PackTraits traits, Dots dots, bool in_panel, size_t R, size_t P, typename Scales>
+  QUORUM_INLINE void SumCodes(const uint8_t* const (&codes)[P], const Scales (&scales)[P], const int8_t* const (&q)[R],
+                              const Side (&side)[R], const Partial& partial, __m512i (&total)[R][P]) {
+    constexpr bool kStarts = dots.start != 0;
+    for (size_t p = 0; p < P; ++p) {
+      __m512i sum[R];
+      if constexpr (dots.comes_back) {
+        SumPairs<traits.s_columns>(side, sum, [&](int64_t pair) { return scales[p].Pair(pair); });
+      }
+#pragma GCC unroll 8
+      for (size_t i = 0; i < R; ++i) {
+        total[i][p] = dots.comes_back ? _mm512_mullo_epi32(sum[i], _mm512_set1_epi32(dots.start))
+                                      : _mm512_setzero_si512();
+      }
+    }
     const uint8_t* group[P];
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
-    StartDots<false>(side, 0, total);
     for (int64_t g = 0; g < kBlockGroups; ++g) {
       const int64_t column = g * kGroup;
       __m512i dot[R][P];
       __m512i s[P];
-      if constexpr (traits.s_columns == 16) {
-        StartDots<kBiased>(side, 2 * g, dot);
-        AddQuad<traits, 0>(group, act, column, dot);
-        AddQuad<traits, 1>(group, act, column, dot);
-        AddQuad<traits, 2>(group, act, column, dot);
-        AddQuad<traits, 3>(group, act, column, dot);
-        for (size_t p = 0; p < P; ++p) s[p] = LoadSmallScales<traits.scales>(scales[p], 2 * g);
-        AddScaled(s, dot, total);
-        StartDots<kBiased>(side, 2 * g + 1, dot);
-        AddQuad<traits, 4>(group, act, column, dot);
-        AddQuad<traits, 5>(group, act, column, dot);
-        AddQuad<traits, 6>(group, act, column, dot);
-        AddQuad<traits, 7>(group, act, column, dot);
-        for (size_t p = 0; p < P; ++p) s[p] = LoadSmallScales<traits.scales>(scales[p], 2 * g + 1);
-        AddScaled(s, dot, total);
+      if constexpr (dots.columns == 16) {
+        constexpr int64_t kPerGroup = kGroup / traits.s_columns;
+        StartDots<kStarts>(side, 2 * g, dot);
+        AddQuad<traits, 0>(group, q, column, dot);
+        AddQuad<traits, 1>(group, q, column, dot);
+        AddQuad<traits, 2>(group, q, column, dot);
+        AddQuad<traits, 3>(group, q, column, dot);
+        LoadScales<dots.in_16>(scales, kPerGroup * g, s);
+        AddScaled<dots.in_16>(s, dot, total);
+        StartDots<kStarts>(side, 2 * g + 1, dot);
+        AddQuad<traits, 4>(group, q, column, dot);
+        AddQuad<traits, 5>(group, q, column, dot);
+        AddQuad<traits, 6>(group, q, column, dot);
+        AddQuad<traits, 7>(group, q, column, dot);
+        if constexpr (kPerGroup == 2) LoadScales<dots.in_16>(scales, 2 * g + 1, s);
+        AddScaled<dots.in_16>(s, dot, total);
       } else {
-        StartDots<kBiased>(side, g, dot);
-        AddGroup<traits>(group, act, column, dot);
-        for (size_t p = 0; p < P; ++p) s[p] = LoadSmallScales<traits.scales>(scales[p], g);
-        AddScaled(s, dot, total);
+        StartDots<kStarts>(side, g, dot);
+        AddGroup<traits>(group, q, column, dot);
+        LoadScales<dots.in_16>(scales, g, s);
+        AddScaled<dots.in_16>(s, dot, total);
       }
-      NextGroup<traits, prefetch>(group, ahead);
+      NextGroup<traits, in_panel>(group, g, partial);
     }
   }
 
-  /// offset[i] = sum over the block of z * q_a, for one panel.
-  template <PackTraits traits, size_t R>
-  QUORUM_INLINE void SumOffsets(const uint8_t* scales, const ActSide (&side)[R], __m512i (&offset)[R]) {
-#pragma GCC unroll 8
-    for (size_t i = 0; i < R; ++i) offset[i] = _mm512_setzero_si512();
-    for (int64_t pair = 0; pair < kBlock / traits.s_columns / 2; ++pair) {
-      const __m512i z = LoadOffsetPair<traits>(scales, pair);
-#pragma GCC unroll 8
-      for (size_t i = 0; i < R; ++i) {
-        offset[i] = _mm512_dpwssd_epi32(offset[i], z, _mm512_set1_epi32(side[i].sum_pairs[pair]));
-      }
-    }
-  }
-
-  /// The same of codes that are multiplied with their scales already, at most 255: 256 * 255 * 127 fits.
-  template <PackTraits traits, size_t R, size_t P>
-  QUORUM_INLINE void SumFolded(const uint8_t* const (&codes)[P], const ActRows<R>& act, const ActSide (&side)[R],
-                               __m512i (&total)[R][P]) {
-    const uint8_t* group[P];
-    for (size_t p = 0; p < P; ++p) group[p] = codes[p];
-    StartDots<false>(side, 0, total);
-    for (int64_t column = 0; column < kBlock; column += kGroup) {
-      AddGroup<traits>(group, act, column, total);
-      NextGroup<traits, false>(group, 0);
-    }
-  }
-
-  /// acc[i][p] joins one block, which is always whole.
-  template <PackTraits traits, bool prefetch, size_t R, size_t P>
-  QUORUM_INLINE void Add(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P], int64_t /*groups*/,
-                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m512 (&acc)[R][P]) {
-    __m512i total[R][P];
-    SumCodes<traits, prefetch>(codes, scales, act, side, ahead, total);
-    Join<traits>(scales, act, side, total, acc);
-  }
-
-  template <PackTraits traits, size_t R, size_t P>
-  QUORUM_INLINE void AddFolded(const uint8_t* const (&codes)[P], const uint8_t* const (&scales)[P],
-                               const ActRows<R>& act, const ActSide (&side)[R], __m512 (&acc)[R][P]) {
-    __m512i total[R][P];
-    SumFolded<traits>(codes, act, side, total);
-    Join<traits>(scales, act, side, total, acc);
-  }
-
-  template <PackTraits traits, size_t R, size_t P>
-  QUORUM_INLINE void Join(const uint8_t* const (&scales)[P], const ActRows<R>& act, const ActSide (&side)[R],
-                          const __m512i (&total)[R][P], __m512 (&acc)[R][P]) {
+  /// The block joins partial's sums.
+  template <PackTraits traits, size_t R, size_t P, typename Scales>
+  QUORUM_INLINE void Join(const Scales (&scales)[P], const Side (&side)[R], const __m512i (&total)[R][P],
+                          const Partial& partial) {
     for (size_t p = 0; p < P; ++p) {
-      const uint8_t* super = scales[p] + SuperOffset(traits);
-      const __m512 d = LoadHalves(super);
+      __m512i offset[R];
+      if constexpr (HasMin(traits.scales)) {
+        SumPairs<traits.s_columns>(side, offset, [&](int64_t pair) { return scales[p].Z(pair); });
+      }
+      const __m512 d = scales[p].D();
+      const __m512 dmin = HasMin(traits.scales) ? scales[p].Dmin() : d;
 #pragma GCC unroll 8
       for (size_t i = 0; i < R; ++i) {
-        const __m512 product = _mm512_mul_ps(d, _mm512_set1_ps(act.scale[i][0]));
-        acc[i][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[i][p]), product, acc[i][p]);
-      }
-      if constexpr (HasMin(traits.scales)) {
-        __m512i offset[R];
-        SumOffsets<traits>(scales[p], side, offset);
-        const __m512 dmin = LoadHalves(super + 2 * kLanes);
-#pragma GCC unroll 8
-        for (size_t i = 0; i < R; ++i) {
-          const __m512 product = _mm512_mul_ps(dmin, _mm512_set1_ps(act.scale[i][0]));
-          acc[i][p] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(offset[i]), product, acc[i][p]);
+        float* at = partial.dst + static_cast<int64_t>(i) * partial.ld + p * kLanes;
+        __m512 acc = partial.start ? _mm512_setzero_ps() : _mm512_loadu_ps(at);
+        const __m512 scale = _mm512_set1_ps(side[i].scale);
+        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[i][p]), _mm512_mul_ps(d, scale), acc);
+        if constexpr (HasMin(traits.scales)) {
+          acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(offset[i]), _mm512_mul_ps(dmin, scale), acc);
         }
+        _mm512_storeu_ps(at, acc);
       }
     }
+  }
+
+  template <PackFormat format, size_t R>
+  QUORUM_INLINE void Few(const uint8_t* const (&codes)[1], const Raw<format> (&scales)[1], int64_t /*groups*/,
+                         const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    constexpr Dots kDots = DotsOf(kTraits, false);  // what comes back costs as much as it saves so few rows
+    __m512i total[R][1];
+    SumCodes<kTraits, kDots, true>(codes, scales, q, side, partial, total);
+    Join<kTraits>(scales, side, total, partial);
+  }
+
+  template <TileKind kind, size_t R, typename Scales>
+  QUORUM_INLINE void Tile(const uint8_t* const (&codes)[2], const Scales (&scales)[2], int64_t /*groups*/,
+                          const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    __m512i total[R][2];
+    SumCodes<kind.traits, kind.dots, false>(codes, scales, q, side, partial, total);
+    Join<kind.traits>(scales, side, total, partial);
+  }
+
+  /// Codes that are multiplied with their scales, at most 255: 256 * 255 * 127 fits.
+  template <PackTraits kind, size_t R, typename Scales>
+  QUORUM_INLINE void TileFolded(const uint8_t* const (&codes)[2], const Scales (&scales)[2], int64_t /*groups*/,
+                                const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    __m512i total[R][2];
+    StartDots<false>(side, 0, total);
+    const uint8_t* group[2] = {codes[0], codes[1]};
+    for (int64_t g = 0; g < kBlockGroups; ++g) {
+      AddGroup<kind>(group, q, g * kGroup, total);
+      NextGroup<kind, false>(group, g, partial);
+    }
+    Join<kind>(scales, side, total, partial);
   }
 };
 

@@ -9,6 +9,7 @@
 #include "engine/kernels/pack_layout.h"
 
 #define QUORUM_INLINE static inline __attribute__((always_inline))
+#define QUORUM_MEMBER inline __attribute__((always_inline))
 
 namespace quorum::engine::avx512 {
 

@@ -1,9 +1,10 @@
 // Speed of the matrix products on one thread, not a test: GB/s of packed weights and billions of operations (two a
 // multiplication) a second, by format, rows and shape.
 //   kernel_bench [--isa scalar|avx2|avxvnni|avx512|amx] [--type Q4_1] [--shape 2048x2048] [--m 1,8] [--stream MIB]
-//   [--seconds 0.1]
+//   [--seconds 0.1] [--largest-scale 17]
 // Without --stream the same matrix is multiplied again and again, so it lies in some cache; with it, as many copies as
-// fill that much memory take turns.
+// fill that much memory take turns. --largest-scale cuts the integer scales of Q4_K and Q5_K: up to 17 and 8 they can
+// be multiplied into the codes beforehand.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 
 #include "engine/kernels/dispatch.h"
 #include "engine/kernels/kernel_table.h"
+#include "engine/kernels/pack_layout.h"
 #include "engine/kernels/packed_matrix.h"
 #include "tests/bench/bench_tools.h"
 #include "tests/engine/random_weights.h"
@@ -23,7 +25,20 @@ struct Options : BenchOptions {
   std::vector<quant::DType> types = test::PackableTypes();
   std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{1536, 576}, {2048, 2048}, {768, 2048}};
   std::vector<std::int64_t> rows = {1, 2, 4, 8, 32, 128, 512};
+  std::int64_t largest_scale = 255;
 };
+
+/// Cuts the integer scales of a packed matrix of kBytes scales.
+void CutScales(std::int64_t largest, const PackedView& view, std::uint8_t* packed) {
+  const PackTraits traits = TraitsOf(view.format);
+  if (traits.scales != Scales::kBytes) return;
+  const std::int64_t panels = (view.n + kPanelRows - 1) / kPanelRows;
+  const std::int64_t block = BlockBytes(traits, kBlockGroups);
+  for (std::int64_t b = 0; b < panels * view.panel_bytes / block; ++b) {
+    std::uint8_t* scales = packed + b * block + kBlockGroups * GroupBytes(traits.payload);
+    for (std::int64_t i = 0; i < ZOffset(traits); ++i) scales[i] = static_cast<std::uint8_t>(scales[i] % (largest + 1));
+  }
+}
 
 bool Parse(int argc, char** argv, Options* options) {
   return ParseFlags(argc, argv, options, [options](const std::string& flag, const std::string& value) {
@@ -39,6 +54,8 @@ bool Parse(int argc, char** argv, Options* options) {
         if (sides.size() != 2) return false;
         options->shapes.emplace_back(std::stoll(sides[0]), std::stoll(sides[1]));
       }
+    } else if (flag == "--largest-scale") {
+      options->largest_scale = std::stoll(value);
     } else if (flag == "--m") {
       options->rows = Numbers(value);
     } else {
@@ -106,7 +123,8 @@ int Main(int argc, char** argv) {
     std::printf("\n");
     for (const quant::DType type : options.types) {
       if (k % quant::Info(type).block != 0) continue;
-      const test::TestMatrix matrix = test::RandomMatrix(type, n, k, 0.1F, random);
+      test::TestMatrix matrix = test::RandomMatrix(type, n, k, 0.1F, random);
+      CutScales(options.largest_scale, matrix.view(), matrix.packed.data());
       std::printf("%-7s", std::string(quant::Info(type).name).c_str());
       const auto bytes = static_cast<double>(PackedBytes(*PackFormatOf(type), n, k));
       for (const std::int64_t m : options.rows) {

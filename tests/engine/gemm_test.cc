@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -261,10 +262,11 @@ TEST_CASE("every instruction set gives the golden bits for any number of rows") 
   for (const DType type : PackableTypes()) {
     const std::int64_t k = quant::Info(type).block == 256 ? 512 : 352;
     const TestMatrix matrix = RandomMatrix(type, 53, k, 1.0F, random);  // 4 panels, the last one with 5 rows
-    const std::vector<float> x = RandomRows(65 * k, 5.0F, random);
-    for (std::int64_t m = 1; m <= 65; ++m) {
-      CheckAgainstScalar(matrix, {x.begin(), x.begin() + m * k}, m);
-    }
+    const std::vector<float> x = RandomRows(260 * k, 5.0F, random);
+    std::vector<std::int64_t> counts(65);
+    std::iota(counts.begin(), counts.end(), 1);
+    counts.insert(counts.end(), {128, 129, 260});  // more than are prepared at a time
+    for (const std::int64_t m : counts) CheckAgainstScalar(matrix, {x.begin(), x.begin() + m * k}, m);
   }
 }
 
@@ -288,8 +290,8 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
     const std::int64_t k = quant::Info(type).block == 1 ? 96 : 512;
     for (const std::int64_t m : {1, 4, 12}) {
       for (const int fill : {0x00, 0x7F, 0x80, 0xFF}) {
-        // All codes and integer scales alike; d and dmin stay random.
-        TestMatrix matrix = RandomMatrix(type, 16, k, 1.0F, random);
+        // All codes and integer scales alike; d and dmin stay random. Three panels: many rows take them two at a time.
+        TestMatrix matrix = RandomMatrix(type, 48, k, 1.0F, random);
         std::vector<std::uint8_t> file(matrix.file.size(), static_cast<std::uint8_t>(fill));
         const std::size_t bytes = static_cast<std::size_t>(quant::Info(type).bytes);
         for (std::size_t at = 0; at < file.size() && bytes > 4; at += bytes) {
@@ -301,7 +303,7 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
                                type == DType::kQ4_1 || type == DType::kQ5_1;
           std::memcpy(file.data() + at + d_at, matrix.file.data() + at + d_at, has_min ? 4 : 2);
         }
-        if (bytes > 4) matrix = TestMatrix(type, 16, k, file);
+        if (bytes > 4) matrix = TestMatrix(type, 48, k, file);
         std::vector<float> x(static_cast<std::size_t>(m * k), 1.0F);
         CheckAgainstScalar(matrix, x, m);  // all +127
         for (std::size_t i = 0; i < x.size(); ++i) x[i] = -1.0F;
