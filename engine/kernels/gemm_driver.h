@@ -99,7 +99,7 @@ static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead
 }
 
 // A Kernel has
-//   kDirectRows<format>  up to so many rows, codes are read from the panel as they are used,
+//   kDirectRows   up to so many rows, codes are read from the panel as they are used,
 //   kPassRows     so many rows at a time, and the rest in passes of 1 to
 //   kFewRows      rows (there is no function for the counts between: each costs seconds of compilation);
 //   kTileRows     for more rows, blocks are unpacked first; the rows of a tile at most and,
@@ -294,7 +294,7 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t first, int64_t m, int64_
 template <typename Kernel, PackFormat format>
 static void Multiply(const GemmTask& t) {
   int64_t panel = t.panel_begin;
-  if (t.m > Kernel::template kDirectRows<format>) {
+  if (t.m > Kernel::kDirectRows) {
     panel += (t.panel_end - t.panel_begin) / 2 * 2;
     const int64_t chunks = (t.m + kChunkRows - 1) / kChunkRows;
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {

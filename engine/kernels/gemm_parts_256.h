@@ -110,19 +110,10 @@ QUORUM_INLINE __m256i LoadOperand(const uint8_t* group) {
 /// which then do not fit the registers.
 QUORUM_INLINE void InOrder(__m256i& v) { asm("" : "+x"(v)); }
 
-/// Up to how many rows it is cheaper to take codes apart again for every four of them than to unpack them once:
-/// measured (tests/bench/kernel_bench) with weights that come from memory.
-static constexpr int64_t DirectRows(const PackTraits& traits) {
-  const bool easy =
-      traits.payload == Payload::kBits4 || traits.payload == Payload::kBits6 || traits.payload == Payload::kBits8;
-  return easy && traits.table == Table::kNone ? 16 : 8;
-}
-
 /// The Kernel of gemm_driver.h, but for what is done with one block: Block::Add.
 template <typename Products, typename Block>
 struct Rows256 {
-  template <PackFormat format>
-  static constexpr int64_t kDirectRows = DirectRows(TraitsOf(format));
+  static constexpr int64_t kDirectRows = 8;  // measured (tests/bench/kernel_bench) with weights that come from memory
   static constexpr int64_t kPassRows = 4;
   static constexpr int64_t kFewRows = 3;
   static constexpr int64_t kTileRows = 4;

@@ -212,7 +212,6 @@ QUORUM_INLINE void StorePartial(const __m512 (&acc)[R][P], const Partial& partia
 ///   kFoldedTile<format>, TileFolded<kind>     where Folds(format)
 template <typename Block>
 struct Vnni {
-  template <PackFormat>
   static constexpr int64_t kDirectRows = 4;
   static constexpr int64_t kPassRows = 4;
   static constexpr int64_t kFewRows = 3;
