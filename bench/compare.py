@@ -112,13 +112,11 @@ def no_mmap(program):
 ATTENTIONS = (("on", ()), ("off", ()), ("on", ("-ctk", "q8_0", "-ctv", "q8_0")))  # flash attention, and how the cache is kept
 
 
-def batched_switches(program, repack, attention):
-    """How this version of ik_llama.cpp's llama-batched-bench is told what its llama-bench is told by -fmoe, -rtr and -fa."""
-    text = help_of(program)
+def batched_switches(text, repack, attention):
+    """How the version of ik_llama.cpp's llama-batched-bench whose help is `text` is told what llama-bench is told by -fmoe, -rtr and -fa."""
     fused = [] if "--no-fused-moe" in text else ["-fmoe"]  # newer ones do it unless told otherwise
-    if "(auto|on|off" in text:
-        return [*fused, *(["-rtr"] if repack else []), "-fa", attention]
-    return [*fused, *(["-rtr"] if repack else []), *(["-fa"] if attention == "on" else [])]
+    valued = ["-fa", attention] if "(auto|on|off" in text else ["-fa"] if attention == "on" else []
+    return [*fused, *(["-rtr"] if repack else []), *valued]
 
 
 def peers(args):
@@ -128,9 +126,9 @@ def peers(args):
         if not (folder / "llama-bench").exists():
             sys.exit(f"compare.py: no llama-bench in {folder} (--{'llama' if name == 'llama.cpp' else 'ik'})")
         program = folder / "llama-batched-bench"
-        bench, batched = no_mmap(folder / "llama-bench"), []
+        bench, batched, batched_help = no_mmap(folder / "llama-bench"), [], ""
         if program.exists():
-            batched = no_mmap(program)
+            batched, batched_help = no_mmap(program), help_of(program)
         elif args.batches:
             print(f"compare.py: no llama-batched-bench in {folder}: {name} is not measured with several sequences", file=sys.stderr)
         if name == "ik_llama.cpp" and args.batches and program.exists():
@@ -144,9 +142,8 @@ def peers(args):
                     yield Llama(args, name, folder, f"--repack {repack} {shown}", ["--repack", repack, *single],
                                 ["-fa", attention, *cache, *([] if repack else ["--no-repack"]), *batched])
                 else:
-                    switches = batched_switches(program, repack, attention) if program.exists() else []
                     yield Llama(args, name, folder, f"-fmoe 1 -rtr {repack} {shown}", ["-fmoe", 1, "-rtr", repack, *single],
-                                [*switches, *cache, *batched])
+                                [*batched_switches(batched_help, repack, attention), *cache, *batched])
 
 
 def promising(engines):

@@ -116,7 +116,7 @@ static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead
 //   TileFolded                                                Tile for these, of
 //   kFoldedTileRows, kFoldedTileMinRows                       rows
 constexpr int64_t kUnpackedBytes = kBlock * kLanes;  // scratch of one panel
-constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: two pairs share a tile's preparation
+constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: they fit the nearest cache
 constexpr int64_t kChunkRows = 128;                  // rows that are prepared at a time
 
 static inline int64_t GroupsAt(int64_t column, int64_t k) {
@@ -208,15 +208,17 @@ static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t pair
     }
   }
   for (int64_t p = 0; p < 2 * pairs; ++p) {
+    const uint8_t* panel = block + p * panel_bytes;
+    uint8_t* bytes = to->codes + p * kUnpackedBytes;
     if constexpr (Kernel::template kFolds<format>) {
       if (folded) {
-        Kernel::template PreparePanel<format, true>(block + p * panel_bytes + codes, groups, &to->panels[p]);
-        Kernel::template UnpackFolded<format>(block + p * panel_bytes, to->codes + p * kUnpackedBytes);
+        Kernel::template PreparePanel<format, true>(panel + codes, groups, &to->panels[p]);
+        Kernel::template UnpackFolded<format>(panel, bytes);
         continue;
       }
     }
-    Kernel::template PreparePanel<format, false>(block + p * panel_bytes + codes, groups, &to->panels[p]);
-    Kernel::template Unpack<format>(block + p * panel_bytes, groups, to->codes + p * kUnpackedBytes);
+    Kernel::template PreparePanel<format, false>(panel + codes, groups, &to->panels[p]);
+    Kernel::template Unpack<format>(panel, groups, bytes);
   }
   return folded;
 }

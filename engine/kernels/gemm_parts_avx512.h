@@ -180,28 +180,6 @@ QUORUM_INLINE void Fold(const uint8_t* block, uint8_t* scratch) {
   }
 }
 
-/// The sums of earlier blocks.
-template <size_t R, size_t P>
-QUORUM_INLINE void LoadPartial(const Partial& partial, __m512 (&acc)[R][P]) {
-#pragma GCC unroll 8
-  for (size_t i = 0; i < R; ++i) {
-    const float* from = partial.dst + static_cast<int64_t>(i) * partial.ld;
-#pragma GCC unroll 2
-    for (size_t p = 0; p < P; ++p) {
-      acc[i][p] = partial.start ? _mm512_setzero_ps() : _mm512_loadu_ps(from + p * kLanes);
-    }
-  }
-}
-template <size_t R, size_t P>
-QUORUM_INLINE void StorePartial(const __m512 (&acc)[R][P], const Partial& partial) {
-#pragma GCC unroll 8
-  for (size_t i = 0; i < R; ++i) {
-    float* to = partial.dst + static_cast<int64_t>(i) * partial.ld;
-#pragma GCC unroll 2
-    for (size_t p = 0; p < P; ++p) _mm512_storeu_ps(to + p * kLanes, acc[i][p]);
-  }
-}
-
 /// The Kernel of gemm_driver.h. How one block joins is a Block's:
 ///   Side, PrepareRow<format>(q, scale, sum, groups, side)   of a row
 ///   Raw<format>                               a panel's scales `at` where they lie,

@@ -100,14 +100,15 @@ struct TwoLevels {
   template <PackFormat format, bool folded>
   QUORUM_INLINE void PreparePanel(const uint8_t* scales, int64_t /*groups*/, Panel<format>* panel) {
     constexpr PackTraits kTraits = TraitsOf(format);
+    constexpr Dots kDots = DotsOf(kTraits, true);
     const Raw<format> raw = {scales};
     for (int64_t h = 0; h < kBlock / kTraits.s_columns && !folded; ++h) {
-      _mm512_store_si512(panel->s[h], DotsOf(kTraits, true).in_16 ? raw.Low(h) : raw.S(h));
+      _mm512_store_si512(panel->s[h], kDots.in_16 ? raw.Low(h) : raw.S(h));
     }
     _mm512_store_ps(panel->d, raw.D());
     if constexpr (HasMin(kTraits.scales)) {
       for (int64_t pair = 0; pair < kBlock / kTraits.s_columns / 2; ++pair) {
-        if constexpr (!folded) _mm512_store_si512(panel->pair[pair], raw.Pair(pair));
+        if constexpr (!folded && kDots.comes_back) _mm512_store_si512(panel->pair[pair], raw.Pair(pair));
         _mm512_store_si512(panel->z[pair], raw.Z(pair));
       }
       _mm512_store_ps(panel->dmin, raw.Dmin());

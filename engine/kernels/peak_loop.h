@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/kernels/gemm_driver.h"
+
 namespace quorum::engine {
 
 /// Runs `Unit`'s product on independent sums, as many as its latency needs; they have names because g++ keeps an array
@@ -48,13 +50,12 @@ static inline int64_t RunPeakLoop(int64_t iterations) {
 /// the second level, as products of few rows do: that reads a little more than loads alone.
 template <typename Vector>
 static inline uint64_t RunReadLoop(const uint8_t* from, int64_t bytes) {
-  constexpr int64_t kAhead = 8192;
   constexpr int64_t kVector = sizeof(Vector);
   constexpr int64_t kStep = 256;
   Vector a = Vector::Load(from) ^ Vector::Load(from);
   Vector b = a, c = a, d = a;
   for (int64_t at = 0; at < bytes; at += kStep) {
-    for (int64_t line = 0; line < kStep; line += 64) __builtin_prefetch(from + at + kAhead + line, 0, 2);
+    PrefetchAhead(from + at, kStep, kAhead);
     for (int64_t part = 0; part < kStep; part += 4 * kVector) {
       a = a ^ Vector::Load(from + at + part);
       b = b ^ Vector::Load(from + at + part + kVector);
