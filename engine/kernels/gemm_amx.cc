@@ -122,10 +122,10 @@ bool MakePlanes(const uint8_t* const (&block)[2], int64_t panels, uint8_t (*low)
     for (int64_t p = 0; p < panels; ++p) wide = wide || !avx512::FitsBytes<traits>(block[p] + kCodes);
     for (int64_t p = 0; p < panels; ++p) {
       if (wide) {
-        avx512::Fold<traits, 0, (1 << ShiftOf(traits)) - 1>(block[p], low[p]);
-        avx512::Fold<traits, ShiftOf(traits), 255>(block[p], high[p]);
+        avx512::Fold<traits, 0, (1 << ShiftOf(traits)) - 1>(block[p], {}, low[p]);
+        avx512::Fold<traits, ShiftOf(traits), 255>(block[p], {}, high[p]);
       } else {
-        avx512::Fold<traits, 0, 255>(block[p], low[p]);
+        avx512::Fold<traits, 0, 255>(block[p], {}, low[p]);
       }
     }
   } else {

@@ -61,17 +61,38 @@ static inline ActRows<R> RowsAt(const GemmTask& t, int64_t first, int64_t column
   return act;
 }
 
-/// Bytes from what few rows use to what is prefetched meanwhile: nearer, the memory's latency shows; farther, cores
-/// that share one path to memory lose.
+/// Bytes from what few rows use to what is prefetched meanwhile from memory into the second level: nearer, the memory's
+/// latency shows; farther, cores that share one path to memory lose.
 constexpr int64_t kAhead = 8192;
+/// and from there into the first: what is asked for from memory holds up the loads behind it, so these come early, too.
+constexpr int64_t kNear = 2048;
 
-/// What is to come from memory while a tile is computed: `lines` lines of each of its panels, which are panel_bytes
-/// apart. All at once they would take every buffer that the tile's own activations need on their way from the second
-/// level: a kernel asks for them bit by bit.
+/// The same of one block, whose bytes are asked for that far from its own.
+struct Distances {
+  int64_t memory;
+  int64_t near;
+};
+
+/// What is to come from memory while some panels are unpacked or a tile is computed: `lines` lines of each, which are
+/// panel_bytes apart. All at once they would take every buffer that the tile's own activations need on their way from
+/// the second level: a kernel asks for them bit by bit, while unpacking too, for memory has nothing to do otherwise.
 struct Upcoming {
   const uint8_t* at;
   int64_t panel_bytes;
   int64_t lines;
+
+  /// The first `count` lines of each, and those behind them.
+  Upcoming First(int64_t count) const { return {at, panel_bytes, count < lines ? count : lines}; }
+  Upcoming Behind(const Upcoming& first) const {
+    return {at + first.lines * kLineBytes, panel_bytes, lines - first.lines};
+  }
+
+  /// Asks for the share of group `g` of a block, of `panels` panels.
+  inline __attribute__((always_inline)) void Ask(int64_t g, int64_t panels) const {
+    for (int64_t line = g; line < lines; line += kBlockGroups) {
+      for (int64_t p = 0; p < panels; ++p) __builtin_prefetch(at + p * panel_bytes + line * kLineBytes, 0, 2);
+    }
+  }
 };
 
 /// Where a block's partial sums are kept between blocks: row i's 16 lanes at dst + i * ld. They start at zero. Few
@@ -80,11 +101,11 @@ struct Partial {
   float* dst;
   int64_t ld;
   bool start;
-  int64_t ahead;
+  Distances ahead;
   Upcoming upcoming;
 };
 
-/// Partial::ahead of a block at `at`: `distance`, but from the task's end on into what is multiplied next.
+/// How far ahead of a block at `at`: `distance`, but from the task's end on into what is multiplied next.
 static inline int64_t AheadOf(const GemmTask& t, const uint8_t* at, int64_t distance) {
   const uint8_t* end = t.w.panels + t.panel_end * t.w.panel_bytes;
   if (end - at > distance) return distance;
@@ -94,30 +115,56 @@ static inline int64_t AheadOf(const GemmTask& t, const uint8_t* at, int64_t dist
 /// Asks for what lies `ahead` behind these bytes of a panel. Into the second level: the first has too few lines in
 /// flight for the memory's latency. Every line has to be asked for, scales too: the processor's own prefetcher does not
 /// fill the gaps between such requests, and a third of the bandwidth is what is left then.
-static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, int64_t ahead) {
-  for (int64_t line = 0; line < bytes; line += kLineBytes) __builtin_prefetch(at + ahead + line, 0, 2);
+static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, const Distances& ahead) {
+  for (int64_t line = 0; line < bytes; line += kLineBytes) {
+    __builtin_prefetch(at + ahead.memory + line, 0, 2);
+    __builtin_prefetch(at + ahead.near + line, 0, 3);
+  }
 }
 
 // A Kernel has
 //   kDirectRows   up to so many rows, codes are read from the panel as they are used,
 //   kPassRows     so many rows at a time, and the rest in passes of 1 to
 //   kFewRows      rows (there is no function for the counts between: each costs seconds of compilation);
-//   kTileRows     for more rows, blocks are unpacked first; the rows of a tile at most and,
-//   kTileMinRows  as tiles are of nearly equal height, at least: floor(m / ceil(m / kTileRows)) for m > kDirectRows;
 //   Few<format, R>(block, groups, act, partial)               one panel's block times R rows
-//   Unpack<format>(block, groups, scratch)                    a panel's block as bytes: the byte plane's layout
-//   RowSide, PrepareRow<format>(act, groups, row)             what tiles need of a row's block
+// and for more rows, whose blocks are unpacked first,
+//   Unpack<format>(block, groups, next, scratch)              a panel's block as bytes: the byte plane's layout
+//   RowSide, PrepareRow<format>(act, groups, row)             what tiles need of a row's block, `q` among it
 //   PanelSide<format>, PreparePanel<format, folded>(scales, groups, panel)   and of a panel's
-//   Tile<format, R>(scratch, panels, pairs, groups, rows, partial)
-//                                                             2 * pairs unpacked panels times R <= kTileRows rows
+//   Tile<format, shape, R>(scratch, panels, count, groups, rows, partial)
+//                                                             R rows times `count` unpacked panels, of
+//   kTile         shape;
 //   kFolds<format>                                            where true, there are also
 //   Fits(scales)                                              whether s * q of a whole block fits unsigned bytes,
-//   UnpackFolded(block, scratch)                              which Unpack then gives instead of q,
-//   TileFolded                                                Tile for these, of
-//   kFoldedTileRows, kFoldedTileMinRows                       rows
+//   UnpackFolded(block, next, scratch)                        which Unpack then gives instead of q, and for these
+//   kFoldedTile, kWideTile                                    shapes, the latter for kUnpackedPanels panels
+
 constexpr int64_t kUnpackedBytes = kBlock * kLanes;  // scratch of one panel
 constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: they fit the nearest cache
 constexpr int64_t kChunkRows = 128;                  // rows that are prepared at a time
+constexpr int64_t kNarrowRows = 6;                   // up to here wide tiles are too low, or too high by one
+constexpr int64_t kShortRows = 16;                   // up to here unpacking has a large part of the time
+
+/// How a kernel cuts m rows into tiles.
+struct TileShape {
+  bool folded;
+  int64_t panels;  // that a tile takes at once
+  int64_t most;    // rows of a tile
+  int64_t best;    // rows of a tile where m allows
+  int64_t least;
+
+  constexpr int64_t Tiles(int64_t m) const {
+    const int64_t needed = (m + most - 1) / most;
+    return m / best > needed ? m / best : needed;
+  }
+  /// Whether tiles of `fewest` rows and more, up to kChunkRows, have at least `least` and at most `most`.
+  constexpr bool Covers(int64_t fewest) const {
+    for (int64_t m = fewest; m <= kChunkRows; ++m) {
+      if (m / Tiles(m) < least || (m + Tiles(m) - 1) / Tiles(m) > most) return false;
+    }
+    return true;
+  }
+};
 
 static inline int64_t GroupsAt(int64_t column, int64_t k) {
   const int64_t rest = (k - column) / kGroup;
@@ -147,11 +194,11 @@ template <typename Kernel, PackFormat format, size_t R>
 static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
   constexpr PackTraits kTraits = TraitsOf(format);
   const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
-  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true, 0, {}};
+  Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true, {}, {}};
   ActRows<R> act = RowsAt<R>(t, first, 0, ActBlockOf(kTraits));
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
     const int64_t groups = GroupsAt(column, t.w.k);
-    partial.ahead = AheadOf(t, block, kAhead);
+    partial.ahead = {AheadOf(t, block, kAhead), AheadOf(t, block, kNear)};
     Kernel::template Few<format, R>(block, groups, act, partial);
     for (size_t i = 0; i < R; ++i) {
       act.q[i] += kBlock;
@@ -181,74 +228,68 @@ struct Unpacked {
   typename Kernel::RowSide rows[kChunkRows];
 };
 
-template <typename Kernel, PackFormat format, size_t R, bool folded>
-static void TileUpTo(const Unpacked<Kernel, format>& from, int64_t pairs, int64_t groups, int64_t first, int64_t count,
+template <typename Kernel, PackFormat format, TileShape shape, size_t R>
+static void TileUpTo(const Unpacked<Kernel, format>& from, int64_t panels, int64_t groups, int64_t first, int64_t count,
                      const Partial& partial) {
-  constexpr int64_t kLeast = folded ? Kernel::kFoldedTileMinRows : Kernel::kTileMinRows;
   if (count == static_cast<int64_t>(R)) {
-    if constexpr (folded) {
-      Kernel::template TileFolded<format, R>(from.codes, from.panels, pairs, from.rows + first, partial);
-    } else {
-      Kernel::template Tile<format, R>(from.codes, from.panels, pairs, groups, from.rows + first, partial);
-    }
-  } else if constexpr (R > kLeast) {
-    TileUpTo<Kernel, format, R - 1, folded>(from, pairs, groups, first, count, partial);
+    Kernel::template Tile<format, shape, R>(from.codes, from.panels, panels, groups, from.rows + first, partial);
+  } else if constexpr (static_cast<int64_t>(R) > shape.least) {
+    TileUpTo<Kernel, format, shape, R - 1>(from, panels, groups, first, count, partial);
   }
 }
 
-/// Fills `to` with a block of 2 * pairs panels; true: folded.
+/// Fills `to` with a block of `count` panels; true: folded.
 template <typename Kernel, PackFormat format>
-static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t pairs, int64_t groups,
+static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t count, int64_t groups, Upcoming next,
                          Unpacked<Kernel, format>* to) {
   const int64_t codes = groups * GroupBytes(TraitsOf(format).payload);
   bool folded = Kernel::template kFolds<format>;
   if constexpr (Kernel::template kFolds<format>) {
-    for (int64_t p = 0; p < 2 * pairs; ++p) {
+    for (int64_t p = 0; p < count; ++p) {
       folded = folded && Kernel::template Fits<format>(block + p * panel_bytes + codes);
     }
   }
-  for (int64_t p = 0; p < 2 * pairs; ++p) {
+  for (int64_t p = 0; p < count; ++p, next.at += next.panel_bytes) {
     const uint8_t* panel = block + p * panel_bytes;
     uint8_t* bytes = to->codes + p * kUnpackedBytes;
     if constexpr (Kernel::template kFolds<format>) {
       if (folded) {
         Kernel::template PreparePanel<format, true>(panel + codes, groups, &to->panels[p]);
-        Kernel::template UnpackFolded<format>(panel, bytes);
+        Kernel::template UnpackFolded<format>(panel, next, bytes);
         continue;
       }
     }
     Kernel::template PreparePanel<format, false>(panel + codes, groups, &to->panels[p]);
-    Kernel::template Unpack<format>(panel, groups, bytes);
+    Kernel::template Unpack<format>(panel, groups, next, bytes);
   }
   return folded;
 }
 
-/// Neighbouring panels' blocks that come from memory while others are computed.
-struct NextBlocks {
-  const uint8_t* at;  // null: none
-  int64_t panel_bytes;
-  int64_t bytes;  // of a block
-
-  /// The share of tile `tile` of `tiles`.
-  Upcoming Share(int64_t tile, int64_t tiles) const {
-    if (at == nullptr) return {nullptr, 0, 0};
-    const int64_t lines = bytes / kLineBytes;
-    const int64_t first = lines * tile / tiles;
-    return {at + first * kLineBytes, panel_bytes, lines * (tile + 1) / tiles - first};
-  }
+/// Lines [begin, end) of each row's codes in the next block of columns: they come from another core's cache or farther.
+struct NextCodes {
+  int64_t begin, end;
 };
 
-/// The tiles of rows [0, m) of `from` and 2 * pairs panels.
-template <typename Kernel, PackFormat format, bool folded>
-static void MultiplyTiles(const Unpacked<Kernel, format>& from, int64_t pairs, int64_t groups, int64_t m,
-                          Partial partial, const NextBlocks& next) {
-  constexpr int64_t kMost = folded ? Kernel::kFoldedTileRows : Kernel::kTileRows;
-  const int64_t tiles = (m + kMost - 1) / kMost;
+/// The tiles of rows [0, m) of `from` and `panels` panels; each asks for its share of `next`.
+template <typename Kernel, PackFormat format, TileShape shape>
+static void MultiplyTiles(const Unpacked<Kernel, format>& from, int64_t panels, int64_t groups, int64_t m,
+                          Partial partial, const Upcoming& next, const NextCodes& codes) {
+  const int64_t tiles = shape.Tiles(m);
+  const int64_t least = m / tiles;
+  const int64_t more = m % tiles;
+  const int64_t lines_of_row = ((next.lines << 16) + m - 1) / m;  // times 2^16
   int64_t first = 0;
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    partial.upcoming = next.Share(tile, tiles);
-    const int64_t count = m / tiles + (tile < m % tiles ? 1 : 0);
-    TileUpTo<Kernel, format, kMost, folded>(from, pairs, groups, first, count, partial);
+    const int64_t count = least + (tile < more ? 1 : 0);
+    const int64_t asked = lines_of_row * first >> 16;
+    partial.upcoming = {next.at + asked * kLineBytes, next.panel_bytes,
+                        (lines_of_row * (first + count) >> 16) - asked};
+    for (int64_t i = first; i < first + count; ++i) {
+      for (int64_t line = codes.begin; line < codes.end; ++line) {
+        __builtin_prefetch(from.rows[i].q + kBlock + line * kLineBytes, 0, 2);
+      }
+    }
+    TileUpTo<Kernel, format, shape, static_cast<size_t>(shape.most)>(from, panels, groups, first, count, partial);
     first += count;
     partial.dst += count * partial.ld;
   }
@@ -259,6 +300,9 @@ static void MultiplyTiles(const Unpacked<Kernel, format>& from, int64_t pairs, i
 /// panels. `last`: no further rows follow.
 template <typename Kernel, PackFormat format>
 static void MultiplyUnpacked(const GemmTask& t, int64_t first, int64_t m, int64_t panel_end, bool last) {
+  constexpr int64_t kDirect = Kernel::kDirectRows;
+  static_assert(Kernel::kTile.Covers(kDirect + 1) && Kernel::kFoldedTile.Covers(kDirect + 1));
+  static_assert(Kernel::kWideTile.Covers((kNarrowRows < kDirect ? kDirect : kNarrowRows) + 1));
   constexpr PackTraits kTraits = TraitsOf(format);
   Unpacked<Kernel, format> unpacked;
   const uint8_t* column_blocks = t.w.panels + t.panel_begin * t.w.panel_bytes;
@@ -266,29 +310,42 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t first, int64_t m, int64_
     const int64_t groups = GroupsAt(column, t.w.k);
     for (int64_t i = 0; i < m; ++i) {
       const ActRows<1> row = RowsAt<1>(t, first + i, column, ActBlockOf(kTraits));
+      __builtin_prefetch(row.sum[0] + kBlock / 16, 0, 2);
       Kernel::template PrepareRow<format>(row, groups, &unpacked.rows[i]);
     }
+    const int64_t next_lines = GroupsAt(column + kBlock, t.w.k) * kGroup / kLineBytes;
+    const int64_t panels = panel_end - t.panel_begin;
     const uint8_t* block = column_blocks;
     column_blocks += BlockBytes(kTraits, groups);
     for (int64_t panel = t.panel_begin; panel < panel_end;) {
-      const int64_t pairs = panel + kUnpackedPanels <= panel_end ? kUnpackedPanels / 2 : 1;
-      const bool folded = UnpackPanels<Kernel, format>(block, t.w.panel_bytes, pairs, groups, &unpacked);
-      Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0, 0, {}};
-      panel += 2 * pairs;
-      block += 2 * pairs * t.w.panel_bytes;
-      NextBlocks next = {block, t.w.panel_bytes, BlockBytes(kTraits, groups)};
+      const int64_t count = panel + kUnpackedPanels <= panel_end ? kUnpackedPanels : 2;
+      const Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, column == 0, {}, {}};
+      const uint8_t* const now = block;
+      const int64_t done = panel - t.panel_begin;
+      const NextCodes codes = {next_lines * done / panels, next_lines * (done + count) / panels};
+      panel += count;
+      block += count * t.w.panel_bytes;
+      Upcoming next = {block, t.w.panel_bytes, BlockBytes(kTraits, groups) / kLineBytes};
       if (panel >= panel_end) {
         const bool end = column + kBlock >= t.w.k;
         next.at = !end ? column_blocks : last ? t.next : t.w.panels + t.panel_begin * t.w.panel_bytes;
-        next.bytes = BlockBytes(kTraits, GroupsAt(end ? 0 : column + kBlock, t.w.k));
+        next.lines = BlockBytes(kTraits, GroupsAt(end ? 0 : column + kBlock, t.w.k)) / kLineBytes;
+        if (next.at == nullptr) next = {nullptr, 0, 0};
       }
+      const Upcoming sooner = next.First(m < kShortRows ? 2 * kBlockGroups : kBlockGroups);
+      const Upcoming later = next.Behind(sooner);
+      const bool folded = UnpackPanels<Kernel, format>(now, t.w.panel_bytes, count, groups, sooner, &unpacked);
       if constexpr (Kernel::template kFolds<format>) {
+        if (folded && count == kUnpackedPanels && m > kNarrowRows) {
+          MultiplyTiles<Kernel, format, Kernel::kWideTile>(unpacked, count, groups, m, partial, later, codes);
+          continue;
+        }
         if (folded) {
-          MultiplyTiles<Kernel, format, true>(unpacked, pairs, groups, m, partial, next);
+          MultiplyTiles<Kernel, format, Kernel::kFoldedTile>(unpacked, count, groups, m, partial, later, codes);
           continue;
         }
       }
-      MultiplyTiles<Kernel, format, false>(unpacked, pairs, groups, m, partial, next);
+      MultiplyTiles<Kernel, format, Kernel::kTile>(unpacked, count, groups, m, partial, later, codes);
     }
   }
 }

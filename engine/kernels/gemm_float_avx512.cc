@@ -23,6 +23,14 @@ inline __attribute__((always_inline)) __m512 LoadWeights(const uint8_t* panel, i
   }
 }
 
+/// Asks for lines ahead of the one of each panel that starts with `column` (PrefetchAhead says why).
+template <PackFormat format, size_t P>
+static inline void AskAhead(const uint8_t* const (&w)[P], int64_t column, const Distances& ahead) {
+  constexpr int64_t kColumnBytes = kLanes * (format == PackFormat::kF32 ? 4 : 2);
+  if (column * kColumnBytes % kLineBytes != 0) return;
+  for (size_t p = 0; p < P; ++p) PrefetchAhead(w[p] + column * kColumnBytes, kLineBytes, ahead);
+}
+
 /// Rows [first, first + R) times panels [panel, panel + P).
 template <PackFormat format, size_t R, size_t P>
 void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
@@ -37,7 +45,13 @@ void MultiplyTile(const GemmTask& t, int64_t panel, int64_t first) {
   for (size_t i = 0; i < R; ++i) {
     for (size_t p = 0; p < P; ++p) acc[i][p] = _mm512_setzero_ps();
   }
+  // Only the first rows bring panels from memory, which share the distance ahead; and one row of eight panels of f32
+  // is so little work that the processor's own prefetcher keeps up.
+  constexpr bool kAsks = R > 1 || P < 8 || format != PackFormat::kF32;
+  constexpr int64_t kShare = static_cast<int64_t>(P);
+  const Distances ahead = {kAhead / kShare, kNear / kShare};
   for (int64_t column = 0; column < t.w.k; ++column) {
+    if (kAsks && first == 0) AskAhead<format>(w, column, ahead);
     __m512 weights[P];
 #pragma GCC unroll 8
     for (size_t p = 0; p < P; ++p) weights[p] = LoadWeights<format>(w[p], column);

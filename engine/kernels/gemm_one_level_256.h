@@ -11,7 +11,7 @@ struct OneLevel {
   /// acc[i][h] joins the groups of one block.
   template <typename Products, Codes codes, size_t R>
   QUORUM_INLINE void Add(const uint8_t* group, const uint8_t* scales, int64_t groups, int32_t /*bias*/,
-                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m256 (&acc)[R][2]) {
+                         const ActRows<R>& act, const ActSide (&side)[R], const Distances& ahead, __m256 (&acc)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     for (int64_t g = 0; g < groups; ++g) {
       __m256i dot[R][2];

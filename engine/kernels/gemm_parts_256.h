@@ -116,10 +116,9 @@ struct Rows256 {
   static constexpr int64_t kDirectRows = 8;  // measured (tests/bench/kernel_bench) with weights that come from memory
   static constexpr int64_t kPassRows = 4;
   static constexpr int64_t kFewRows = 3;
-  static constexpr int64_t kTileRows = 4;
-  static constexpr int64_t kTileMinRows = 3;
-  static constexpr int64_t kFoldedTileRows = kTileRows;
-  static constexpr int64_t kFoldedTileMinRows = kTileMinRows;
+  static constexpr TileShape kTile = {.folded = false, .panels = 1, .most = 4, .best = 4, .least = 3};
+  static constexpr TileShape kFoldedTile = {.folded = true, .panels = 1, .most = 4, .best = 4, .least = 3};
+  static constexpr TileShape kWideTile = kFoldedTile;
   using RowSide = ActSide;
   template <PackFormat>
   using PanelSide = const uint8_t*;  // the scales as they are
@@ -176,25 +175,20 @@ struct Rows256 {
       act.scale[i] = side[i].scale;
     }
     for (int64_t p = 0; p < panels; ++p) {
-      PrefetchAhead(partial.upcoming.at, partial.upcoming.lines * kLineBytes, p * partial.upcoming.panel_bytes);
+      for (int64_t g = 0; g < kBlockGroups; ++g) partial.upcoming.Ask(g, 1);
+      partial.upcoming.at += partial.upcoming.panel_bytes;
       Add<codes, folded>(scratch, scales[p], groups, bias, act, side, partial);
       scratch += kUnpackedBytes;
       partial.dst += kLanes;
     }
   }
 
-  template <PackFormat format, size_t R>
-  static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, int64_t groups,
+  template <PackFormat format, TileShape shape, size_t R>
+  static void Tile(const uint8_t* scratch, const uint8_t* const* scales, int64_t panels, int64_t groups,
                    const ActSide* rows, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    TileOf<UnpackedCodes<Products>(kTraits), false, R>(scratch, scales, 2 * pairs, groups, kTraits.bias, rows, partial);
-  }
-
-  template <PackFormat format, size_t R>
-  static void TileFolded(const uint8_t* scratch, const uint8_t* const* scales, int64_t pairs, const ActSide* rows,
-                         const Partial& partial) {
-    TileOf<UnpackedCodes<Products>(TraitsOf(format)), true, R>(scratch, scales, 2 * pairs, kBlockGroups, 0, rows,
-                                                               partial);
+    constexpr int32_t kBias = shape.folded ? 0 : kTraits.bias;
+    TileOf<UnpackedCodes<Products>(kTraits), shape.folded, R>(scratch, scales, panels, groups, kBias, rows, partial);
   }
 
   template <PackFormat format>
@@ -223,7 +217,7 @@ struct Rows256 {
   }
 
   template <PackFormat format>
-  static void UnpackFolded(const uint8_t* block, uint8_t* scratch) {
+  static void UnpackFolded(const uint8_t* block, const Upcoming& next, uint8_t* scratch) {
     constexpr Codes kCodes = PanelCodes<Products>(TraitsOf(format));
     constexpr int64_t kPerGroup = kGroup / kCodes.traits.s_columns;
     const uint8_t* scales = block + kBlockGroups * GroupBytes(kCodes.traits.payload);
@@ -239,6 +233,7 @@ struct Rows256 {
       FoldQuad<kCodes, 5>(block, s, scratch);
       FoldQuad<kCodes, 6>(block, s, scratch);
       FoldQuad<kCodes, 7>(block, s, scratch);
+      next.Ask(g, 1);
       block += GroupBytes(kCodes.traits.payload);
       scratch += kUnpackedGroup;
     }
@@ -253,7 +248,7 @@ struct Rows256 {
   }
 
   template <PackFormat format>
-  static void Unpack(const uint8_t* block, int64_t groups, uint8_t* scratch) {
+  static void Unpack(const uint8_t* block, int64_t groups, const Upcoming& next, uint8_t* scratch) {
     constexpr Codes kCodes = PanelCodes<Products>(TraitsOf(format));
     for (int64_t g = 0; g < groups; ++g) {
       UnpackQuad<kCodes, 0>(block, scratch);
@@ -264,6 +259,7 @@ struct Rows256 {
       UnpackQuad<kCodes, 5>(block, scratch);
       UnpackQuad<kCodes, 6>(block, scratch);
       UnpackQuad<kCodes, 7>(block, scratch);
+      next.Ask(g, 1);
       block += GroupBytes(kCodes.traits.payload);
       scratch += kUnpackedGroup;
     }

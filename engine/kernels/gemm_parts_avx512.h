@@ -84,22 +84,23 @@ QUORUM_INLINE void AddQuad(const uint8_t* const (&group)[P], const int8_t* const
     int32_t bytes;
     __builtin_memcpy(&bytes, q[i] + column + 4 * quad, sizeof bytes);
     const __m512i a = _mm512_set1_epi32(bytes);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (size_t p = 0; p < P; ++p) dot[i][p] = _mm512_dpbusd_epi32(dot[i][p], codes[p], a);
   }
 }
 
-/// The same for a whole group: quads of both halves in turns.
+/// The same for a whole group. Where two quads share a line they follow each other.
 template <PackTraits traits, size_t R, size_t P>
 QUORUM_INLINE void AddGroup(const uint8_t* const (&group)[P], const int8_t* const (&q)[R], int64_t column,
                             __m512i (&dot)[R][P]) {
+  constexpr bool kShared = traits.payload != Payload::kBits8;
   AddQuad<traits, 0>(group, q, column, dot);
-  AddQuad<traits, 4>(group, q, column, dot);
-  AddQuad<traits, 1>(group, q, column, dot);
-  AddQuad<traits, 5>(group, q, column, dot);
-  AddQuad<traits, 2>(group, q, column, dot);
-  AddQuad<traits, 6>(group, q, column, dot);
-  AddQuad<traits, 3>(group, q, column, dot);
+  AddQuad<traits, kShared ? 4 : 1>(group, q, column, dot);
+  AddQuad<traits, kShared ? 1 : 2>(group, q, column, dot);
+  AddQuad<traits, kShared ? 5 : 3>(group, q, column, dot);
+  AddQuad<traits, kShared ? 2 : 4>(group, q, column, dot);
+  AddQuad<traits, kShared ? 6 : 5>(group, q, column, dot);
+  AddQuad<traits, kShared ? 3 : 6>(group, q, column, dot);
   AddQuad<traits, 7>(group, q, column, dot);
 }
 
@@ -108,7 +109,7 @@ QUORUM_INLINE void StartDots(const Side (&side)[R], int64_t s_group, __m512i (&d
 #pragma GCC unroll 8
   for (size_t i = 0; i < R; ++i) {
     const __m512i start = biased ? _mm512_set1_epi32(side[i].start[s_group]) : _mm512_setzero_si512();
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (size_t p = 0; p < P; ++p) dot[i][p] = start;
   }
 }
@@ -117,14 +118,7 @@ QUORUM_INLINE void StartDots(const Side (&side)[R], int64_t s_group, __m512i (&d
 /// for.
 template <PackTraits traits, bool in_panel, size_t P>
 QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t g, const Partial& partial) {
-  if constexpr (!in_panel) {
-    const Upcoming& next = partial.upcoming;
-    for (int64_t line = g; line < next.lines; line += kBlockGroups) {
-      for (size_t p = 0; p < P; ++p) {
-        __builtin_prefetch(next.at + static_cast<int64_t>(p) * next.panel_bytes + line * kLineBytes, 0, 2);
-      }
-    }
-  }
+  if constexpr (!in_panel) partial.upcoming.Ask(g, P);
   for (size_t p = 0; p < P; ++p) {
     if constexpr (in_panel) PrefetchAhead(group[p], GroupBytes(traits.payload), partial.ahead);
     group[p] += GroupBytes(traits.payload);
@@ -134,18 +128,28 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t g, const Partia
 /// Integer scales of s-group `h`, each twice in its lane: for products of 16 bits.
 template <PackTraits traits>
 QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
-  const __m512i s = LoadSmallScales<traits.scales>(scales, h);
-  return _mm512_or_si512(_mm512_slli_epi32(s, 16), _mm512_and_si512(s, _mm512_set1_epi32(0xFFFF)));
+  if constexpr (traits.scales == Scales::kSigned) {
+    const __m512i s = LoadSmallScales<traits.scales>(scales, h);
+    return _mm512_or_si512(_mm512_slli_epi32(s, 16), _mm512_and_si512(s, _mm512_set1_epi32(0xFFFF)));
+  }
+  // Byte 4 * lane of a line comes from byte `lane`, so does byte 4 * lane + 2; the others are zero.
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(0x8000));
+  const __m512i spread = _mm512_or_si512(_mm512_or_si512(lanes, _mm512_slli_epi32(lanes, 16)), zero);
+  const __m512i s = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(LoadBytes16(scales + h * kLanes)), spread);
+  return traits.scales == Scales::kNibbles ? _mm512_and_si512(s, _mm512_set1_epi16(15)) : s;
 }
 
-/// Whether s * q of a whole block fits unsigned bytes.
+/// Whether s * q of a whole block fits unsigned bytes. Four s-groups lie in a line.
 template <PackTraits traits>
 QUORUM_INLINE bool FitsBytes(const uint8_t* scales) {
   __m512i most = _mm512_setzero_si512();
-  for (int64_t h = 0; h < kBlock / traits.s_columns; ++h) {
-    most = _mm512_max_epi32(most, LoadSmallScales<traits.scales>(scales, h));
+  for (int64_t line = 0; line < kBlock / traits.s_columns / 4; ++line) {
+    __m512i s = LoadLine(scales, line);
+    if constexpr (traits.scales == Scales::kNibbles) s = _mm512_and_si512(s, _mm512_set1_epi8(15));
+    most = _mm512_max_epu8(most, s);
   }
-  return _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(255 / LargestCode(traits))) == 0;
+  return _mm512_cmpgt_epu8_mask(most, _mm512_set1_epi8(static_cast<char>(255 / LargestCode(traits)))) == 0;
 }
 
 /// One quad of columns as s * q of 64 weights. `s` holds each scale twice in its lane: of two codes q + 256 r it makes
@@ -157,16 +161,17 @@ QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, uint8_t* scratch) {
 
 /// A block as bytes ((s >> shift) & mask) * q, which fit.
 template <PackTraits traits, int shift, int mask>
-QUORUM_INLINE void Fold(const uint8_t* block, uint8_t* scratch) {
+QUORUM_INLINE void Fold(const uint8_t* block, const Upcoming& upcoming, uint8_t* scratch) {
   constexpr int64_t kPerGroup = kGroup / traits.s_columns;
   const uint8_t* scales = block + kBlockGroups * GroupBytes(traits.payload);
+  const auto load = [scales](int64_t h) __attribute__((always_inline)) {
+    const __m512i s = ScalePairs<traits>(scales, h);
+    if constexpr (shift == 0 && mask == 255) return s;
+    return _mm512_and_si512(_mm512_srli_epi16(s, shift), _mm512_set1_epi16(mask));
+  };
   for (int64_t g = 0; g < kBlockGroups; ++g) {
-    const __m512i bits = _mm512_set1_epi16(mask);
-    const __m512i s = _mm512_and_si512(_mm512_srli_epi16(ScalePairs<traits>(scales, kPerGroup * g), shift), bits);
-    __m512i next = s;
-    if constexpr (kPerGroup == 2) {
-      next = _mm512_and_si512(_mm512_srli_epi16(ScalePairs<traits>(scales, 2 * g + 1), shift), bits);
-    }
+    const __m512i s = load(kPerGroup * g);
+    const __m512i next = kPerGroup == 2 ? load(2 * g + 1) : s;
     FoldQuad<traits, 0>(block, s, scratch);
     FoldQuad<traits, 1>(block, s, scratch);
     FoldQuad<traits, 2>(block, s, scratch);
@@ -175,6 +180,7 @@ QUORUM_INLINE void Fold(const uint8_t* block, uint8_t* scratch) {
     FoldQuad<traits, 5>(block, next, scratch);
     FoldQuad<traits, 6>(block, next, scratch);
     FoldQuad<traits, 7>(block, next, scratch);
+    upcoming.Ask(g, 1);
     block += GroupBytes(traits.payload);
     scratch += kUnpackedGroup;
   }
@@ -193,10 +199,9 @@ struct Vnni {
   static constexpr int64_t kDirectRows = 4;
   static constexpr int64_t kPassRows = 4;
   static constexpr int64_t kFewRows = 3;
-  static constexpr int64_t kTileRows = 6;
-  static constexpr int64_t kTileMinRows = 3;
-  static constexpr int64_t kFoldedTileRows = 8;
-  static constexpr int64_t kFoldedTileMinRows = 4;
+  static constexpr TileShape kTile = {.folded = false, .panels = 2, .most = 6, .best = 6, .least = 3};
+  static constexpr TileShape kFoldedTile = {.folded = true, .panels = 2, .most = 8, .best = 8, .least = 4};
+  static constexpr TileShape kWideTile = {.folded = true, .panels = 4, .most = 5, .best = 4, .least = 3};
   template <PackFormat format>
   static constexpr bool kFolds = Folds(TraitsOf(format));
   using RowSide = typename Block::Side;
@@ -225,41 +230,44 @@ struct Vnni {
     Block::template Few<format>(codes, scales, groups, act.q, side, partial);
   }
 
-  template <typename Panel, auto kind, bool folded, size_t R>
-  static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const Panel* panels, int64_t pairs,
+  /// `count` panels, P at a time.
+  template <typename Panel, auto kind, bool folded, size_t R, size_t P>
+  static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const Panel* panels, int64_t count,
                                                int64_t groups, const RowSide* rows, const Partial& task) {
     // Member by member: a copy as one would wait for all that was just written.
     const Upcoming& next = task.upcoming;
-    Partial partial = {task.dst, task.ld, task.start, 0, {next.at, next.panel_bytes, next.lines}};
+    Partial partial = {task.dst, task.ld, task.start, {}, {next.at, next.panel_bytes, next.lines}};
     const RowSide(&side)[R] = *reinterpret_cast<const RowSide(*)[R]>(rows);
     const int8_t* q[R];
     for (size_t i = 0; i < R; ++i) q[i] = side[i].q;
-    for (int64_t pair = 0; pair < pairs; ++pair) {
-      const uint8_t* const codes[2] = {scratch, scratch + kUnpackedBytes};
-      const Panel(&scales)[2] = *reinterpret_cast<const Panel(*)[2]>(panels);
+    constexpr int64_t kPanels = P;
+    for (int64_t panel = 0; panel < count; panel += kPanels) {
+      const uint8_t* codes[P];
+      for (size_t p = 0; p < P; ++p) codes[p] = scratch + static_cast<int64_t>(p) * kUnpackedBytes;
+      const Panel(&scales)[P] = *reinterpret_cast<const Panel(*)[P]>(panels);
       if constexpr (folded) {
         Block::template TileFolded<kind>(codes, scales, groups, q, side, partial);
       } else {
         Block::template Tile<kind>(codes, scales, groups, q, side, partial);
       }
-      scratch += 2 * kUnpackedBytes;
-      panels += 2;
-      partial.dst += 2 * kLanes;
-      partial.upcoming.at += 2 * partial.upcoming.panel_bytes;
+      scratch += kPanels * kUnpackedBytes;
+      panels += kPanels;
+      partial.dst += kPanels * kLanes;
+      partial.upcoming.at += kPanels * partial.upcoming.panel_bytes;
     }
   }
 
-  template <PackFormat format, size_t R>
-  static void Tile(const uint8_t* scratch, const PanelSide<format>* panels, int64_t pairs, int64_t groups,
+  template <PackFormat format, TileShape shape, size_t R>
+  static void Tile(const uint8_t* scratch, const PanelSide<format>* panels, int64_t count, int64_t groups,
                    const RowSide* rows, const Partial& partial) {
-    TileOf<PanelSide<format>, Block::template kTile<format>, false, R>(scratch, panels, pairs, groups, rows, partial);
-  }
-
-  template <PackFormat format, size_t R>
-  static void TileFolded(const uint8_t* scratch, const PanelSide<format>* panels, int64_t pairs, const RowSide* rows,
-                         const Partial& partial) {
-    TileOf<PanelSide<format>, Block::template kFoldedTile<format>, true, R>(scratch, panels, pairs, kBlockGroups, rows,
-                                                                            partial);
+    constexpr size_t kPanels = shape.panels;
+    if constexpr (shape.folded) {
+      constexpr auto kKind = Block::template kFoldedTile<format>;
+      TileOf<PanelSide<format>, kKind, true, R, kPanels>(scratch, panels, count, groups, rows, partial);
+    } else {
+      constexpr auto kKind = Block::template kTile<format>;
+      TileOf<PanelSide<format>, kKind, false, R, kPanels>(scratch, panels, count, groups, rows, partial);
+    }
   }
 
   template <PackFormat format>
@@ -268,12 +276,12 @@ struct Vnni {
   }
 
   template <PackFormat format>
-  static void UnpackFolded(const uint8_t* block, uint8_t* scratch) {
-    Fold<TraitsOf(format), 0, 255>(block, scratch);
+  static void UnpackFolded(const uint8_t* block, const Upcoming& next, uint8_t* scratch) {
+    Fold<TraitsOf(format), 0, 255>(block, next, scratch);
   }
 
   template <PackFormat format>
-  static void Unpack(const uint8_t* block, int64_t groups, uint8_t* scratch) {
+  static void Unpack(const uint8_t* block, int64_t groups, const Upcoming& next, uint8_t* scratch) {
     constexpr PackTraits kTraits = TraitsOf(format);
     for (int64_t g = 0; g < groups; ++g) {
       _mm512_store_si512(scratch + 0 * kLineBytes, (LoadUnsigned<kTraits, 0>(block)));
@@ -284,6 +292,7 @@ struct Vnni {
       _mm512_store_si512(scratch + 5 * kLineBytes, (LoadUnsigned<kTraits, 5>(block)));
       _mm512_store_si512(scratch + 6 * kLineBytes, (LoadUnsigned<kTraits, 6>(block)));
       _mm512_store_si512(scratch + 7 * kLineBytes, (LoadUnsigned<kTraits, 7>(block)));
+      next.Ask(g, 1);
       block += GroupBytes(kTraits.payload);
       scratch += kUnpackedGroup;
     }

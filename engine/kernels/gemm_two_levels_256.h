@@ -11,8 +11,8 @@ struct TwoLevels {
   /// total[i][h] += sum over the block of s * code * q_a. Bounds: gemm_scalar.cc; with unsigned codes the largest is
   /// 256 * 127 * 128 * 63 < 2^28.
   template <typename Products, Codes codes, size_t R>
-  QUORUM_INLINE void SumCodes(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act, int64_t ahead,
-                              __m256i (&total)[R][2]) {
+  QUORUM_INLINE void SumCodes(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act,
+                              const Distances& ahead, __m256i (&total)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     for (int64_t g = 0; g < kBlockGroups; ++g) {
       __m256i s[2];
@@ -51,7 +51,7 @@ struct TwoLevels {
   /// acc[i][h] joins one block, which is always whole.
   template <typename Products, Codes codes, size_t R>
   QUORUM_INLINE void Add(const uint8_t* group, const uint8_t* scales, int64_t /*groups*/, int32_t bias,
-                         const ActRows<R>& act, const ActSide (&side)[R], int64_t ahead, __m256 (&acc)[R][2]) {
+                         const ActRows<R>& act, const ActSide (&side)[R], const Distances& ahead, __m256 (&acc)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     __m256i offset[R][2];
     if constexpr (HasMin(kTraits.scales) || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);

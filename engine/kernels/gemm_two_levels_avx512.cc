@@ -240,12 +240,13 @@ struct TwoLevels {
   }
 
   /// Codes that are multiplied with their scales, at most 255: 256 * 255 * 127 fits.
-  template <PackTraits kind, size_t R, typename Scales>
-  QUORUM_INLINE void TileFolded(const uint8_t* const (&codes)[2], const Scales (&scales)[2], int64_t /*groups*/,
+  template <PackTraits kind, size_t R, size_t P, typename Scales>
+  QUORUM_INLINE void TileFolded(const uint8_t* const (&codes)[P], const Scales (&scales)[P], int64_t /*groups*/,
                                 const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
-    __m512i total[R][2];
+    __m512i total[R][P];
     StartDots<false>(side, 0, total);
-    const uint8_t* group[2] = {codes[0], codes[1]};
+    const uint8_t* group[P];
+    for (size_t p = 0; p < P; ++p) group[p] = codes[p];
     for (int64_t g = 0; g < kBlockGroups; ++g) {
       AddGroup<kind>(group, q, g * kGroup, total);
       NextGroup<kind, false>(group, g, partial);

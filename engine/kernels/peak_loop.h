@@ -55,7 +55,7 @@ static inline uint64_t RunReadLoop(const uint8_t* from, int64_t bytes) {
   Vector a = Vector::Load(from) ^ Vector::Load(from);
   Vector b = a, c = a, d = a;
   for (int64_t at = 0; at < bytes; at += kStep) {
-    PrefetchAhead(from + at, kStep, kAhead);
+    PrefetchAhead(from + at, kStep, {kAhead, kNear});
     for (int64_t part = 0; part < kStep; part += 4 * kVector) {
       a = a ^ Vector::Load(from + at + part);
       b = b ^ Vector::Load(from + at + part + kVector);

@@ -290,8 +290,8 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
     const std::int64_t k = quant::Info(type).block == 1 ? 96 : 512;
     for (const std::int64_t m : {1, 4, 12}) {
       for (const int fill : {0x00, 0x7F, 0x80, 0xFF}) {
-        // All codes and integer scales alike; d and dmin stay random. Three panels: many rows take them two at a time.
-        TestMatrix matrix = RandomMatrix(type, 48, k, 1.0F, random);
+        // All codes and integer scales alike; d and dmin stay random. Seven panels: many rows take four, two and one.
+        TestMatrix matrix = RandomMatrix(type, 112, k, 1.0F, random);
         std::vector<std::uint8_t> file(matrix.file.size(), static_cast<std::uint8_t>(fill));
         const std::size_t bytes = static_cast<std::size_t>(quant::Info(type).bytes);
         for (std::size_t at = 0; at < file.size() && bytes > 4; at += bytes) {
@@ -303,7 +303,7 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
                                type == DType::kQ4_1 || type == DType::kQ5_1;
           std::memcpy(file.data() + at + d_at, matrix.file.data() + at + d_at, has_min ? 4 : 2);
         }
-        if (bytes > 4) matrix = TestMatrix(type, 48, k, file);
+        if (bytes > 4) matrix = TestMatrix(type, 112, k, file);
         std::vector<float> x(static_cast<std::size_t>(m * k), 1.0F);
         CheckAgainstScalar(matrix, x, m);  // all +127
         for (std::size_t i = 0; i < x.size(); ++i) x[i] = -1.0F;
@@ -326,7 +326,7 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
 TEST_CASE("every instruction set gives the golden bits where all scales of some super-blocks are small") {
   // AMX then needs one product in place of two (gemm_amx.cc): neither, one or both of two neighbouring panels. AVX-512
   // multiplies scales and codes of four panels first where all of them allow it: panels 4 to 7, in the first columns
-  // only.
+  // only; and of the two behind them.
   struct Case {
     DType type;
     std::uint8_t scales;  // the first that is too large
@@ -334,7 +334,7 @@ TEST_CASE("every instruction set gives the golden bits where all scales of some 
   for (const auto& [type, scales] : {Case{DType::kQ4_K, 18}, Case{DType::kQ5_K, 9}}) {
     Random random(37);
     constexpr std::int64_t kColumns = 512;
-    std::vector<std::uint8_t> file = test::RandomFileRows(type, 144, kColumns, 1.0F, random);
+    std::vector<std::uint8_t> file = test::RandomFileRows(type, 160, kColumns, 1.0F, random);
     const auto block_bytes = static_cast<std::size_t>(quant::Info(type).bytes);
     for (std::size_t block = 0; block * block_bytes < file.size(); ++block) {
       const std::size_t panel = block / 2 / 16;
@@ -348,8 +348,8 @@ TEST_CASE("every instruction set gives the golden bits where all scales of some 
       }
       if (panel == 5) at[4] = scales - 1;  // the largest that fits, and with it the largest code
     }
-    const TestMatrix matrix(type, 144, kColumns, file);
-    for (const std::int64_t m : {12, 16, 17, 32, 33, 127, 128, 129, 150}) {
+    const TestMatrix matrix(type, 160, kColumns, file);
+    for (const std::int64_t m : {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 32, 33, 127, 128, 129, 150}) {
       CheckAgainstScalar(matrix, RandomRows(m * kColumns, 1.0F, random), m);
     }
   }
