@@ -15,24 +15,18 @@ ActView FromRow(ActView act, std::int64_t row) {
   return act;
 }
 
-/// Panels [begin, end) of a product for rows [row, row + m). A padded last panel goes through scratch, because its
-/// padding would fall into the next row.
+/// Panels [begin, end) of a product for rows [row, row + m), by way of scratch: partial sums are read and written once
+/// a block of columns, which takes long where dst's rows lie far apart, or in another core's cache.
 void ComputePart(const KernelTable& kernels, const Product& product, std::int64_t row, std::int64_t m,
                  std::int64_t begin, std::int64_t end, float* scratch, float* plane_scratch, const std::uint8_t* next) {
   const PackedView& w = *product.w;
   const ActPlanes act = {FromRow(product.act.first, row), FromRow(product.act.second, row)};
-  float* dst = product.dst + row * product.ld;
-  const std::int64_t whole = std::min(end, w.n / kPanelRows);
-  if (begin < whole) {
-    Matmul(kernels, w, act, nullptr, m, begin, whole, dst + begin * kPanelRows, product.ld, plane_scratch,
-           whole == end ? next : PanelAt(w, whole));
-  }
-  if (whole == end) return;
-  Matmul(kernels, w, act, nullptr, m, whole, end, scratch, kPanelRows, plane_scratch, next);
-  const std::int64_t rest = w.n - whole * kPanelRows;
+  const std::int64_t ld = (end - begin) * kPanelRows;
+  Matmul(kernels, w, act, nullptr, m, begin, end, scratch, ld, plane_scratch, next);
+  const std::int64_t cols = std::min(ld, w.n - begin * kPanelRows);
+  float* dst = product.dst + row * product.ld + begin * kPanelRows;
   for (std::int64_t i = 0; i < m; ++i) {
-    std::memcpy(dst + i * product.ld + whole * kPanelRows, scratch + i * kPanelRows,
-                static_cast<std::size_t>(rest) * sizeof(float));
+    std::memcpy(dst + i * product.ld, scratch + i * ld, static_cast<std::size_t>(cols) * sizeof(float));
   }
 }
 
@@ -140,7 +134,7 @@ void Matmul(const KernelTable& kernels, const PackedView& w, const ActPlanes& ac
 void Team::Run(const Product* products, std::int64_t count, std::int64_t rows) const {
   std::int64_t panels = 0;
   for (std::int64_t i = 0; i < count; ++i) panels += CeilDiv(products[i].w->n, kPanelRows);
-  const std::int64_t step = PanelsPerTask(panels);
+  const std::int64_t step = PanelsPerTask(panels, rows);
   const std::int64_t row_blocks = CeilDiv(rows, kRowBlock);
   std::int64_t tasks = 0;
   for (std::int64_t i = 0; i < count; ++i) tasks += CeilDiv(CeilDiv(products[i].w->n, kPanelRows), step) * row_blocks;

@@ -122,6 +122,9 @@ struct Product {
 /// Rows that one matmul call handles: what a worker's scratch has room for.
 inline constexpr std::int64_t kRowBlock = 128;
 
+/// Rows from which on kernels unpack panels, the last of them.
+inline constexpr std::int64_t kUnpackedRows = 9;
+
 /// Floats of scratch that Matmul takes from the end of a worker's scratch.
 inline constexpr std::int64_t kPlaneScratch = kRowBlock * 2 * kPanelRows;
 
@@ -155,9 +158,12 @@ struct Team {
     pool.ParallelFor(tasks, run);  // a single task stays here, but under the pool's floating-point mode
   }
 
-  /// Panels of one task when `panels` of them are shared out: several tasks a thread, so that a slow one does less.
-  std::int64_t PanelsPerTask(std::int64_t panels) const {
-    return std::clamp<std::int64_t>(panels / (4 * static_cast<std::int64_t>(pool.size())), 1, 16);
+  /// Panels of one task when `panels` of them are shared out: several tasks a thread, so that a slow one does less;
+  /// with many rows whole fours, or at least a pair, as kernels unpack them.
+  std::int64_t PanelsPerTask(std::int64_t panels, std::int64_t rows) const {
+    const auto step = std::clamp<std::int64_t>(panels / (4 * static_cast<std::int64_t>(pool.size())), 1, 16);
+    if (rows < kUnpackedRows) return step;
+    return step >= 4 ? step / 4 * 4 : 2;
   }
 
   /// Computes `count` products of `rows` rows each, sharing out panels and blocks of rows.

@@ -250,7 +250,9 @@ void FeedForward::GroupByExpert(std::int32_t layer, const LayerSpec& spec, const
 void FeedForward::SplitHidden(const Team& team) {
   hidden_tasks_.clear();
   node_ends_.assign(team.pool.group_nodes().size(), 0);
+  std::int64_t most = 0;
   for (const Group& group : pass_) {
+    most = std::max(most, group.end - group.begin);
     const NetworkWeights& network = *group.network;
     const std::int64_t block = ActBlock(network.down.format);
     std::int64_t width = block > 32 ? kWideColumns : kColumns;
@@ -266,6 +268,7 @@ void FeedForward::SplitHidden(const Team& team) {
     // Groups ascend by node: what later ones add is behind.
     std::fill(node_ends_.begin() + group.node, node_ends_.end(), std::ssize(hidden_tasks_));
   }
+  down_step_ = team.PanelsPerTask(CeilDiv(d_model_, kPanelRows), most);
 }
 
 void FeedForward::Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n,
@@ -284,8 +287,8 @@ const std::uint8_t* FeedForward::AfterHidden(const Team& team, std::int64_t inde
   const std::int64_t then = index + team.pool.size();  // tasks go round the workers, about
   const std::int64_t behind = then - std::ssize(hidden_tasks_);
   if (behind >= 0) {  // down projections come next
-    const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
-    return PanelAt(pass_.front().network->down, std::min(behind * team.PanelsPerTask(panels), panels - 1));
+    const std::int64_t last_panel = CeilDiv(d_model_, kPanelRows) - 1;
+    return PanelAt(pass_.front().network->down, std::min(behind * down_step_, last_panel));
   }
   const HiddenTask& task = hidden_tasks_[static_cast<std::size_t>(then)];
   const NetworkWeights& network = *task.network;

@@ -105,6 +105,7 @@ class FeedForward {
   std::vector<HiddenTask> hidden_tasks_;
   std::vector<std::int64_t> node_ends_;  // of tasks, for each group of workers
   std::vector<DownTask> down_tasks_;
+  std::int64_t down_step_ = 0;  // panels of a down task
   float* parts_ = nullptr;  // (capacity, d_model) with several groups of workers; else null
   // Of a step that is traced:
   std::span<const RowExperts> traced_;  // of each row; empty: no row is traced

@@ -9,15 +9,14 @@ namespace quorum::engine {
 /// by the same operations in the same order.
 void FeedForward::RunDown(const Team& team, float* out) {
   const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
-  const std::int64_t step = team.PanelsPerTask(panels);
   down_tasks_.clear();
   const Group* const last = pass_.data() + pass_.size();
   for (const Group* first = pass_.data(); first != last;) {
     const Group* end = parts_ == nullptr
                            ? last
                            : std::find_if(first, last, [&](const Group& group) { return group.node != first->node; });
-    for (std::int64_t begin = 0; begin < panels; begin += step) {
-      down_tasks_.push_back({{first, end}, begin, std::min(panels, begin + step)});
+    for (std::int64_t begin = 0; begin < panels; begin += down_step_) {
+      down_tasks_.push_back({{first, end}, begin, std::min(panels, begin + down_step_)});
     }
     std::fill(node_ends_.begin() + first->node, node_ends_.end(), std::ssize(down_tasks_));
     first = end;
@@ -26,9 +25,9 @@ void FeedForward::RunDown(const Team& team, float* out) {
     Down(team, down_tasks_[static_cast<std::size_t>(task)], out, worker);
   });
   if (parts_ == nullptr) return;
-  team.pool.ParallelFor(CeilDiv(panels, step), [&](std::int64_t task, int) {
-    const std::int64_t col = task * step * kPanelRows;
-    const std::int64_t cols = std::min(step * kPanelRows, d_model_ - col);
+  team.pool.ParallelFor(CeilDiv(panels, down_step_), [&](std::int64_t task, int) {
+    const std::int64_t col = task * down_step_ * kPanelRows;
+    const std::int64_t cols = std::min(down_step_ * kPanelRows, d_model_ - col);
     for (std::int64_t slot = pass_.front().begin; slot < pass_.back().end; ++slot) {
       const float* row = parts_ + (slot - pass_.front().begin) * d_model_ + col;
       team.kernels.axpy(slot_weights_[slot], row, cols, out + std::int64_t{slot_rows_[slot]} * d_model_ + col);

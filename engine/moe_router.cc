@@ -29,17 +29,17 @@ std::int32_t Best(std::span<const float> values, const Taken& taken) {
   return best;
 }
 
-/// The `k` highest of `values` that are not taken, ids ascending. O(n k), with k small; all that there are cost O(n).
-void TopK(std::span<const float> values, Taken taken, std::int32_t k, std::int32_t* ids) {
-  if (std::ssize(values) - static_cast<std::int64_t>(taken.count()) == k) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (!taken[i]) *ids++ = static_cast<std::int32_t>(i);
-    }
-    return;
-  }
-  for (std::int32_t found = 0; found < k; ++found) {
-    ids[found] = Best(values, taken);
-    taken[static_cast<std::size_t>(ids[found])] = true;
+/// The `k` highest of `values` that are not taken, the first of equals; ids ascending. There are at least k.
+void TopK(std::span<const float> values, const Taken& taken, std::int32_t k, std::int32_t* ids) {
+  const auto value = [values](std::int32_t id) { return values[static_cast<std::size_t>(id)]; };
+  std::int32_t found = 0;  // the highest so far lead, in falling order
+  for (std::int32_t i = 0; i < std::ssize(values); ++i) {
+    if (taken[static_cast<std::size_t>(i)]) continue;
+    if (found == k && !Higher(value(i), value(ids[k - 1]))) continue;
+    if (found < k) ++found;
+    std::int32_t at = found - 1;
+    for (; at > 0 && Higher(value(i), value(ids[at - 1])); --at) ids[at] = ids[at - 1];
+    ids[at] = i;
   }
   std::sort(ids, ids + k);
 }
