@@ -19,16 +19,6 @@ bool Higher(float a, float b) { return a > b || (std::isnan(b) && !std::isnan(a)
 /// Experts that may not be chosen (any more).
 using Taken = std::bitset<kMaxExperts>;
 
-/// The highest of `values` that is not taken; the first of equals.
-std::int32_t Best(std::span<const float> values, const Taken& taken) {
-  std::int32_t best = -1;
-  for (std::int32_t i = 0; i < std::ssize(values); ++i) {
-    if (taken[static_cast<std::size_t>(i)]) continue;
-    if (best < 0 || Higher(values[static_cast<std::size_t>(i)], values[static_cast<std::size_t>(best)])) best = i;
-  }
-  return best;
-}
-
 /// The `k` highest of `values` that are not taken, the first of equals; ids ascending. There are at least k.
 void TopK(std::span<const float> values, const Taken& taken, std::int32_t k, std::int32_t* ids) {
   const auto value = [values](std::int32_t id) { return values[static_cast<std::size_t>(id)]; };
@@ -42,6 +32,13 @@ void TopK(std::span<const float> values, const Taken& taken, std::int32_t k, std
     ids[at] = i;
   }
   std::sort(ids, ids + k);
+}
+
+/// The highest of `values` that is not taken; the first of equals. There is one.
+std::int32_t Best(std::span<const float> values, const Taken& taken) {
+  std::int32_t best = -1;
+  TopK(values, taken, 1, &best);
+  return best;
 }
 
 /// Softmax over the values of those that exist, with the bits of a model that has no others: its sum goes by their

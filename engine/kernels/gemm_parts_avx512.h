@@ -89,18 +89,17 @@ QUORUM_INLINE void AddQuad(const uint8_t* const (&group)[P], const int8_t* const
   }
 }
 
-/// The same for a whole group. Where two quads share a line they follow each other.
+/// The same for a whole group: quads of both halves in turns.
 template <PackTraits traits, size_t R, size_t P>
 QUORUM_INLINE void AddGroup(const uint8_t* const (&group)[P], const int8_t* const (&q)[R], int64_t column,
                             __m512i (&dot)[R][P]) {
-  constexpr bool kShared = traits.payload != Payload::kBits8;
   AddQuad<traits, 0>(group, q, column, dot);
-  AddQuad<traits, kShared ? 4 : 1>(group, q, column, dot);
-  AddQuad<traits, kShared ? 1 : 2>(group, q, column, dot);
-  AddQuad<traits, kShared ? 5 : 3>(group, q, column, dot);
-  AddQuad<traits, kShared ? 2 : 4>(group, q, column, dot);
-  AddQuad<traits, kShared ? 6 : 5>(group, q, column, dot);
-  AddQuad<traits, kShared ? 3 : 6>(group, q, column, dot);
+  AddQuad<traits, 4>(group, q, column, dot);
+  AddQuad<traits, 1>(group, q, column, dot);
+  AddQuad<traits, 5>(group, q, column, dot);
+  AddQuad<traits, 2>(group, q, column, dot);
+  AddQuad<traits, 6>(group, q, column, dot);
+  AddQuad<traits, 3>(group, q, column, dot);
   AddQuad<traits, 7>(group, q, column, dot);
 }
 

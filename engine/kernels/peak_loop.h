@@ -46,8 +46,8 @@ static inline int64_t RunPeakLoop(int64_t iterations) {
   return iterations * Unit::kSums * Unit::kOperations;
 }
 
-/// KernelTable::read_loop by registers of a Vector, which has Load(from) and ^. Lines are asked for well ahead, into
-/// the second level, as products of few rows do: that reads a little more than loads alone.
+/// KernelTable::read_loop by registers of a Vector, which has Load(from) and ^. Lines are asked for ahead, as
+/// products of few rows do: that reads a little more than loads alone.
 template <typename Vector>
 static inline uint64_t RunReadLoop(const uint8_t* from, int64_t bytes) {
   constexpr int64_t kVector = sizeof(Vector);
