@@ -1,120 +1,17 @@
 #include "engine/weights.h"
 
-#include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <limits>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "engine/base/check.h"
-#include "quant/quantize.h"
+#include "engine/kernels/packed_matrix.h"
 
 namespace quorum::engine {
 namespace {
 
-enum class PackKind : std::uint8_t { kMatrix, kTransposed, kGateUp, kFloatMatrix, kFloats, kCopy };
-
-/// One piece of the arena and where it comes from.
-struct PackJob {
-  PackKind kind;
-  const TensorRef* src;
-  const TensorRef* second;  // kGateUp: up
-  std::int64_t offset;      // in the arena
-};
-
 std::int64_t RoundUp(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-/// Rows of one packing task: whole panels, about 256 KiB of file bytes.
-std::int64_t RowsOfTask(const TensorRef& tensor) {
-  return std::max<std::int64_t>((256 << 10) / std::max<std::int64_t>(tensor.row_bytes(), 1) / kPanelRows, 1) *
-         kPanelRows;
-}
-
-/// Rows [first, last) of a matrix with any type that holds weights, as float panels.
-Status PackAsFloats(const TensorRef& src, const std::byte* rows, std::int64_t count, std::uint8_t* dst) {
-  std::vector<float> floats(static_cast<std::size_t>(count * src.cols));
-  QUORUM_CHECK(quant::Dequantize(src.type, rows, floats.data(), count * src.cols));
-  return PackMatrix(quant::DType::kF32, floats.data(), count, src.cols, dst);
-}
-
-/// The type in which a matrix that is stored the other way round is packed. Block formats run along the rows that the
-/// file has, so their values become floats, unrounded.
-quant::DType TransposedType(quant::DType type) {
-  return type == quant::DType::kBF16 || type == quant::DType::kF16 ? type : quant::DType::kF32;
-}
-
-/// Packs `src` (rows, cols) as the matrix (cols, rows).
-Status PackTransposed(const TensorRef& src, std::uint8_t* dst) {
-  const std::vector<float> values = src.Floats();
-  std::vector<float> turned(values.size());
-  for (std::int64_t i = 0; i < src.rows; ++i) {
-    for (std::int64_t j = 0; j < src.cols; ++j) {
-      turned[static_cast<std::size_t>(j * src.rows + i)] = values[static_cast<std::size_t>(i * src.cols + j)];
-    }
-  }
-  const quant::DType type = TransposedType(src.type);
-  std::vector<std::byte> stored(static_cast<std::size_t>(quant::BytesOf(type, std::ssize(turned))));
-  QUORUM_CHECK(quant::Quantize(type, turned.data(), stored.data(), std::ssize(turned)));  // back to what they were
-  return PackMatrix(type, stored.data(), src.cols, src.rows, dst);
-}
-
-/// Packs rows [first, last) of a job.
-Status RunTask(const PackJob& job, std::int64_t first, std::int64_t last, std::uint8_t* arena) {
-  const TensorRef& src = *job.src;
-  std::uint8_t* dst = arena + job.offset;
-  const std::int64_t panel = first / kPanelRows;
-  const std::int64_t count = last - first;
-  const PackFormat format = PackFormatOf(src.type).value_or(PackFormat::kF32);  // the plan refused types without one
-  std::vector<std::byte> room, second_room;
-  const std::byte* rows = src.Rows(first, count, room);
-  switch (job.kind) {
-    case PackKind::kMatrix:
-      return PackMatrix(src.type, rows, count, src.cols, dst + panel * PanelBytes(format, src.cols));
-    case PackKind::kTransposed: return PackTransposed(src, dst);  // small, and one task
-    case PackKind::kGateUp:
-      return PackGateUp(src.type, rows, job.second->Rows(first, count, second_room), count, src.cols,
-                        dst + 2 * panel * PanelBytes(format, src.cols));
-    case PackKind::kFloatMatrix:
-      return PackAsFloats(src, rows, count, dst + panel * PanelBytes(PackFormat::kF32, src.cols));
-    case PackKind::kFloats:
-      QUORUM_CHECK(
-          quant::Dequantize(src.type, rows, reinterpret_cast<float*>(dst) + first * src.cols, count * src.cols));
-      return {};
-    case PackKind::kCopy:
-      std::memcpy(dst + first * src.row_bytes(), rows, static_cast<std::size_t>(count * src.row_bytes()));
-      return {};
-  }
-  return {};
-}
-
-/// Rows [first, last) of a job: what one thread packs at a time.
-struct PackTask {
-  const PackJob* job;
-  std::int64_t first, last;
-};
-
-std::vector<PackTask> Split(const std::vector<PackJob>& jobs) {
-  std::vector<PackTask> tasks;
-  for (const PackJob& job : jobs) {
-    const std::int64_t step = job.kind == PackKind::kTransposed ? job.src->rows : RowsOfTask(*job.src);
-    for (std::int64_t first = 0; first < job.src->rows; first += step) {
-      tasks.push_back({&job, first, std::min(job.src->rows, first + step)});
-    }
-  }
-  return tasks;
-}
-
-/// Gives back what a task has read; returns how many bytes.
-Result<std::int64_t> Release(const PackTask& task, const TensorRef& tensor, const Weights::ReleaseFn& release) {
-  std::int64_t bytes = 0;
-  for (const std::span<const std::byte> part : tensor.FileParts(task.first, task.last - task.first)) {
-    bytes += std::ssize(part);
-    if (release) QUORUM_TRY(release(part));
-  }
-  return bytes;
-}
 
 }  // namespace
 
@@ -132,11 +29,12 @@ void ActForms::Add(const ActForms& other) {
   block256 = block256 || other.block256;
 }
 
-/// Lays the arena out. Runs twice: without memory, to learn its size, and with it, to fill `Weights` in.
+/// Lays the arena out and fills `Weights` in: without memory, to learn its size, with it, to learn what to pack, and
+/// then with what packing has found to be exact, by job.
 class WeightPacker {
  public:
-  WeightPacker(const ModelSpec& spec, const ModelTensors& tensors, std::uint8_t* arena)
-      : spec_(spec), tensors_(tensors), arena_(arena) {}
+  WeightPacker(const ModelSpec& spec, const ModelTensors& tensors, std::uint8_t* arena, std::vector<bool> exact = {})
+      : spec_(spec), tensors_(tensors), arena_(arena), exact_(std::move(exact)) {}
 
   Status LayOut(Weights& weights) {
     weights.d_model_ = spec_.d_model;
@@ -223,7 +121,11 @@ class WeightPacker {
     if (const std::optional<PackFormat> format = PackFormatOf(type)) return *format;
     return Unsupported(fmt::format("tensor '{}' has type {}, which has no packed form", name, quant::Info(type).name));
   }
-  static Result<PackFormat> FormatOf(const TensorRef& src) { return FormatOf(src.name, src.type); }
+  /// Of the next job, a matrix.
+  Result<PackFormat> FormatOf(const TensorRef& src) const {
+    if (jobs_.size() < exact_.size() && exact_[jobs_.size()]) return *ExactFormatOf(src.type);
+    return FormatOf(src.name, src.type);
+  }
 
   Result<PackedView> Matrix(const TensorRef& src) {
     QUORUM_ASSIGN(const PackFormat format, FormatOf(src));
@@ -342,6 +244,7 @@ class WeightPacker {
   const ModelSpec& spec_;
   const ModelTensors& tensors_;
   std::uint8_t* arena_;
+  const std::vector<bool> exact_;
   std::int64_t size_ = 0;
   std::vector<PackJob> jobs_;
 };
@@ -354,51 +257,25 @@ Result<WeightPlan> Weights::Plan(const ModelSpec& spec, const ModelTensors& tens
 }
 
 Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
-                              const ReleaseFn& release,
-                              const std::function<bool(std::int64_t, std::int64_t)>& progress) {
+                              const ReleaseFn& release, const PackProgressFn& progress) {
   QUORUM_ASSIGN(const WeightPlan plan, Plan(spec, tensors));
-  Weights weights;
-  QUORUM_ASSIGN(weights.arena_, AlignedBuffer::Allocate(static_cast<std::size_t>(plan.bytes)));
-  auto* arena = weights.arena_.As<std::uint8_t>();
+  QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(plan.bytes)));
+  auto* arena = memory.As<std::uint8_t>();
+  Weights planned;
   WeightPacker packer(spec, tensors, arena);
-  QUORUM_TRY(packer.LayOut(weights));
-
-  std::int64_t total = 0;
-  for (const PackJob& job : packer.jobs()) {
-    total += job.src->file_bytes() + (job.second != nullptr ? job.second->file_bytes() : 0);
-  }
-  if (pool.group_nodes().size() > 1) weights.ShareOutExperts(spec, pool.group_nodes());
-  const std::vector<PackTask> tasks = Split(packer.jobs());
-  const std::size_t batch = static_cast<std::size_t>(std::max(32, 4 * pool.size()));
-  std::int64_t done = 0;
-  for (std::size_t begin = 0; begin < tasks.size(); begin += batch) {
-    const std::size_t end = std::min(tasks.size(), begin + batch);
-    std::atomic<std::size_t> failed = end;
-    pool.ParallelFor(static_cast<std::int64_t>(end - begin), [&](std::int64_t i, int) {
-      const PackTask& task = tasks[begin + static_cast<std::size_t>(i)];
-      const Status status = RunTask(*task.job, task.first, task.last, arena);
-      if (!status.ok()) failed.store(begin + static_cast<std::size_t>(i));
-    });
-    if (const std::size_t i = failed.load(); i < end) {  // types and shapes alone decide: it fails alike
-      return RunTask(*tasks[i].job, tasks[i].first, tasks[i].last, arena).error();
-    }
-    for (std::size_t i = begin; i < end; ++i) {
-      QUORUM_ASSIGN(const std::int64_t bytes, Release(tasks[i], *tasks[i].job->src, release));
-      done += bytes;
-      if (tasks[i].job->second == nullptr) continue;
-      QUORUM_ASSIGN(const std::int64_t more, Release(tasks[i], *tasks[i].job->second, release));
-      done += more;
-    }
-    if (progress && !progress(done, total)) return Error{ErrorCode::kCancelled, "loading was interrupted", {}, {}};
-  }
+  QUORUM_TRY(packer.LayOut(planned));
+  if (pool.group_nodes().size() > 1) planned.ShareOutExperts(spec, pool.group_nodes(), arena);
+  QUORUM_ASSIGN(std::vector<bool> exact, RunPackJobs(packer.jobs(), arena, pool, release, progress));
+  Weights weights;
+  QUORUM_TRY(WeightPacker(spec, tensors, arena, std::move(exact)).LayOut(weights));
+  weights.arena_ = std::move(memory);
   return weights;
 }
 
 /// Each expert's memory on its node. The first panels of an expert's first matrix begin its memory, and the next one's
 /// end it; the last of a layer is cut off by the arena's end or the next layer, whose few bytes do not matter.
-void Weights::ShareOutExperts(const ModelSpec& spec, const std::vector<int>& nodes) {
+void Weights::ShareOutExperts(const ModelSpec& spec, const std::vector<int>& nodes, std::uint8_t* arena) const {
   const auto count = static_cast<std::int64_t>(nodes.size());
-  auto* arena = arena_.As<std::uint8_t>();
   const auto begin_of = [](const NetworkWeights& network) {
     return network.interleaved ? network.gate_up.panels : network.gate.n > 0 ? network.gate.panels : network.up.panels;
   };

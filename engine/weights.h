@@ -4,9 +4,7 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "engine/base/aligned_buffer.h"
@@ -16,6 +14,7 @@
 #include "engine/model_tensors.h"
 #include "engine/position_bias.h"
 #include "engine/thread_pool.h"
+#include "engine/weight_jobs.h"
 
 namespace quorum::engine {
 
@@ -110,15 +109,13 @@ struct LayerWeights {
 /// Immutable after loading; thread-safe.
 class Weights {
  public:
-  /// Told of file bytes that are not needed any more; its error ends the packing.
-  using ReleaseFn = std::function<Status(std::span<const std::byte>)>;
+  using ReleaseFn = PackReleaseFn;
 
   /// Packs `tensors` with all threads of `pool`. `release` and `progress` (the file bytes packed so far and in all) are
   /// called on this thread every few megabytes. Both may be null; `progress` stops by returning false.
   /// Errors: kUnsupported (no packed form for a type), kInternal (no address space), kCancelled, those of `release`.
   static Result<Weights> Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
-                              const ReleaseFn& release,
-                              const std::function<bool(std::int64_t, std::int64_t)>& progress);
+                              const ReleaseFn& release, const PackProgressFn& progress);
 
   /// What Pack will need. Errors: kUnsupported as Pack.
   static Result<WeightPlan> Plan(const ModelSpec& spec, const ModelTensors& tensors);
@@ -139,7 +136,7 @@ class Weights {
 
  private:
   friend class WeightPacker;
-  void ShareOutExperts(const ModelSpec& spec, const std::vector<int>& nodes);
+  void ShareOutExperts(const ModelSpec& spec, const std::vector<int>& nodes, std::uint8_t* arena) const;
   AlignedBuffer arena_;
   std::vector<LayerWeights> layers_, encoder_;
   NormWeights encoder_norm_;

@@ -224,23 +224,4 @@ Encoding FitToRow(const Encoding& encoding, std::int64_t n) {
   }
 }
 
-bool IsInt8Exact(const void* blocks, std::int64_t n) {
-  const auto* p = static_cast<const std::uint8_t*>(blocks);
-  for (std::int64_t b = 0; b < n / kSuperBlock; ++b, p += 144) {
-    const float d = LoadHalf(p);
-    if (LoadHalf(p + 2) != 2.0F * d) return false;
-    for (int g = 0; g < 8; ++g) {
-      const std::uint8_t* s = p + 4;
-      const int scale = g < 4 ? s[g] & 63 : (s[g + 4] & 15) | ((s[g - 4] >> 6) << 4);
-      const int min = g < 4 ? s[g + 4] & 63 : (s[g + 4] >> 4) | ((s[g] >> 6) << 4);
-      for (int l = 0; l < 32; ++l) {
-        const int q = (p[16 + g / 2 * 32 + l] >> (4 * (g % 2))) & 15;
-        const int w = scale * q - 2 * min;
-        if (w < -127 || w > 127) return false;
-      }
-    }
-  }
-  return true;
-}
-
 }  // namespace quorum::quant

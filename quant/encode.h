@@ -44,7 +44,4 @@ bool AllFinite(const float* values, std::int64_t n);
 /// one of 32 that llama.cpp takes (Q4_K -> Q5_0, Q5_K -> Q5_1, Q6_K -> Q8_0, Q2_K, Q3_K -> Q4_0), or F16.
 Encoding FitToRow(const Encoding& encoding, std::int64_t n);
 
-/// Whether a Q4_K tensor of `n` elements keeps the int8-exact constraint.
-bool IsInt8Exact(const void* blocks, std::int64_t n);
-
 }  // namespace quorum::quant

@@ -118,7 +118,9 @@ bool MakePlanes(const uint8_t* const (&block)[2], int64_t panels, uint8_t (*low)
                 uint8_t (*high)[kPlaneBytes]) {
   constexpr int64_t kCodes = kBlockGroups * GroupBytes(traits.payload);
   bool wide = false;
-  if constexpr (Folds(traits)) {
+  if constexpr (FoldingOf(traits) == Folding::kAlways) {
+    for (int64_t p = 0; p < panels; ++p) avx512::Fold<traits, 0, 255>(block[p], {}, low[p]);
+  } else if constexpr (Folds(traits)) {
     for (int64_t p = 0; p < panels; ++p) wide = wide || !avx512::FitsBytes<traits>(block[p] + kCodes);
     for (int64_t p = 0; p < panels; ++p) {
       if (wide) {
@@ -213,7 +215,8 @@ void MultiplyTwoLevels(const GemmTask& t) {
       for (int64_t first = 0; first < t.m; first += 2 * kTileRows) {
         const int8_t* q = act.q + first * kBlock;
         const bool both_rows = first + kTileRows < t.m;
-        MultiplyTiles<true>(q, both_rows, low[0], low[panels - 1], low_sums);
+        constexpr bool kUnsigned = kTraits.scales != Scales::kExact;  // its offsets are in the codes
+        MultiplyTiles<kUnsigned>(q, both_rows, low[0], low[panels - 1], low_sums);
         if (wide) MultiplyTiles<Folds(kTraits)>(q, both_rows, high[0], high[panels - 1], high_sums);
         for (int64_t r = 0; r < (both_rows ? 2 : 1); ++r) {
           const int64_t row = first + r * kTileRows;
@@ -336,6 +339,7 @@ void MultiplyChunk(const GemmTask& t) {
     case PackFormat::kK256U2: return MultiplyTwoLevels<PackFormat::kK256U2>(t);
     case PackFormat::kK256S3: return MultiplyTwoLevels<PackFormat::kK256S3>(t);
     case PackFormat::kK256U4: return MultiplyTwoLevels<PackFormat::kK256U4>(t);
+    case PackFormat::kK256X4: return MultiplyTwoLevels<PackFormat::kK256X4>(t);
     case PackFormat::kK256Iq4: return MultiplyTwoLevels<PackFormat::kK256Iq4>(t);
     case PackFormat::kK256U5: return MultiplyTwoLevels<PackFormat::kK256U5>(t);
     case PackFormat::kK256S6: return MultiplyTwoLevels<PackFormat::kK256S6>(t);

@@ -134,10 +134,10 @@ static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, const Distanc
 //   Tile<format, shape, R>(scratch, panels, count, groups, rows, partial)
 //                                                             R rows times `count` unpacked panels, of
 //   kTile         shape;
-//   kFolds<format>                                            where true, there are also
-//   Fits(scales)                                              whether s * q of a whole block fits unsigned bytes,
-//   UnpackFolded(block, next, scratch)                        which Unpack then gives instead of q, and for these
-//   kFoldedTile, kWideTile                                    shapes, the latter for kUnpackedPanels panels
+//   kFolding<format>                                          where not kNever, there are also
+//   UnpackFolded(block, next, scratch)                        gives s * q in place of q, and for these bytes
+//   kFoldedTile, kWideTile                                    shapes, the latter for kUnpackedPanels panels;
+//   Fits(scales)                                              whether a block's s * q are bytes, if not kAlways
 
 constexpr int64_t kUnpackedBytes = kBlock * kLanes;  // scratch of one panel
 constexpr int64_t kUnpackedPanels = 4;               // unpacked at a time: they fit the nearest cache
@@ -166,6 +166,9 @@ struct TileShape {
   }
 };
 
+/// Whether the codes of a block can be multiplied with their scales when they are unpacked.
+enum class Folding : uint8_t { kNever, kSometimes, kAlways };
+
 static inline int64_t GroupsAt(int64_t column, int64_t k) {
   const int64_t rest = (k - column) / kGroup;
   return rest < kBlockGroups ? rest : kBlockGroups;
@@ -174,7 +177,7 @@ static inline int64_t GroupsAt(int64_t column, int64_t k) {
 /// Formats without a bias whose integer scales s are at least 0: s times a code q can be multiplied out in bytes, where
 /// it is not too large or for some bits of s.
 static constexpr bool Folds(const PackTraits& traits) {
-  return traits.scales == Scales::kBytes || traits.scales == Scales::kNibbles;
+  return HasOffsetBytes(traits.scales) || traits.scales == Scales::kNibbles;
 }
 static constexpr int32_t LargestCode(const PackTraits& traits) {
   switch (traits.payload) {
@@ -185,6 +188,12 @@ static constexpr int32_t LargestCode(const PackTraits& traits) {
     case Payload::kBits6: return 63;
     default: return 255;
   }
+}
+
+/// Int8-exact s * q is at most 127 + z, Q2_K's 15 * 3.
+static constexpr Folding FoldingOf(const PackTraits& traits) {
+  if (!Folds(traits)) return Folding::kNever;
+  return traits.scales == Scales::kBytes ? Folding::kSometimes : Folding::kAlways;
 }
 
 static constexpr int64_t ActBlockOf(const PackTraits& traits) { return IsTwoLevel(traits.scales) ? kBlock : kGroup; }
@@ -238,31 +247,32 @@ static void TileUpTo(const Unpacked<Kernel, format>& from, int64_t panels, int64
   }
 }
 
-/// Fills `to` with a block of `count` panels; true: folded.
-template <typename Kernel, PackFormat format>
-static bool UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t count, int64_t groups, Upcoming next,
+/// Fills `to` with a block of `count` panels.
+template <typename Kernel, PackFormat format, bool folded>
+static void UnpackPanels(const uint8_t* block, int64_t panel_bytes, int64_t count, int64_t groups, Upcoming next,
                          Unpacked<Kernel, format>* to) {
   const int64_t codes = groups * GroupBytes(TraitsOf(format).payload);
-  bool folded = Kernel::template kFolds<format>;
-  if constexpr (Kernel::template kFolds<format>) {
-    for (int64_t p = 0; p < count; ++p) {
-      folded = folded && Kernel::template Fits<format>(block + p * panel_bytes + codes);
-    }
-  }
   for (int64_t p = 0; p < count; ++p, next.at += next.panel_bytes) {
     const uint8_t* panel = block + p * panel_bytes;
     uint8_t* bytes = to->codes + p * kUnpackedBytes;
-    if constexpr (Kernel::template kFolds<format>) {
-      if (folded) {
-        Kernel::template PreparePanel<format, true>(panel + codes, groups, &to->panels[p]);
-        Kernel::template UnpackFolded<format>(panel, next, bytes);
-        continue;
-      }
+    Kernel::template PreparePanel<format, folded>(panel + codes, groups, &to->panels[p]);
+    if constexpr (folded) {
+      Kernel::template UnpackFolded<format>(panel, next, bytes);
+    } else {
+      Kernel::template Unpack<format>(panel, groups, next, bytes);
     }
-    Kernel::template PreparePanel<format, false>(panel + codes, groups, &to->panels[p]);
-    Kernel::template Unpack<format>(panel, groups, next, bytes);
   }
-  return folded;
+}
+
+/// Whether the blocks of `count` panels can be folded.
+template <typename Kernel, PackFormat format>
+static bool CanFold(const uint8_t* block, int64_t panel_bytes, int64_t count) {
+  bool fits = Kernel::template kFolding<format> != Folding::kNever;
+  if constexpr (Kernel::template kFolding<format> == Folding::kSometimes) {
+    const uint8_t* scales = block + kBlockGroups * GroupBytes(TraitsOf(format).payload);
+    for (int64_t p = 0; p < count; ++p) fits = fits && Kernel::template Fits<format>(scales + p * panel_bytes);
+  }
+  return fits;
 }
 
 /// Lines [begin, end) of each row's codes in the next block of columns: they come from another core's cache or farther.
@@ -334,18 +344,20 @@ static void MultiplyUnpacked(const GemmTask& t, int64_t first, int64_t m, int64_
       }
       const Upcoming sooner = next.First(m < kShortRows ? 2 * kBlockGroups : kBlockGroups);
       const Upcoming later = next.Behind(sooner);
-      const bool folded = UnpackPanels<Kernel, format>(now, t.w.panel_bytes, count, groups, sooner, &unpacked);
-      if constexpr (Kernel::template kFolds<format>) {
-        if (folded && count == kUnpackedPanels && m > kNarrowRows) {
-          MultiplyTiles<Kernel, format, Kernel::kWideTile>(unpacked, count, groups, m, partial, later, codes);
-          continue;
+      constexpr Folding kFolding = Kernel::template kFolding<format>;
+      if (CanFold<Kernel, format>(now, t.w.panel_bytes, count)) {
+        if constexpr (kFolding != Folding::kNever) {
+          UnpackPanels<Kernel, format, true>(now, t.w.panel_bytes, count, groups, sooner, &unpacked);
+          if (count == kUnpackedPanels && m > kNarrowRows) {
+            MultiplyTiles<Kernel, format, Kernel::kWideTile>(unpacked, count, groups, m, partial, later, codes);
+          } else {
+            MultiplyTiles<Kernel, format, Kernel::kFoldedTile>(unpacked, count, groups, m, partial, later, codes);
+          }
         }
-        if (folded) {
-          MultiplyTiles<Kernel, format, Kernel::kFoldedTile>(unpacked, count, groups, m, partial, later, codes);
-          continue;
-        }
+      } else if constexpr (kFolding != Folding::kAlways) {
+        UnpackPanels<Kernel, format, false>(now, t.w.panel_bytes, count, groups, sooner, &unpacked);
+        MultiplyTiles<Kernel, format, Kernel::kTile>(unpacked, count, groups, m, partial, later, codes);
       }
-      MultiplyTiles<Kernel, format, Kernel::kTile>(unpacked, count, groups, m, partial, later, codes);
     }
   }
 }

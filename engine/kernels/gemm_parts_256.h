@@ -46,6 +46,8 @@ static constexpr Codes UnpackedCodes(const PackTraits& traits) {
   return codes;
 }
 
+constexpr int32_t kExactBias = 128;  // makes int8-exact s * q - z unsigned
+
 /// Whether value + bias is used with a bias.
 static constexpr bool IsBiased(const Codes& codes) { return !codes.is_signed && codes.traits.bias != 0; }
 
@@ -53,7 +55,7 @@ static constexpr bool IsBiased(const Codes& codes) { return !codes.is_signed && 
 struct alignas(32) ActSide {
   float scale[kBlockGroups];        // one level: d_a of each group; two levels: d_a
   float scaled_sum[kBlockGroups];   // one level with m: d_a * float(sum of q_a) of each group
-  int32_t start[kBlockGroups];      // one level with a bias: -bias * sum(q_a) of each group
+  int32_t start[kBlockGroups];      // one level with a bias: -bias * sum(q_a) of each group; int8-exact: of the block
   int32_t sum_pairs[kBlockGroups];  // two levels: int16 sums of two neighbouring s-groups
   const int8_t* q;
 };
@@ -85,6 +87,11 @@ QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_
     _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_castsi256_si128(packed));
   }
   if constexpr (IsTwoLevel(traits.scales)) side->scale[0] = scale[0];
+  if constexpr (traits.scales == Scales::kExact) {
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum32), _mm256_extracti128_si256(sum32, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    side->start[0] = -kExactBias * (_mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1));
+  }
 }
 
 /// One quad's operand for 8 lanes: unsigned codes, or int8 values.
@@ -123,7 +130,7 @@ struct Rows256 {
   template <PackFormat>
   using PanelSide = const uint8_t*;  // the scales as they are
   template <PackFormat format>
-  static constexpr bool kFolds = Products::kFolds && Folds(TraitsOf(format));
+  static constexpr Folding kFolding = Products::kFolds ? FoldingOf(TraitsOf(format)) : Folding::kNever;
 
   template <Codes codes, bool folded = false, size_t R>
   QUORUM_INLINE void Add(const uint8_t* at, const uint8_t* scales, int64_t groups, int32_t bias, const ActRows<R>& act,
@@ -205,13 +212,14 @@ struct Rows256 {
     return _mm_testz_si128(over, over) != 0;
   }
 
-  /// One quad of columns as s * q. Of two codes q + 256 r a product of 16 bits makes s * q + 256 * s * r, and as s * q
-  /// is a byte nothing of it gets into the other.
+  /// One quad of columns as s * q, or s * q - (z - bias) where they are int8-exact. Of two codes q + 256 r a product of
+  /// 16 bits makes s * q + 256 * s * r, and as s * q is a byte nothing of it gets into the other.
   template <Codes codes, int quad>
-  QUORUM_INLINE void FoldQuad(const uint8_t* group, const __m256i (&s)[2], uint8_t* scratch) {
+  QUORUM_INLINE void FoldQuad(const uint8_t* group, const __m256i (&s)[2], const __m256i (&z)[2], uint8_t* scratch) {
     for (size_t h = 0; h < 2; ++h) {
       const int64_t half = static_cast<int64_t>(h) * kHalfLine;
-      const __m256i product = _mm256_mullo_epi16((LoadOperand<codes, quad>(group + half)), s[h]);
+      __m256i product = _mm256_mullo_epi16((LoadOperand<codes, quad>(group + half)), s[h]);
+      if constexpr (codes.traits.scales == Scales::kExact) product = _mm256_sub_epi8(product, z[h]);
       _mm256_store_si256(reinterpret_cast<__m256i*>(scratch + quad * kLineBytes + half), product);
     }
   }
@@ -224,15 +232,23 @@ struct Rows256 {
     for (int64_t g = 0; g < kBlockGroups; ++g) {
       __m256i s[2];
       LoadSmallScales<kCodes.traits.scales>(scales, kPerGroup * g, s);
-      FoldQuad<kCodes, 0>(block, s, scratch);
-      FoldQuad<kCodes, 1>(block, s, scratch);
-      FoldQuad<kCodes, 2>(block, s, scratch);
-      FoldQuad<kCodes, 3>(block, s, scratch);
+      __m256i z[2] = {s[0], s[1]};
+      if constexpr (kCodes.traits.scales == Scales::kExact) {
+        LoadSmallScales<Scales::kBytes>(scales + ZOffset(kCodes.traits), g, z);
+        for (__m256i& half : z) {  // from the even byte of each int16 to both
+          half = _mm256_or_si256(half, _mm256_slli_epi16(half, 8));
+          half = _mm256_sub_epi8(half, _mm256_set1_epi8(static_cast<char>(kExactBias)));
+        }
+      }
+      FoldQuad<kCodes, 0>(block, s, z, scratch);
+      FoldQuad<kCodes, 1>(block, s, z, scratch);
+      FoldQuad<kCodes, 2>(block, s, z, scratch);
+      FoldQuad<kCodes, 3>(block, s, z, scratch);
       if constexpr (kPerGroup == 2) LoadSmallScales<kCodes.traits.scales>(scales, 2 * g + 1, s);
-      FoldQuad<kCodes, 4>(block, s, scratch);
-      FoldQuad<kCodes, 5>(block, s, scratch);
-      FoldQuad<kCodes, 6>(block, s, scratch);
-      FoldQuad<kCodes, 7>(block, s, scratch);
+      FoldQuad<kCodes, 4>(block, s, z, scratch);
+      FoldQuad<kCodes, 5>(block, s, z, scratch);
+      FoldQuad<kCodes, 6>(block, s, z, scratch);
+      FoldQuad<kCodes, 7>(block, s, z, scratch);
       next.Ask(g, 1);
       block += GroupBytes(kCodes.traits.payload);
       scratch += kUnpackedGroup;

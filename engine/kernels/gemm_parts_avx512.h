@@ -15,6 +15,7 @@
 namespace quorum::engine::avx512 {
 
 constexpr int64_t kUnpackedGroup = kGroup * kLanes;
+constexpr int32_t kExactBias = 128;  // makes s * q - z unsigned
 
 /// What a block needs of one row, to be broadcast. Tiles read little else between codes, so it is kept small: with
 /// one-level formats
@@ -28,6 +29,7 @@ struct alignas(kLineBytes) OneLevelSide {
 struct alignas(kLineBytes) TwoLevelSide {
   int32_t sum_pairs[kBlockGroups];  // int16 sums of two neighbouring s-groups
   float scale;                      // d_a
+  int32_t exact_start;              // int8-exact and folded: -kExactBias * sum(q_a)
   const int8_t* q;
   alignas(kLineBytes) int32_t start[kBlock / 16];  // what the dot product of each s-group, or half of one, starts at
 };
@@ -69,6 +71,13 @@ QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_
   } else {
     _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_cvtepi32_epi16(Sums32(sum16)));
   }
+  side->scale = scale[0];
+  side->q = q;
+}
+
+/// What tiles of int8-exact weights need, which are folded.
+QUORUM_INLINE void PrepareExactSide(const int8_t* q, const float* scale, const int32_t* sum, TwoLevelSide* side) {
+  side->exact_start = -kExactBias * _mm512_reduce_add_epi32(LoadSums(sum, kBlockGroups));
   side->scale = scale[0];
   side->q = q;
 }
@@ -151,15 +160,28 @@ QUORUM_INLINE bool FitsBytes(const uint8_t* scales) {
   return _mm512_cmpgt_epu8_mask(most, _mm512_set1_epi8(static_cast<char>(255 / LargestCode(traits)))) == 0;
 }
 
-/// One quad of columns as s * q of 64 weights. `s` holds each scale twice in its lane: of two codes q + 256 r it makes
-/// s * q + 256 * s * r, and as s * q is a byte nothing of it gets into the other.
-template <PackTraits traits, int quad>
-QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, uint8_t* scratch) {
-  _mm512_store_si512(scratch + quad * kLineBytes, _mm512_mullo_epi16((LoadUnsigned<traits, quad>(group)), s));
+/// z - bias of int8-exact s-group `h` in all four bytes of its lane.
+template <PackTraits traits, int32_t bias>
+QUORUM_INLINE __m512i ExactOffsets(const uint8_t* scales, int64_t h) {
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  const __m512i two = _mm512_or_si512(lanes, _mm512_slli_epi32(lanes, 8));
+  const __m512i four = _mm512_or_si512(two, _mm512_slli_epi32(two, 16));
+  const __m128i z = LoadBytes16(scales + ZOffset(traits) + h * kLanes);
+  const __m512i spread = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(z), four);
+  return bias == 0 ? spread : _mm512_sub_epi8(spread, _mm512_set1_epi8(static_cast<char>(bias)));
 }
 
-/// A block as bytes ((s >> shift) & mask) * q, which fit.
-template <PackTraits traits, int shift, int mask>
+/// One quad of columns as s * q of 64 weights, less z where they are int8-exact. `s` holds each scale twice in its
+/// lane: of two codes q + 256 r it makes s * q + 256 * s * r, and as s * q is a byte nothing of it gets into the other.
+template <PackTraits traits, int quad>
+QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, __m512i z, uint8_t* scratch) {
+  const __m512i product = _mm512_mullo_epi16((LoadUnsigned<traits, quad>(group)), s);
+  _mm512_store_si512(scratch + quad * kLineBytes,
+                     traits.scales == Scales::kExact ? _mm512_sub_epi8(product, z) : product);
+}
+
+/// A block as bytes ((s >> shift) & mask) * q, which fit; int8-exact ones as s * q - z + bias.
+template <PackTraits traits, int shift, int mask, int32_t bias = 0>
 QUORUM_INLINE void Fold(const uint8_t* block, const Upcoming& upcoming, uint8_t* scratch) {
   constexpr int64_t kPerGroup = kGroup / traits.s_columns;
   const uint8_t* scales = block + kBlockGroups * GroupBytes(traits.payload);
@@ -171,14 +193,16 @@ QUORUM_INLINE void Fold(const uint8_t* block, const Upcoming& upcoming, uint8_t*
   for (int64_t g = 0; g < kBlockGroups; ++g) {
     const __m512i s = load(kPerGroup * g);
     const __m512i next = kPerGroup == 2 ? load(2 * g + 1) : s;
-    FoldQuad<traits, 0>(block, s, scratch);
-    FoldQuad<traits, 1>(block, s, scratch);
-    FoldQuad<traits, 2>(block, s, scratch);
-    FoldQuad<traits, 3>(block, s, scratch);
-    FoldQuad<traits, 4>(block, next, scratch);
-    FoldQuad<traits, 5>(block, next, scratch);
-    FoldQuad<traits, 6>(block, next, scratch);
-    FoldQuad<traits, 7>(block, next, scratch);
+    __m512i z = s;
+    if constexpr (traits.scales == Scales::kExact) z = ExactOffsets<traits, bias>(scales, g);
+    FoldQuad<traits, 0>(block, s, z, scratch);
+    FoldQuad<traits, 1>(block, s, z, scratch);
+    FoldQuad<traits, 2>(block, s, z, scratch);
+    FoldQuad<traits, 3>(block, s, z, scratch);
+    FoldQuad<traits, 4>(block, next, z, scratch);
+    FoldQuad<traits, 5>(block, next, z, scratch);
+    FoldQuad<traits, 6>(block, next, z, scratch);
+    FoldQuad<traits, 7>(block, next, z, scratch);
     upcoming.Ask(g, 1);
     block += GroupBytes(traits.payload);
     scratch += kUnpackedGroup;
@@ -202,14 +226,18 @@ struct Vnni {
   static constexpr TileShape kFoldedTile = {.folded = true, .panels = 2, .most = 8, .best = 8, .least = 4};
   static constexpr TileShape kWideTile = {.folded = true, .panels = 4, .most = 5, .best = 4, .least = 3};
   template <PackFormat format>
-  static constexpr bool kFolds = Folds(TraitsOf(format));
+  static constexpr Folding kFolding = FoldingOf(TraitsOf(format));
   using RowSide = typename Block::Side;
   template <PackFormat format>
   using PanelSide = typename Block::template Panel<format>;
 
   template <PackFormat format>
   static void PrepareRow(const ActRows<1>& act, int64_t groups, RowSide* side) {
-    Block::template PrepareRow<format>(act.q[0], act.scale[0], act.sum[0], groups, side);
+    if constexpr (TraitsOf(format).scales == Scales::kExact) {
+      PrepareExactSide(act.q[0], act.scale[0], act.sum[0], side);
+    } else {
+      Block::template PrepareRow<format>(act.q[0], act.scale[0], act.sum[0], groups, side);
+    }
   }
   template <PackFormat format, bool folded>
   static void PreparePanel(const uint8_t* scales, int64_t groups, PanelSide<format>* panel) {
@@ -276,7 +304,7 @@ struct Vnni {
 
   template <PackFormat format>
   static void UnpackFolded(const uint8_t* block, const Upcoming& next, uint8_t* scratch) {
-    Fold<TraitsOf(format), 0, 255>(block, next, scratch);
+    Fold<TraitsOf(format), 0, 255, kExactBias>(block, next, scratch);
   }
 
   template <PackFormat format>

@@ -61,7 +61,7 @@ float JoinOneLevel(const PackTraits& traits, const WeightBlock& w, const ActBloc
 
 // Integer scales per 16 columns (or twice the same for 32), one float per 256.
 // |dot| <= 256 * 127 * max|s * q|, and max|s * q| is 128 * 32 (Q6_K), 32 * 127 (IQ4_XS), 63 * 31 (Q5_K): < 2^28.
-// |offset| <= 256 * 127 * 63 < 2^21.
+// |offset| <= 256 * 127 * 63 < 2^21. Int8-exact: |dot - offset| <= 256 * 127 * 127 < 2^22.
 float JoinTwoLevels(const PackTraits& traits, const WeightBlock& w, const ActBlockView& a, float acc) {
   int32_t dot = 0;
   int32_t offset = 0;
@@ -69,6 +69,7 @@ float JoinTwoLevels(const PackTraits& traits, const WeightBlock& w, const ActBlo
     dot += w.raw.s[h] * Dot16(w.q + 16 * h, a.q + 16 * h);
     offset += w.raw.z[h] * a.sum[h];
   }
+  if (traits.scales == Scales::kExact) dot -= offset;
   acc = __builtin_fmaf(static_cast<float>(dot), w.super_d * a.scale[0], acc);
   if (HasMin(traits.scales)) acc = __builtin_fmaf(-static_cast<float>(offset), w.super_min * a.scale[0], acc);
   return acc;

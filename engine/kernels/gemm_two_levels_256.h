@@ -30,7 +30,7 @@ struct TwoLevels {
     }
   }
 
-  /// offset[i][h] = sum over the block of z * q_a, or of s * q_a where the format has no minimum.
+  /// offset[i][h] = sum over the block of z * q_a, or of s * q_a where the format has no offsets.
   template <PackTraits traits, size_t R>
   QUORUM_INLINE void SumOffsets(const uint8_t* scales, const ActSide (&side)[R], __m256i (&offset)[R][2]) {
 #pragma GCC unroll 8
@@ -54,26 +54,32 @@ struct TwoLevels {
                          const ActRows<R>& act, const ActSide (&side)[R], const Distances& ahead, __m256 (&acc)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     __m256i offset[R][2];
-    if constexpr (HasMin(kTraits.scales) || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
+    constexpr bool kExact = kTraits.scales == Scales::kExact;
+    if constexpr (HasMin(kTraits.scales) || kExact || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
     __m256i total[R][2];
     for (size_t i = 0; i < R; ++i) {
       for (size_t h = 0; h < 2; ++h) {
-        total[i][h] =
-            IsBiased(codes) ? _mm256_mullo_epi32(offset[i][h], _mm256_set1_epi32(-bias)) : _mm256_setzero_si256();
+        total[i][h] = kExact            ? _mm256_sub_epi32(_mm256_setzero_si256(), offset[i][h])
+                      : IsBiased(codes) ? _mm256_mullo_epi32(offset[i][h], _mm256_set1_epi32(-bias))
+                                        : _mm256_setzero_si256();
       }
     }
     SumCodes<Products, codes>(group, scales, act, ahead, total);
     Join<kTraits>(scales, act, total, offset, acc);
   }
 
-  /// The same of codes that are multiplied with their scales already, at most 255: 256 * 255 * 127 fits.
+  /// The same of codes that are multiplied with their scales already (int8-exact: with their offsets in them, too), at
+  /// most 255: 256 * 255 * 127 fits.
   template <typename Products, Codes codes, size_t R>
   QUORUM_INLINE void AddFolded(const uint8_t* group, const uint8_t* scales, const ActRows<R>& act,
                                const ActSide (&side)[R], __m256 (&acc)[R][2]) {
     __m256i offset[R][2];
     if constexpr (HasMin(codes.traits.scales)) SumOffsets<codes.traits>(scales, side, offset);
     __m256i total[R][2];
-    for (size_t i = 0; i < R; ++i) total[i][0] = total[i][1] = _mm256_setzero_si256();
+    for (size_t i = 0; i < R; ++i) {
+      const bool exact = codes.traits.scales == Scales::kExact;
+      total[i][0] = total[i][1] = exact ? _mm256_set1_epi32(side[i].start[0]) : _mm256_setzero_si256();
+    }
     for (int64_t column = 0; column < kBlock; column += kGroup) {
       Products::template AddPlainGroup<codes>(group, act, column, total);
       group += kUnpackedGroup;
@@ -106,6 +112,7 @@ void MatMulTwoLevelsBy(const GemmTask& task) {
     case PackFormat::kK256U2: return Multiply<Kernel, PackFormat::kK256U2>(task);
     case PackFormat::kK256S3: return Multiply<Kernel, PackFormat::kK256S3>(task);
     case PackFormat::kK256U4: return Multiply<Kernel, PackFormat::kK256U4>(task);
+    case PackFormat::kK256X4: return Multiply<Kernel, PackFormat::kK256X4>(task);
     case PackFormat::kK256Iq4: return Multiply<Kernel, PackFormat::kK256Iq4>(task);
     case PackFormat::kK256U5: return Multiply<Kernel, PackFormat::kK256U5>(task);
     case PackFormat::kK256S6: return Multiply<Kernel, PackFormat::kK256S6>(task);

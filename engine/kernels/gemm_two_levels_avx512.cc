@@ -12,13 +12,17 @@ struct Dots {
   bool comes_back;
 };
 
+static constexpr bool IsExact(const PackTraits& traits) { return traits.scales == Scales::kExact; }
+
 static constexpr bool Fit16(const PackTraits& traits, int32_t start, int64_t columns) {
   const int32_t above = LargestCode(traits) - start;
   return (start > above ? start : above) * columns * 127 <= 32767;
 }
 
-/// `centred`: codes without a bias may be lowered by half of the largest.
+/// `centred`: codes without a bias may be lowered by half of the largest. Int8-exact ones always are: it is part of the
+/// offsets.
 static constexpr Dots DotsOf(const PackTraits& traits, bool centred) {
+  centred = centred || IsExact(traits);
   const int64_t whole = traits.s_columns;
   if (traits.table != Table::kNone) return {whole, false, traits.bias, false};
   if (Fit16(traits, traits.bias, whole)) return {whole, true, traits.bias, false};
@@ -46,6 +50,16 @@ struct RawScales {
     return _mm512_or_si512(Low(2 * pair), _mm512_slli_epi32(S(2 * pair + 1), 16));
   }
   QUORUM_MEMBER __m512i Z(int64_t pair) const { return LoadOffsetPair<traits>(at, pair); }
+  /// centre * s - z of both s-groups of a pair.
+  template <int16_t centre>
+  QUORUM_MEMBER __m512i Centred(int64_t pair) const {
+    const __m512i s = LoadWords(at + 2 * pair * kLanes);
+    const __m512i z = LoadWords(at + ZOffset(traits) + 2 * pair * kLanes);
+    const __m512i c = _mm512_sub_epi16(_mm512_mullo_epi16(s, _mm512_set1_epi16(centre)), z);
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i behind = _mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(kLanes)), 16);
+    return _mm512_permutexvar_epi16(_mm512_or_si512(lanes, behind), c);
+  }
   QUORUM_MEMBER __m512 D() const { return LoadHalves(at + SuperOffset(traits)); }
   QUORUM_MEMBER __m512 Dmin() const { return LoadHalves(at + SuperOffset(traits) + 2 * kLanes); }
 
@@ -155,13 +169,17 @@ struct TwoLevels {
     constexpr bool kStarts = dots.start != 0;
     for (size_t p = 0; p < P; ++p) {
       __m512i sum[R];
-      if constexpr (dots.comes_back) {
+      if constexpr (IsExact(traits)) {
+        SumPairs<traits.s_columns>(side, sum,
+                                   [&](int64_t pair) { return scales[p].template Centred<dots.start>(pair); });
+      } else if constexpr (dots.comes_back) {
         SumPairs<traits.s_columns>(side, sum, [&](int64_t pair) { return scales[p].Pair(pair); });
       }
 #pragma GCC unroll 8
       for (size_t i = 0; i < R; ++i) {
-        total[i][p] = dots.comes_back ? _mm512_mullo_epi32(sum[i], _mm512_set1_epi32(dots.start))
-                                      : _mm512_setzero_si512();
+        total[i][p] = IsExact(traits)   ? sum[i]
+                      : dots.comes_back ? _mm512_mullo_epi32(sum[i], _mm512_set1_epi32(dots.start))
+                                        : _mm512_setzero_si512();
       }
     }
     const uint8_t* group[P];
@@ -239,12 +257,18 @@ struct TwoLevels {
     Join<kind.traits>(scales, side, total, partial);
   }
 
-  /// Codes that are multiplied with their scales, at most 255: 256 * 255 * 127 fits.
+  /// Codes that are multiplied with their scales (int8-exact: with their offsets in them, too). They are at most 255,
+  /// and 256 * 255 * 127 fits.
   template <PackTraits kind, size_t R, size_t P, typename Scales>
   QUORUM_INLINE void TileFolded(const uint8_t* const (&codes)[P], const Scales (&scales)[P], int64_t /*groups*/,
                                 const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
     __m512i total[R][P];
-    StartDots<false>(side, 0, total);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < R; ++i) {
+      const __m512i start = IsExact(kind) ? _mm512_set1_epi32(side[i].exact_start) : _mm512_setzero_si512();
+#pragma GCC unroll 4
+      for (size_t p = 0; p < P; ++p) total[i][p] = start;
+    }
     const uint8_t* group[P];
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
     for (int64_t g = 0; g < kBlockGroups; ++g) {
@@ -263,6 +287,7 @@ void MatMulTwoLevels(const GemmTask& task) {
     case PackFormat::kK256U2: return Multiply<Kernel, PackFormat::kK256U2>(task);
     case PackFormat::kK256S3: return Multiply<Kernel, PackFormat::kK256S3>(task);
     case PackFormat::kK256U4: return Multiply<Kernel, PackFormat::kK256U4>(task);
+    case PackFormat::kK256X4: return Multiply<Kernel, PackFormat::kK256X4>(task);
     case PackFormat::kK256Iq4: return Multiply<Kernel, PackFormat::kK256Iq4>(task);
     case PackFormat::kK256U5: return Multiply<Kernel, PackFormat::kK256U5>(task);
     case PackFormat::kK256S6: return Multiply<Kernel, PackFormat::kK256S6>(task);

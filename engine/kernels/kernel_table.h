@@ -28,6 +28,7 @@ enum class PackFormat : uint8_t {
   kK256U2,   // w = d*s*q - dmin*z, q in 0..3, s and z per 16: Q2_K
   kK256S3,   // w = d*s*q, q in -4..3, s per 16: Q3_K
   kK256U4,   // w = d*s*q - dmin*z, q in 0..15, s and z per 32: Q4_K
+  kK256X4,   // w = d*(s*q - z), q in 0..15, s and z per 32, z and |s*q - z| at most 127: Q4_K that is int8-exact
   kK256Iq4,  // w = d*s*q, q one of 16 int8, s per 32: IQ4_XS
   kK256U5,   // w = d*s*q - dmin*z, q in 0..31, s and z per 32: Q5_K
   kK256S6,   // w = d*s*q, q in -32..31, s per 16: Q6_K
@@ -75,6 +76,8 @@ struct KernelTable {
   /// and with two levels each block of 256 in ascending k
   ///     acc = fma(float(sum of s * q_w * q_a), d * d_a, acc)
   ///     acc = fma(-float(sum of z * q_a), dmin * d_a, acc)            where the format has dmin
+  /// or, int8-exact,
+  ///     acc = fma(float(sum of (s * q_w - z) * q_a), d * d_a, acc)
   /// with exact integer sums; float formats do acc = fma(w, x, acc) for each k. acc starts at +0.
   /// `next` is a hint: where the panels lie that this thread will probably multiply with next, which kernels may ask
   /// the memory for towards their end. Null: not known.

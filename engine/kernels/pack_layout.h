@@ -16,7 +16,7 @@
 //     bit plane     1 line: bit `quad`                                                             64 bytes
 //
 // One-level scales: for each group 16 f16 d, and 16 f16 m where the format has a minimum (E8M0: 16 bytes).
-// Two-level scales: for each s-group (32 or 16 columns) 16 bytes s; then, where the format has a minimum, 16 bytes z
+// Two-level scales: for each s-group (32 or 16 columns) 16 bytes s; then, where the format has offsets, 16 bytes z
 // for each s-group (Q2_K: s and z share a byte, s low); then one line with 16 f16 d and 16 f16 dmin (or zero).
 #pragma once
 
@@ -50,6 +50,7 @@ enum class Scales : uint8_t {
   kE8m0,     // one level: a power of two per group, E8M0Half
   kSigned,   // two levels: signed s, f16 d
   kBytes,    // two levels: unsigned s and z, f16 d and dmin
+  kExact,    // two levels: unsigned s and z, f16 d; s * q - z fits int8
   kNibbles,  // two levels: unsigned s and z of 4 bits in one byte, f16 d and dmin
 };
 
@@ -83,6 +84,7 @@ static constexpr PackTraits TraitsOf(PackFormat format) {
     case PackFormat::kK256U2: return {Payload::kBits2, Scales::kNibbles, Table::kNone, 0, 16};
     case PackFormat::kK256S3: return {Payload::kBits3, Scales::kSigned, Table::kNone, 4, 16};
     case PackFormat::kK256U4: return {Payload::kBits4, Scales::kBytes, Table::kNone, 0, 32};
+    case PackFormat::kK256X4: return {Payload::kBits4, Scales::kExact, Table::kNone, 0, 32};
     case PackFormat::kK256Iq4: return {Payload::kBits4, Scales::kSigned, Table::kIq4, 128, 32};
     case PackFormat::kK256U5: return {Payload::kBits5, Scales::kBytes, Table::kNone, 0, 32};
     case PackFormat::kK256S6: return {Payload::kBits6, Scales::kSigned, Table::kNone, 32, 16};
@@ -91,12 +93,17 @@ static constexpr PackTraits TraitsOf(PackFormat format) {
 }
 
 static constexpr bool IsTwoLevel(Scales scales) {
-  return scales == Scales::kSigned || scales == Scales::kBytes || scales == Scales::kNibbles;
+  return scales == Scales::kSigned || scales == Scales::kBytes || scales == Scales::kExact ||
+         scales == Scales::kNibbles;
 }
 
+/// Offsets with a float scale of their own.
 static constexpr bool HasMin(Scales scales) {
   return scales == Scales::kHalfMin || scales == Scales::kBytes || scales == Scales::kNibbles;
 }
+
+/// Two levels: bytes z of their own.
+static constexpr bool HasOffsetBytes(Scales scales) { return scales == Scales::kBytes || scales == Scales::kExact; }
 
 /// Bytes of the payload of one group of 32 columns.
 static constexpr int64_t GroupBytes(Payload payload) {
@@ -121,7 +128,8 @@ static constexpr int64_t ScaleBytes(const PackTraits& t, int64_t groups) {
     case Scales::kE8m0: return groups * kLanes;
     case Scales::kSigned:
     case Scales::kNibbles: return groups * (kGroup / t.s_columns) * kLanes + kLineBytes;
-    case Scales::kBytes: return 2 * groups * (kGroup / t.s_columns) * kLanes + kLineBytes;
+    case Scales::kBytes:
+    case Scales::kExact: return 2 * groups * (kGroup / t.s_columns) * kLanes + kLineBytes;
   }
   return 0;
 }
@@ -132,11 +140,11 @@ static constexpr int64_t BlockBytes(const PackTraits& t, int64_t groups) {
   return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
 }
 
-/// Offset of a two-level block's z (kBytes only) and of its line of d and dmin, from the start of its scales.
+/// Offset of a two-level block's z (HasOffsetBytes) and of its line of d and dmin, from the start of its scales.
 /// Two-level blocks are always whole.
 static constexpr int64_t ZOffset(const PackTraits& t) { return kBlock / t.s_columns * kLanes; }
 static constexpr int64_t SuperOffset(const PackTraits& t) {
-  return (t.scales == Scales::kBytes ? 2 : 1) * (kBlock / t.s_columns) * kLanes;
+  return (HasOffsetBytes(t.scales) ? 2 : 1) * (kBlock / t.s_columns) * kLanes;
 }
 
 /// Bits of the float 2^(e - 128): half of the E8M0 scale 2^(e - 127), exact also where it is subnormal.

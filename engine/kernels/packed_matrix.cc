@@ -8,6 +8,7 @@
 #include "engine/kernels/file_block.h"
 #include "engine/kernels/pack_layout.h"
 #include "engine/kernels/row_block.h"
+#include "quant/int8_exact.h"
 
 namespace quorum::engine {
 namespace {
@@ -32,6 +33,14 @@ void PackFloatRow(PackFormat format, const std::uint8_t* src, std::int64_t k, st
   }
 }
 
+/// Offsets in steps of d: z d in place of z dmin.
+void JoinOffsets(RowBlock* row) {
+  const std::optional<int> ratio = quant::OffsetRatio(row->super_d, row->super_min);
+  QUORUM_CHECK(ratio);
+  for (std::uint8_t& z : row->z) z = static_cast<std::uint8_t>(*ratio * z);
+  row->super_min = 0;
+}
+
 void PackIntegerRow(DType type, PackFormat format, const std::uint8_t* src, std::int64_t k, std::int64_t lane,
                     std::uint8_t* panel) {
   const PackTraits traits = TraitsOf(format);
@@ -39,15 +48,15 @@ void PackIntegerRow(DType type, PackFormat format, const std::uint8_t* src, std:
   for (std::int64_t column = 0; column < k; column += kBlock) {
     const std::int64_t groups = GroupsAt(column, k);
     ReadFileBlock(type, src + quant::BytesOf(type, column), groups, &row);
+    if (traits.scales == Scales::kExact) JoinOffsets(&row);
     StoreRow(traits, row, groups, lane, panel);
     panel += BlockBytes(traits, groups);
   }
 }
 
-/// The packed form of rows of `k` columns of `type`, or why there is none.
-Result<PackFormat> CheckPackable(DType type, std::int64_t k) {
-  const std::optional<PackFormat> format = PackFormatOf(type);
-  if (!format) {
+/// Whether rows of `k` columns of `type` have a packed form.
+Status CheckPackable(DType type, std::int64_t k) {
+  if (!PackFormatOf(type)) {
     return Unsupported("tensors of type " + std::string(quant::Info(type).name) + " cannot be multiplied with");
   }
   const std::int64_t block = quant::Info(type).block;
@@ -55,7 +64,7 @@ Result<PackFormat> CheckPackable(DType type, std::int64_t k) {
     return InvalidArgument("rows of " + std::to_string(k) + " columns are not whole " +
                            std::string(quant::Info(type).name) + " blocks of " + std::to_string(block));
   }
-  return *format;
+  return {};
 }
 
 // Panel p of the matrix goes to dst + p * panel_distance.
@@ -90,7 +99,8 @@ void UnpackFloatRow(PackFormat format, const std::uint8_t* panel, std::int64_t k
   }
 }
 
-// Products of d, s and q are exact in float (11 + 6 + 7 bits at most), so only the subtraction rounds, as in ggml.
+// Products of d, s and q are exact in float (11 + 6 + 7 bits at most), so only the subtraction rounds, as in ggml; what
+// is int8-exact does not round at all.
 void RowToFloats(const PackTraits& traits, const RowBlock& row, std::int64_t columns, float* dst) {
   std::int8_t q[kBlock];
   CodeValues(traits, row.code, columns, q);
@@ -98,7 +108,9 @@ void RowToFloats(const PackTraits& traits, const RowBlock& row, std::int64_t col
   const float super_min = quant::HalfToFloat(row.super_min);
   for (std::int64_t c = 0; c < columns; ++c) {
     const auto value = static_cast<float>(q[c]);
-    if (IsTwoLevel(traits.scales)) {
+    if (traits.scales == Scales::kExact) {
+      dst[c] = super_d * static_cast<float>(row.s[c / 16] * q[c] - row.z[c / 16]);
+    } else if (IsTwoLevel(traits.scales)) {
       const float scale = super_d * static_cast<float>(row.s[c / 16]);
       dst[c] = scale * value;
       if (HasMin(traits.scales)) dst[c] -= super_min * static_cast<float>(row.z[c / 16]);
@@ -133,6 +145,14 @@ std::optional<PackFormat> PackFormatOf(DType type) {
   }
 }
 
+std::optional<PackFormat> ExactFormatOf(DType type) {
+  return type == DType::kQ4_K ? std::optional(PackFormat::kK256X4) : std::nullopt;
+}
+
+bool ExactRows(DType type, const void* src, std::int64_t n, std::int64_t k) {
+  return type == DType::kQ4_K && quant::IsInt8Exact(src, n * k);
+}
+
 std::int64_t ActBlock(PackFormat format) {
   if (IsFloat(format)) return 0;
   return IsTwoLevel(TraitsOf(format).scales) ? kBlock : kGroup;
@@ -151,14 +171,19 @@ std::int64_t PackedBytes(PackFormat format, std::int64_t n, std::int64_t k) {
   return Panels(n) * PanelBytes(format, k);
 }
 
-Status PackMatrix(DType type, const void* src, std::int64_t n, std::int64_t k, std::uint8_t* dst) {
-  QUORUM_ASSIGN(const PackFormat format, CheckPackable(type, k));
+Status PackMatrix(DType type, PackFormat format, const void* src, std::int64_t n, std::int64_t k, std::uint8_t* dst) {
+  QUORUM_TRY(CheckPackable(type, k));
   PackPanels(type, format, static_cast<const std::uint8_t*>(src), n, k, PanelBytes(format, k), dst);
   return {};
 }
 
-Status PackGateUp(DType type, const void* gate, const void* up, std::int64_t n, std::int64_t k, std::uint8_t* dst) {
-  QUORUM_ASSIGN(const PackFormat format, CheckPackable(type, k));
+Status PackMatrix(DType type, const void* src, std::int64_t n, std::int64_t k, std::uint8_t* dst) {
+  return PackMatrix(type, PackFormatOf(type).value_or(PackFormat::kF32), src, n, k, dst);
+}
+
+Status PackGateUp(DType type, PackFormat format, const void* gate, const void* up, std::int64_t n, std::int64_t k,
+                  std::uint8_t* dst) {
+  QUORUM_TRY(CheckPackable(type, k));
   const std::int64_t panel_bytes = PanelBytes(format, k);
   PackPanels(type, format, static_cast<const std::uint8_t*>(gate), n, k, 2 * panel_bytes, dst);
   PackPanels(type, format, static_cast<const std::uint8_t*>(up), n, k, 2 * panel_bytes, dst + panel_bytes);

@@ -98,7 +98,7 @@ QUORUM_INLINE void LoadSmallScales(const uint8_t* scales, int64_t h, __m256i (&s
 // the format has no minimum.
 template <PackTraits traits>
 QUORUM_INLINE __m256i LoadOffsetPair(const uint8_t* scales, int64_t pair) {
-  const uint8_t* z = scales + (traits.scales == Scales::kBytes ? ZOffset(traits) : 0) + 2 * pair * kLanes;
+  const uint8_t* z = scales + (HasOffsetBytes(traits.scales) ? ZOffset(traits) : 0) + 2 * pair * kLanes;
   __m128i both = _mm_unpacklo_epi8(LoadBytes8(z), LoadBytes8(z + kLanes));
   if constexpr (traits.scales == Scales::kSigned) return _mm256_cvtepi8_epi16(both);
   if constexpr (traits.scales == Scales::kNibbles) {

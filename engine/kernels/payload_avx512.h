@@ -71,6 +71,11 @@ QUORUM_INLINE __m512i LoadUnsigned(const uint8_t* group) {
 
 QUORUM_INLINE __m128i LoadBytes16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
+// 32 unsigned bytes as int16.
+QUORUM_INLINE __m512i LoadWords(const uint8_t* p) {
+  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
 // 16 f16 as floats.
 QUORUM_INLINE __m512 LoadHalves(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -90,14 +95,14 @@ template <Scales kind>
 QUORUM_INLINE __m512i LoadSmallScales(const uint8_t* scales, int64_t h) {
   const __m128i bytes = LoadBytes16(scales + h * kLanes);
   if constexpr (kind == Scales::kSigned) return _mm512_cvtepi8_epi32(bytes);
-  if constexpr (kind == Scales::kBytes) return _mm512_cvtepu8_epi32(bytes);
+  if constexpr (HasOffsetBytes(kind)) return _mm512_cvtepu8_epi32(bytes);
   return _mm512_and_si512(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(15));
 }
 
 // Two levels: z of s-groups 2 * pair (low half of each lane) and 2 * pair + 1 (high half).
 template <PackTraits traits>
 QUORUM_INLINE __m512i LoadOffsetPair(const uint8_t* scales, int64_t pair) {
-  const uint8_t* z = scales + (traits.scales == Scales::kBytes ? ZOffset(traits) : 0) + 2 * pair * kLanes;
+  const uint8_t* z = scales + (HasOffsetBytes(traits.scales) ? ZOffset(traits) : 0) + 2 * pair * kLanes;
   __m512i even = _mm512_cvtepu8_epi32(LoadBytes16(z));
   __m512i odd = _mm512_cvtepu8_epi32(LoadBytes16(z + kLanes));
   if constexpr (traits.scales == Scales::kNibbles) {

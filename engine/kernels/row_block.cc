@@ -116,7 +116,7 @@ void StoreRow(const PackTraits& traits, const RowBlock& row, std::int64_t groups
     unsigned s = static_cast<unsigned>(row.s[i]) & 0xFFU;
     if (traits.scales == Scales::kNibbles) s |= static_cast<unsigned>(row.z[i]) << 4;
     block[h * kLanes + lane] = static_cast<std::uint8_t>(s);
-    if (traits.scales == Scales::kBytes) block[ZOffset(traits) + h * kLanes + lane] = row.z[i];
+    if (HasOffsetBytes(traits.scales)) block[ZOffset(traits) + h * kLanes + lane] = row.z[i];
   }
   std::uint8_t* super = block + SuperOffset(traits);
   StoreU16(super + 2 * lane, row.super_d);
@@ -148,7 +148,7 @@ void LoadRow(const PackTraits& traits, const std::uint8_t* block, std::int64_t g
     row->s[i] = s;
     row->z[i] = 0;
     if (traits.scales == Scales::kSigned) row->s[i] = static_cast<std::int8_t>(s);
-    if (traits.scales == Scales::kBytes) row->z[i] = block[ZOffset(traits) + h * kLanes + lane];
+    if (HasOffsetBytes(traits.scales)) row->z[i] = block[ZOffset(traits) + h * kLanes + lane];
     if (traits.scales == Scales::kNibbles) {
       row->s[i] = s & 15;
       row->z[i] = s >> 4;

@@ -1,10 +1,10 @@
 // Speed of the matrix products on one thread, not a test: GB/s of packed weights and billions of operations (two a
 // multiplication) a second, by format, rows and shape.
 //   kernel_bench [--isa scalar|avx2|avxvnni|avx512|amx] [--type Q4_1] [--shape 2048x2048] [--m 1,8] [--stream MIB]
-//   [--seconds 0.1] [--largest-scale 17]
+//   [--seconds 0.1] [--largest-scale 17] [--exact 1]
 // Without --stream the same matrix is multiplied again and again, so it lies in some cache; with it, as many copies as
 // fill that much memory take turns. --largest-scale cuts the integer scales of Q4_K and Q5_K: up to 17 and 8 they can
-// be multiplied into the codes beforehand.
+// be multiplied into the codes beforehand. --exact 1: what is int8-exact alone.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -22,7 +22,7 @@ namespace quorum::engine {
 namespace {
 
 struct Options : BenchOptions {
-  std::vector<quant::DType> types = test::PackableTypes();
+  std::vector<test::WeightKind> kinds = test::PackableKinds();
   std::vector<std::pair<std::int64_t, std::int64_t>> shapes = {{1536, 576}, {2048, 2048}, {768, 2048}};
   std::vector<std::int64_t> rows = {1, 2, 4, 8, 32, 128, 512};
   std::int64_t largest_scale = 255;
@@ -44,9 +44,11 @@ bool Parse(int argc, char** argv, Options* options) {
   return ParseFlags(argc, argv, options, [options](const std::string& flag, const std::string& value) {
     if (flag == "--type") {
       const std::vector<std::string> names = Split(value, ',');
-      std::erase_if(options->types, [&](quant::DType type) {
-        return std::find(names.begin(), names.end(), quant::Info(type).name) == names.end();
+      std::erase_if(options->kinds, [&](const test::WeightKind& kind) {
+        return std::find(names.begin(), names.end(), quant::Info(kind.type).name) == names.end();
       });
+    } else if (flag == "--exact") {
+      std::erase_if(options->kinds, [&](const test::WeightKind& kind) { return kind.exact != (value != "0"); });
     } else if (flag == "--shape") {
       options->shapes.clear();
       for (const std::string& shape : Split(value, ',')) {
@@ -121,12 +123,12 @@ int Main(int argc, char** argv) {
                 static_cast<long long>(k));
     for (const std::int64_t m : options.rows) std::printf(" %lld", static_cast<long long>(m));
     std::printf("\n");
-    for (const quant::DType type : options.types) {
-      if (k % quant::Info(type).block != 0) continue;
-      test::TestMatrix matrix = test::RandomMatrix(type, n, k, 0.1F, random);
+    for (const test::WeightKind& kind : options.kinds) {
+      if (k % quant::Info(kind.type).block != 0) continue;
+      test::TestMatrix matrix = test::RandomMatrix(kind, n, k, 0.1F, random);
       CutScales(options.largest_scale, matrix.view(), matrix.packed.data());
-      std::printf("%-7s", std::string(quant::Info(type).name).c_str());
-      const auto bytes = static_cast<double>(PackedBytes(*PackFormatOf(type), n, k));
+      std::printf("%-7s", kind.name().c_str());
+      const auto bytes = static_cast<double>(PackedBytes(matrix.format, n, k));
       for (const std::int64_t m : options.rows) {
         const double seconds = TimeProduct(options, matrix, m, random);
         std::printf(" | %5.1f %6.1f", bytes / seconds * 1e-9, 2e-9 * static_cast<double>(n * k * m) / seconds);

@@ -41,6 +41,24 @@ inline I32x16 Widen(const From& from) {
   return Bits<I32x16>(wide);
 }
 
+/// 32 bytes as int16.
+inline I32x16 WidenBytes(__m256i from) {
+  uint8_t bytes[32];
+  memcpy(bytes, &from, sizeof bytes);
+  struct {
+    int16_t v[32];
+  } wide;
+  for (int i = 0; i < 32; ++i) wide.v[i] = bytes[i];
+  return Bits<I32x16>(wide);
+}
+
+inline int32_t Sum(I32x16 from) {
+  const Ints16 ints = Bits<Ints16>(from);
+  int32_t sum = 0;
+  for (const int32_t v : ints.v) sum += v;
+  return sum;
+}
+
 /// The low bits of each integer.
 template <typename T, typename To>
 inline To Narrow(I32x16 from) {
@@ -154,6 +172,8 @@ inline __m128i NarrowTo16(__m256i from) {
 #define _mm512_cvtepi8_epi32(a) (quorum_emulated::Widen<int8_t>(a))
 #define _mm512_cvtepu16_epi32(a) (quorum_emulated::Widen<uint16_t>(a))
 #define _mm512_cvtepi16_epi32(a) (quorum_emulated::Widen<int16_t>(a))
+#define _mm512_cvtepu8_epi16(a) (quorum_emulated::WidenBytes(a))
+#define _mm512_reduce_add_epi32(a) (quorum_emulated::Sum(a))
 #define _mm512_cvtepi32_epi8(a) (quorum_emulated::Narrow<int8_t, __m128i>(a))
 #define _mm512_cvtepi32_epi16(a) (quorum_emulated::Narrow<int16_t, __m256i>(a))
 #define _mm256_cvtepi32_epi16(a) (quorum_emulated::NarrowTo16(a))

@@ -18,11 +18,12 @@ namespace {
 
 using quant::DType;
 using test::ColumnCounts;
-using test::PackableTypes;
+using test::PackableKinds;
 using test::Random;
 using test::RandomMatrix;
 using test::TestMatrix;
 using test::Uniform;
+using test::WeightKind;
 using testing::MatmulTables;
 
 /// Quantized rows in exactly sized arrays.
@@ -165,11 +166,12 @@ TEST_CASE("NaN and infinity make the block's scale not finite, its codes zero, a
 
 TEST_CASE("the golden product equals the sum in double precision over quantized activations") {
   Random random(21);
-  for (const DType type : PackableTypes()) {
+  for (const WeightKind& kind : PackableKinds()) {
+    const DType type = kind.type;
     for (const std::int64_t k : ColumnCounts(type)) {
       constexpr std::int64_t kRows = 19;
       constexpr std::int64_t kM = 3;
-      const TestMatrix matrix = RandomMatrix(type, kRows, k, 0.1F, random);
+      const TestMatrix matrix = RandomMatrix(kind, kRows, k, 0.1F, random);
       const std::int64_t block = ActBlock(*PackFormatOf(type));
       const Activations act = Quantize(ScalarKernels(), RandomRows(kM * k, 3.0F, random), kM, k, block);
       const std::vector<float> weights = matrix.Dequantized();
@@ -197,7 +199,7 @@ TEST_CASE("the golden product equals the sum in double precision over quantized 
           // With a minimum, d*q and m may be larger than their sum: allow for 64 times the terms.
           const double rounding = (block == 0 ? 1.0 : 64.0) * magnitude * 0x1p-22 + 1e-6;
           const double got = static_cast<double>(dst[static_cast<std::size_t>(i * 32 + row)]);
-          INFO(quant::Info(type).name << " k " << k << " row " << row << " m " << i);
+          INFO(kind.name() << " k " << k << " row " << row << " m " << i);
           REQUIRE(std::fabs(got - quantized) <= rounding);
           REQUIRE(std::fabs(got - exact) <= tolerance + rounding);
         }
@@ -259,9 +261,10 @@ void CheckAgainstScalar(const TestMatrix& matrix, const std::vector<float>& x, s
 
 TEST_CASE("every instruction set gives the golden bits for any number of rows") {
   Random random(31);
-  for (const DType type : PackableTypes()) {
+  for (const WeightKind& kind : PackableKinds()) {
+    const DType type = kind.type;
     const std::int64_t k = quant::Info(type).block == 256 ? 512 : 352;
-    const TestMatrix matrix = RandomMatrix(type, 53, k, 1.0F, random);  // 4 panels, the last one with 5 rows
+    const TestMatrix matrix = RandomMatrix(kind, 53, k, 1.0F, random);  // 4 panels, the last one with 5 rows
     const std::vector<float> x = RandomRows(260 * k, 5.0F, random);
     std::vector<std::int64_t> counts(65);
     std::iota(counts.begin(), counts.end(), 1);
@@ -272,10 +275,11 @@ TEST_CASE("every instruction set gives the golden bits for any number of rows") 
 
 TEST_CASE("every instruction set gives the golden bits for any shape") {
   Random random(32);
-  for (const DType type : PackableTypes()) {
+  for (const WeightKind& kind : PackableKinds()) {
+    const DType type = kind.type;
     for (const std::int64_t k : ColumnCounts(type)) {
       for (const std::int64_t n : {1, 16, 17, 48, 90}) {
-        const TestMatrix matrix = RandomMatrix(type, n, k, 0.05F, random);
+        const TestMatrix matrix = RandomMatrix(kind, n, k, 0.05F, random);
         for (const std::int64_t m : {1, 2, 3, 5, 8, 9, 13, 33}) {
           CheckAgainstScalar(matrix, RandomRows(m * k, 1.0F, random), m);
         }
@@ -286,12 +290,13 @@ TEST_CASE("every instruction set gives the golden bits for any shape") {
 
 TEST_CASE("every instruction set gives the golden bits at the extremes") {
   Random random(33);
-  for (const DType type : PackableTypes()) {
+  for (const WeightKind& kind : PackableKinds()) {
+    const DType type = kind.type;
     const std::int64_t k = quant::Info(type).block == 1 ? 96 : 512;
     for (const std::int64_t m : {1, 4, 12}) {
-      for (const int fill : {0x00, 0x7F, 0x80, 0xFF}) {
+      for (const int fill : kind.exact ? std::vector<int>() : std::vector<int>{0x00, 0x7F, 0x80, 0xFF}) {
         // All codes and integer scales alike; d and dmin stay random. Seven panels: many rows take four, two and one.
-        TestMatrix matrix = RandomMatrix(type, 112, k, 1.0F, random);
+        TestMatrix matrix = RandomMatrix(kind, 112, k, 1.0F, random);
         std::vector<std::uint8_t> file(matrix.file.size(), static_cast<std::uint8_t>(fill));
         const std::size_t bytes = static_cast<std::size_t>(quant::Info(type).bytes);
         for (std::size_t at = 0; at < file.size() && bytes > 4; at += bytes) {
@@ -314,7 +319,7 @@ TEST_CASE("every instruction set gives the golden bits at the extremes") {
         CheckAgainstScalar(matrix, x, m);
       }
       for (const float scale : {1e-7F, 6e4F}) {
-        const TestMatrix matrix = RandomMatrix(type, 21, k, scale, random);
+        const TestMatrix matrix = RandomMatrix(kind, 21, k, scale, random);
         for (const float x_scale : {1e-38F, 1e-33F, 1e-3F, 1e25F}) {
           CheckAgainstScalar(matrix, RandomRows(m * k, x_scale, random), m);
         }
@@ -355,6 +360,42 @@ TEST_CASE("every instruction set gives the golden bits where all scales of some 
   }
 }
 
+TEST_CASE("every instruction set gives the golden bits of int8-exact weights at their largest") {
+  // Seven panels of rows whose weights are 127 or -127 times d, by different s, q and z = ratio * m.
+  struct Case {
+    std::uint8_t ratio, scale, min, code;
+    int weight;
+  };
+  const std::vector<Case> cases = {{127, 0, 1, 0, -127}, {1, 63, 62, 3, 127}, {3, 17, 37, 14, 127}, {1, 17, 0, 7, 119}};
+  for (const Case& c : cases) {
+    std::vector<std::uint8_t> file(112 * 144);
+    for (std::size_t row = 0; row < 112; ++row) {
+      std::uint8_t* block = file.data() + row * 144;
+      test::PutHalf(0.5F, block);
+      test::PutHalf(0.5F * c.ratio, block + 2);
+      std::uint8_t* s = block + 4;
+      for (std::size_t g = 0; g < 4; ++g) {
+        s[g] = static_cast<std::uint8_t>(c.scale | c.scale >> 4 << 6);
+        s[g + 4] = static_cast<std::uint8_t>(c.min | c.min >> 4 << 6);
+        s[g + 8] = static_cast<std::uint8_t>((c.scale & 15) | c.min << 4);
+      }
+      std::memset(block + 16, c.code * 17, 128);
+    }
+    const TestMatrix matrix(DType::kQ4_K, 112, 256, file);
+    REQUIRE(matrix.format == PackFormat::kK256X4);
+    for (const std::int64_t m : {1, 2, 3, 4, 5, 9, 17, 40}) {
+      std::vector<float> x(static_cast<std::size_t>(m * 256), -1.0F);
+      CheckAgainstScalar(matrix, x, m);
+      x.assign(x.size(), 1.0F);
+      CheckAgainstScalar(matrix, x, m);
+      const float sum = 256.0F * 127.0F * static_cast<float>(c.weight);
+      const float expected = std::fmaf(sum, 0.5F * (1.0F / 127.0F), 0.0F);
+      const Activations act = Quantize(ScalarKernels(), x, m, 256, 256);
+      REQUIRE(Multiply(ScalarKernels(), matrix, act, m)[0] == expected);
+    }
+  }
+}
+
 TEST_CASE("every power of two is a scale of MXFP4") {
   Random random(36);
   for (int e = 0; e < 256; ++e) {
@@ -374,17 +415,18 @@ TEST_CASE("every power of two is a scale of MXFP4") {
 TEST_CASE("rows with NaN or infinity stay among themselves") {
   Random random(34);
   for (const KernelTable* table : AllTables()) {
-    for (const DType type : PackableTypes()) {
+    for (const WeightKind& kind : PackableKinds()) {
+      const DType type = kind.type;
       const std::int64_t k = quant::Info(type).block == 1 ? 96 : 512;
       const std::int64_t block = ActBlock(*PackFormatOf(type));
-      const TestMatrix matrix = RandomMatrix(type, 32, k, 1.0F, random);
+      const TestMatrix matrix = RandomMatrix(kind, 32, k, 1.0F, random);
       for (const std::int64_t m : {3, 20}) {
         std::vector<float> x = RandomRows(m * k, 1.0F, random);
         const std::vector<float> clean = Multiply(*table, matrix, Quantize(*table, x, m, k, block), m);
         x[static_cast<std::size_t>(k + 7)] = std::numeric_limits<float>::infinity();
         x[static_cast<std::size_t>(2 * k + 7)] = std::numeric_limits<float>::quiet_NaN();
         const std::vector<float> dst = Multiply(*table, matrix, Quantize(*table, x, m, k, block), m);
-        INFO(table->name << " " << quant::Info(type).name << " m " << m);
+        INFO(table->name << " " << kind.name() << " m " << m);
         for (std::int64_t i = 0; i < m; ++i) {
           for (std::size_t j = 0; j < 32; ++j) {
             const std::size_t at = static_cast<std::size_t>(i * 32) + j;
@@ -401,10 +443,11 @@ TEST_CASE("rows with NaN or infinity stay among themselves") {
 TEST_CASE("a row's product depends on neither the other rows, nor the row list, nor the panel range") {
   Random random(35);
   for (const KernelTable* table : AllTables()) {
-    for (const DType type : PackableTypes()) {
+    for (const WeightKind& kind : PackableKinds()) {
+      const DType type = kind.type;
       const std::int64_t k = quant::Info(type).block == 256 ? 512 : 288;
       const std::int64_t block = ActBlock(*PackFormatOf(type));
-      const TestMatrix matrix = RandomMatrix(type, 100, k, 1.0F, random);  // 7 panels
+      const TestMatrix matrix = RandomMatrix(kind, 100, k, 1.0F, random);  // 7 panels
       const Activations act = Quantize(*table, RandomRows(40 * k, 1.0F, random), 40, k, block);
       const std::vector<float> all = Multiply(*table, matrix, act, 40);
       for (const std::size_t m : {std::size_t{1}, std::size_t{3}, std::size_t{8}, std::size_t{17}}) {
@@ -415,7 +458,7 @@ TEST_CASE("a row's product depends on neither the other rows, nor the row list, 
             const std::vector<float> part =
                 Multiply(*table, matrix.view(), act.view(), &rows, static_cast<std::int64_t>(m), begin, end);
             const auto width = static_cast<std::size_t>((end - begin) * 16);
-            INFO(table->name << " " << quant::Info(type).name << " m " << m << " panels " << begin << ".." << end);
+            INFO(table->name << " " << kind.name() << " m " << m << " panels " << begin << ".." << end);
             for (std::size_t i = 0; i < m; ++i) {
               const float* expected = all.data() + rows[i] * 112 + begin * 16;
               REQUIRE(std::memcmp(part.data() + i * width, expected, width * sizeof(float)) == 0);

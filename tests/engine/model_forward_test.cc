@@ -223,9 +223,13 @@ TEST_CASE("Quantized weights give the reference's logits, and nearly those of fl
 }
 
 TEST_CASE("int16 activations follow float activations closely") {
-  for (const DType type : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
-    CAPTURE(quant::Info(type).name);
-    const TinyShape shape = BlockShape(type, 4);
+  std::vector<TinyShape> shapes;
+  for (const DType type : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K, DType::kQ4_K}) {
+    shapes.push_back(BlockShape(type, 4));
+  }
+  shapes.back().int8_exact = true;
+  for (const TinyShape& shape : shapes) {
+    CAPTURE(quant::Info(shape.type).name, shape.int8_exact);
     const auto run = [&](ActPrecision activations) {
       const LoadedTiny loaded = LoadTiny(shape, KvType::kF32, 1, nullptr, activations);
       const std::vector<tok::TokenId> tokens = RandomTokens(20, loaded.model->vocab_size(), 16);
@@ -240,6 +244,7 @@ TEST_CASE("int16 activations follow float activations closely") {
 
 TEST_CASE("A layer may mix file types") {
   TinyShape shape = BlockShape(DType::kQ4_K, 4);
+  shape.int8_exact = GENERATE(false, true);
   shape.down_type = DType::kQ6_K;
   SECTION("K-quants: gate and up alike, down other") {}
   SECTION("gate and up differ") { shape.up_type = DType::kQ8_0; }
@@ -307,6 +312,8 @@ std::vector<TinyShape> BitShapes() {
   shapes.push_back(BlockShape(DType::kQ4_K, 8));
   shapes.back().down_type = DType::kQ6_K;
   shapes.back().embedding_type = DType::kQ8_0;
+  shapes.push_back(BlockShape(DType::kQ4_K, 8));
+  shapes.back().int8_exact = true;
   shapes.push_back(LatentShape());
   shapes.push_back(SplitLatentShape(DType::kQ8_0));
   return shapes;

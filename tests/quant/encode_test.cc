@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "quant/int8_exact.h"
 #include "quant/quantize.h"
 #include "tests/support/catch.h"
 

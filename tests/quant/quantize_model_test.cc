@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "quant/int8_exact.h"
 #include "quant/resumable_file.h"
 #include "tests/quant/scratch.h"
 #include "tests/support/catch.h"

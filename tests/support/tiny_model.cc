@@ -10,6 +10,7 @@
 
 #include "engine/base/check.h"
 #include "engine/model_config.h"
+#include "quant/encode.h"
 #include "quant/quantize.h"
 
 namespace quorum::testing {
@@ -210,11 +211,20 @@ class Builder {
     const std::int64_t each = n / std::ssize(values_of);
     auto data = std::make_shared<std::vector<std::byte>>();
     for (const std::string& values : values_of) {
-      const std::vector<std::byte> part = RandomTensor(type, each, sigma, SeedOf(shape_.seed, values));
+      const std::vector<std::byte> part = Values(type, each, sigma, SeedOf(shape_.seed, values));
       data->insert(data->end(), part.begin(), part.end());
     }
     writer_.AddTensor(name, type, std::move(dims),
                       quant::GgufWriter::Source([data](const auto& sink) { return sink(*data); }));
+  }
+
+  std::vector<std::byte> Values(DType type, std::int64_t n, double sigma, std::uint64_t seed) const {
+    if (!shape_.int8_exact || type != DType::kQ4_K) return RandomTensor(type, n, sigma, seed);
+    const std::vector<std::byte> floats = RandomTensor(DType::kF32, n, sigma, seed);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(quant::BytesOf(type, n)));
+    const auto* values = reinterpret_cast<const float*>(floats.data());
+    QUORUM_CHECK(quant::Encode({type, true}, values, nullptr, bytes.data(), n));
+    return bytes;
   }
 
   void Matrix(const std::string& name, std::int64_t k, std::int64_t n, DType type) {

@@ -49,6 +49,7 @@ struct TinyShape {
   quant::DType up_type = quant::DType::kF32;    // of up alone; kF32: as `type`
   quant::DType down_type = quant::DType::kF32;  // of down alone; kF32: as `type`
   quant::DType embedding_type = quant::DType::kF32;
+  bool int8_exact = false;  // Q4_K as q4x
   bool tokenizer = false;  // byte-level BPE of single bytes and ChatML tokens; sets vocab to 260
   /// Last changes to the file: more keys, other values.
   std::function<void(quant::GgufWriter&)> edit = nullptr;
