@@ -88,7 +88,6 @@ void Encoder::Layer(std::size_t index, ExpertCounters* counters) {
       const ResidualRows residual = Residual(block);
       residual.Add(layer.attention_post_norm, row);
       residual.Norm(layer.ffn_norm, layer.ffn_input, row, row);
-      std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
     });
     buffers_.ffn->Run(team_, static_cast<std::int32_t>(spec_.layers.size() + index), spec_.encoder[index], layer,
                       *buffers_.model, rows, buffers_.block, block.requests, counters);

@@ -95,7 +95,6 @@ bool Forward::Step(std::span<const StepSlice> slices, float* logits, ExpertCount
       }
       residual_.Add(layer.attention_post_norm, row);
       residual_.Norm(layer.ffn_norm, layer.ffn_input, row, row);
-      std::fill_n(buffers_.block + row * spec_.d_model, spec_.d_model, 0.0F);
     });
     buffers_.ffn.Run(team_, index, spec_.layers[i], layer, buffers_.model, rows, buffers_.block, row_experts_,
                      counters);

@@ -134,8 +134,8 @@ void Matmul(const KernelTable& kernels, const PackedView& w, const ActPlanes& ac
 void Team::Run(const Product* products, std::int64_t count, std::int64_t rows) const {
   std::int64_t panels = 0;
   for (std::int64_t i = 0; i < count; ++i) panels += CeilDiv(products[i].w->n, kPanelRows);
-  const std::int64_t step = PanelsPerTask(panels, rows);
   const std::int64_t row_blocks = CeilDiv(rows, kRowBlock);
+  const std::int64_t step = PanelsPerTask(panels * row_blocks, rows);
   std::int64_t tasks = 0;
   for (std::int64_t i = 0; i < count; ++i) tasks += CeilDiv(CeilDiv(products[i].w->n, kPanelRows), step) * row_blocks;
   pool.ParallelFor(tasks, [&](std::int64_t task, int worker) {

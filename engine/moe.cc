@@ -82,14 +82,17 @@ void FeedForward::Run(const Team& team, std::int32_t layer, const LayerSpec& spe
   // Passes go by ascending expert, and so does the sum of a row in each: their number changes no bit.
   pass_ = {};
   if (trace_norms_) squares_.resize(static_cast<std::size_t>(capacity_ * CeilDiv(d_model_, kPanelRows)));
+  std::int64_t fresh = rows;
   for (NextPass(); !pass_.empty(); NextPass()) {
     SplitHidden(team);
     team.pool.ParallelForGroups(node_ends_,
                                 [&](std::int64_t task, int worker) { Hidden(team, layer, weights, task, in, worker); });
     if (team.tap != nullptr) Show(*team.tap, layer, spec, weights, in);
-    RunDown(team, out);
+    RunDown(team, fresh, out);
+    fresh = 0;
     if (trace_norms_) TraceNorms(layer, weights);
   }
+  std::fill_n(out, fresh * d_model_, 0.0F);  // no row visits anything
 }
 
 /// Notes which rows are traced and what their networks read.
@@ -271,15 +274,19 @@ void FeedForward::SplitHidden(const Team& team) {
   down_step_ = team.PanelsPerTask(CeilDiv(d_model_, kPanelRows), most);
 }
 
-void FeedForward::Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n,
-                           float* hidden) const {
+void FeedForward::Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t step,
+                           std::int64_t n, float* hidden) const {
   switch (activation_) {
-    case Activation::kSilu: return kernels.swiglu(gate, up, n, hidden);
-    case Activation::kGelu: return kernels.geglu(gate, up, n, hidden);
+    case Activation::kSilu: return kernels.swiglu(gate, up, step, n, hidden);
+    case Activation::kGelu: return kernels.geglu(gate, up, step, n, hidden);
     case Activation::kRelu:
-      for (std::int64_t i = 0; i < n; ++i) hidden[i] = (gate[i] < 0.0F ? 0.0F : gate[i]) * up[i];  // NaN stays
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t at = i / kPanelRows * step + i % kPanelRows;
+        hidden[i] = (gate[at] < 0.0F ? 0.0F : gate[at]) * up[at];  // NaN stays
+      }
       return;
-    case Activation::kClampedSwiGlu: return kernels.clamped_swiglu(gate, up, swiglu_alpha_, swiglu_limit_, n, hidden);
+    case Activation::kClampedSwiGlu:
+      return kernels.clamped_swiglu(gate, up, step, swiglu_alpha_, swiglu_limit_, n, hidden);
   }
 }
 
@@ -295,6 +302,16 @@ const std::uint8_t* FeedForward::AfterHidden(const Team& team, std::int64_t inde
   const std::int64_t panel = task.col / kPanelRows;
   if (network.interleaved) return PanelAt(network.gate_up, 2 * panel);
   return PanelAt(network.gate.n > 0 ? network.gate : network.up, panel);
+}
+
+/// Adds a network's bias (ff), where there is one, to a task's columns: each panel's are `step` floats behind the
+/// last's.
+void FeedForward::AddBias(const KernelTable& kernels, const float* bias, const HiddenTask& task, std::int64_t step,
+                          float* row) {
+  if (bias == nullptr) return;
+  for (std::int64_t col = 0; col < task.cols; col += kPanelRows, row += step) {
+    kernels.add(bias + task.col + col, std::min(kPanelRows, task.cols - col), row);
+  }
 }
 
 void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, std::int64_t index,
@@ -328,21 +345,16 @@ void FeedForward::Hidden(const Team& team, std::int32_t layer, const LayerWeight
   float* row = scratch + kRowBlock * 2 * kWideColumns;
   const std::int64_t slot = task.slot - pass_.front().begin;
   for (std::int64_t i = 0; i < task.m; ++i) {
-    float* both = scratch + i * ld;
-    const std::int64_t part = network.interleaved ? kPanelRows : width;
-    for (std::int64_t col = 0; col < width; col += part) {
-      float* gate = both + 2 * col;
-      float* up = gate + part;
-      const std::int64_t n = std::min(part, task.cols - col);
-      const float* bias = gated ? network.gate_bias : network.up_bias;
-      if (bias != nullptr) kernels.add(bias + task.col + col, n, gate);
-      if (!gated) {
-        std::fill_n(up, part, 1.0F);
-      } else if (network.up_bias != nullptr) {
-        kernels.add(network.up_bias + task.col + col, n, up);
-      }
-      Activate(kernels, gate, up, part, row + col);
+    float* gate = scratch + i * ld;
+    float* up = gate + (network.interleaved ? kPanelRows : width);
+    const std::int64_t step = network.interleaved ? 2 * kPanelRows : kPanelRows;
+    AddBias(kernels, gated ? network.gate_bias : network.up_bias, task, step, gate);
+    if (gated) {
+      AddBias(kernels, network.up_bias, task, step, up);
+    } else {
+      std::fill_n(up, width, 1.0F);
     }
+    Activate(kernels, gate, up, step, width, row);
     if (trace_hidden_) {
       const RowExperts* request = TraceOf(task.slot + i);
       if (request != nullptr && request->trace->parts().hidden) {

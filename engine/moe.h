@@ -39,7 +39,7 @@ class FeedForward {
   /// Floats of scratch that a worker needs.
   static std::int64_t ScratchFloats();
 
-  /// out[row] += sum over row's experts, ascending by id, of weight * expert(in[row]); fma from what `out` holds.
+  /// out[row] = sum over row's experts, ascending by id, of weight * expert(in[row]); fma from 0.
   /// `in` holds `rows` normed rows of d_model in the forms that the layer asks for, `out` is (rows, d_model).
   /// `requests` is one for each row, or empty where nobody asks for anything.
   void Run(const Team& team, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights, ActBuffer& in,
@@ -75,14 +75,18 @@ class FeedForward {
   void Show(ActivationTap& tap, std::int32_t layer, const LayerSpec& spec, const LayerWeights& weights,
             const ActBuffer& in) const;
   void SplitHidden(const Team& team);
-  void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t n, float* hidden) const;
+  void Activate(const KernelTable& kernels, const float* gate, const float* up, std::int64_t step, std::int64_t n,
+                float* hidden) const;
+  static void AddBias(const KernelTable& kernels, const float* bias, const HiddenTask& task, std::int64_t step,
+                      float* row);
   void Hidden(const Team& team, std::int32_t layer, const LayerWeights& weights, std::int64_t index,
               const ActBuffer& in, int worker);
   /// The panels that whoever computes hidden task `index` will need next, probably.
   const std::uint8_t* AfterHidden(const Team& team, std::int64_t index) const;
-  void RunDown(const Team& team, float* out);
+  /// `fresh`: how many rows of `out` hold nothing yet.
+  void RunDown(const Team& team, std::int64_t fresh, float* out);
   /// Each part goes to `out`, times its weight, or unweighted to `parts_` if there are.
-  void Down(const Team& team, const DownTask& task, float* out, int worker);
+  void Down(const Team& team, const DownTask& task, std::int64_t fresh, float* out, int worker);
   void TraceSquares(std::int64_t slot, std::int64_t begin, std::int64_t end, const float* row);
 
   RouterSpec router_;

@@ -4,10 +4,19 @@
 #include "engine/moe.h"
 
 namespace quorum::engine {
+namespace {
+
+/// Zeros in columns [col, col + cols) of `rows` rows.
+void Clear(std::int64_t rows, std::int64_t d_model, std::int64_t col, std::int64_t cols, float* out) {
+  for (std::int64_t row = 0; row < rows; ++row) std::fill_n(out + row * d_model + col, cols, 0.0F);
+}
+
+}  // namespace
+
 /// A task's columns of `out` belong to it alone, and it adds the pass's experts in ascending order. Where experts are
 /// shared out over memory nodes each group of workers leaves its experts' rows in `parts_`, which are then added
 /// by the same operations in the same order.
-void FeedForward::RunDown(const Team& team, float* out) {
+void FeedForward::RunDown(const Team& team, std::int64_t fresh, float* out) {
   const std::int64_t panels = CeilDiv(d_model_, kPanelRows);
   down_tasks_.clear();
   const Group* const last = pass_.data() + pass_.size();
@@ -22,12 +31,13 @@ void FeedForward::RunDown(const Team& team, float* out) {
     first = end;
   }
   team.pool.ParallelForGroups(node_ends_, [&](std::int64_t task, int worker) {
-    Down(team, down_tasks_[static_cast<std::size_t>(task)], out, worker);
+    Down(team, down_tasks_[static_cast<std::size_t>(task)], fresh, out, worker);
   });
   if (parts_ == nullptr) return;
   team.pool.ParallelFor(CeilDiv(panels, down_step_), [&](std::int64_t task, int) {
     const std::int64_t col = task * down_step_ * kPanelRows;
     const std::int64_t cols = std::min(down_step_ * kPanelRows, d_model_ - col);
+    Clear(fresh, d_model_, col, cols, out);
     for (std::int64_t slot = pass_.front().begin; slot < pass_.back().end; ++slot) {
       const float* row = parts_ + (slot - pass_.front().begin) * d_model_ + col;
       team.kernels.axpy(slot_weights_[slot], row, cols, out + std::int64_t{slot_rows_[slot]} * d_model_ + col);
@@ -35,12 +45,13 @@ void FeedForward::RunDown(const Team& team, float* out) {
   });
 }
 
-void FeedForward::Down(const Team& team, const DownTask& task, float* out, int worker) {
+void FeedForward::Down(const Team& team, const DownTask& task, std::int64_t fresh, float* out, int worker) {
   float* scratch = team.Scratch(worker);
   const std::int64_t col = task.begin * kPanelRows;
   const std::int64_t width = (task.end - task.begin) * kPanelRows;
   const std::int64_t cols = std::min(width, d_model_ - col);
   const std::int64_t first = pass_.front().begin;
+  if (parts_ == nullptr) Clear(fresh, d_model_, col, cols, out);  // here, where the sums will find them in the cache
   for (const Group& group : task.groups) {
     const PackedView& down = group.network->down;
     const std::uint8_t* next =

@@ -5,6 +5,7 @@
 
 #include "engine/kernels/act_quant.h"
 #include "engine/kernels/kernel_impl.h"
+#include "engine/kernels/pack_layout.h"
 
 namespace quorum::engine::avx512 {
 namespace {
@@ -28,6 +29,37 @@ int32_t SumCodes(__m128i codes) {
   return _mm_cvtsi128_si32(x);
 }
 
+/// Codes of 64 columns, as bytes. `keep`: all of them, or zeros.
+__m512i Codes64(const float* x, __m512 inverse, __mmask16 keep) {
+  __m512i codes[4];
+  for (int i = 0; i < 4; ++i) {
+    codes[i] = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), inverse));
+  }
+  // Packing goes by quarters of 16 bytes: the four of each become the columns of one dword each, and are put in order.
+  const __m512i packed =
+      _mm512_packs_epi16(_mm512_packs_epi32(codes[0], codes[1]), _mm512_packs_epi32(codes[2], codes[3]));
+  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+  return _mm512_permutexvar_epi32(order, packed);
+}
+
+/// A whole block of 256 columns: codes, and the sums of each 16.
+void QuantizeBlock(const float* x, __m512 inverse, __mmask16 keep, int8_t* q, int32_t* sum) {
+  __m512i fours[4];  // sums of four columns; four of them are a quarter of the vector
+  for (int i = 0; i < 4; ++i) {
+    const __m512i codes = Codes64(x + 64 * i, inverse, keep);
+    _mm512_storeu_si512(q + 64 * i, codes);
+    fours[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), codes);
+  }
+  const __m512i a =
+      _mm512_add_epi32(_mm512_unpacklo_epi32(fours[0], fours[1]), _mm512_unpackhi_epi32(fours[0], fours[1]));
+  const __m512i b =
+      _mm512_add_epi32(_mm512_unpacklo_epi32(fours[2], fours[3]), _mm512_unpackhi_epi32(fours[2], fours[3]));
+  // Dword j of quarter h: columns 64 * j + 16 * h.
+  const __m512i sums = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+  _mm512_storeu_si512(sum, _mm512_permutexvar_epi32(order, sums));
+}
+
 }  // namespace
 
 void QuantizeRow(const float* x, int64_t k, int64_t block, int8_t* q, float* scale, int32_t* sum) {
@@ -47,6 +79,11 @@ void QuantizeRow(const float* x, int64_t k, int64_t block, int8_t* q, float* sca
     const __m512 inverse = _mm512_set1_ps(zero_codes ? 0.0F : 127.0F / amax);
     // Masks make the codes of a block that is not finite zero, whatever its values times 0 are.
     const __mmask16 keep = zero_codes ? 0 : 0xFFFF;
+    if (end - begin == kBlock) {
+      QuantizeBlock(x + begin, inverse, keep, q + begin, sum);
+      sum += kBlock / kSumColumns;
+      continue;
+    }
     for (int64_t c = begin; c < end; c += kSumColumns) {
       const __m512i codes = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(_mm512_loadu_ps(x + c), inverse));
       const __m128i bytes = _mm512_cvtepi32_epi8(codes);

@@ -98,6 +98,7 @@ void MultiplyFloat(const GemmTask& t) {
   for (; t.m == 1 && panel + 8 <= t.panel_end; panel += 8) MultiplyTile<format, 1, 8>(t, panel, 0);
   for (; t.m == 2 && panel + 8 <= t.panel_end; panel += 8) MultiplyTile<format, 2, 8>(t, panel, 0);
   for (; panel + 4 <= t.panel_end; panel += 4) MultiplyPanels<format, 4>(t, panel);
+  for (; panel + 2 <= t.panel_end; panel += 2) MultiplyPanels<format, 2>(t, panel);
   for (; panel < t.panel_end; ++panel) MultiplyPanels<format, 1>(t, panel);
 }
 

@@ -10,27 +10,27 @@
 
 // gemm_*.cc, act_quant_*.cc: QuantizeRow, MatMul. vmath_*.cc: RmsNorm ... Hadamard. attention_*.cc: AttendPage.
 // table_*.cc: kTable, which names them.
-#define QUORUM_DECLARE_KERNELS(isa)                                                                         \
-  namespace isa {                                                                                           \
-  void QuantizeRow(const float* x, int64_t k, int64_t block, int8_t* q, float* scale, int32_t* sum);        \
-  void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin, \
-              int64_t panel_end, float* dst, int64_t ld, const uint8_t* next);                              \
-  void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);                        \
-  void LayerNorm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);   \
-  void Add(const float* x, int64_t n, float* y);                                                            \
-  void Axpy(float a, const float* x, int64_t n, float* y);                                                  \
-  void SwiGlu(const float* gate, const float* up, int64_t n, float* y);                                     \
-  void GeGlu(const float* gate, const float* up, int64_t n, float* y);                                      \
-  void ClampedSwiGlu(const float* gate, const float* up, float alpha, float limit, int64_t n, float* y);    \
-  void Softcap(float cap, int64_t n, float* x);                                                             \
-  float Softmax(float* x, int64_t n);                                                                       \
-  float LogSumExp(const float* x, int64_t n);                                                               \
-  void Rope(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);                     \
-  void Hadamard(float* x, int64_t n, float factor);                                                         \
-  void AttendPage(const AttendPageArgs& args);                                                              \
-  int64_t PeakLoop(int64_t iterations);                                                                     \
-  uint64_t ReadLoop(const uint8_t* from, int64_t bytes);                                                    \
-  extern const KernelTable kTable;                                                                          \
+#define QUORUM_DECLARE_KERNELS(isa)                                                                                    \
+  namespace isa {                                                                                                      \
+  void QuantizeRow(const float* x, int64_t k, int64_t block, int8_t* q, float* scale, int32_t* sum);                   \
+  void MatMul(const PackedView& w, const ActView& act, const int32_t* rows, int64_t m, int64_t panel_begin,            \
+              int64_t panel_end, float* dst, int64_t ld, const uint8_t* next);                                         \
+  void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);                                   \
+  void LayerNorm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);              \
+  void Add(const float* x, int64_t n, float* y);                                                                       \
+  void Axpy(float a, const float* x, int64_t n, float* y);                                                             \
+  void SwiGlu(const float* gate, const float* up, int64_t step, int64_t n, float* y);                                  \
+  void GeGlu(const float* gate, const float* up, int64_t step, int64_t n, float* y);                                   \
+  void ClampedSwiGlu(const float* gate, const float* up, int64_t step, float alpha, float limit, int64_t n, float* y); \
+  void Softcap(float cap, int64_t n, float* x);                                                                        \
+  float Softmax(float* x, int64_t n);                                                                                  \
+  float LogSumExp(const float* x, int64_t n);                                                                          \
+  void Rope(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);                                \
+  void Hadamard(float* x, int64_t n, float factor);                                                                    \
+  void AttendPage(const AttendPageArgs& args);                                                                         \
+  int64_t PeakLoop(int64_t iterations);                                                                                \
+  uint64_t ReadLoop(const uint8_t* from, int64_t bytes);                                                               \
+  extern const KernelTable kTable;                                                                                     \
   }
 
 namespace quorum::engine {

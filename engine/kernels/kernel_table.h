@@ -96,14 +96,15 @@ struct KernelTable {
   void (*add)(const float* x, int64_t n, float* y);
   /// y = fma(a, x, y)
   void (*axpy)(float a, const float* x, int64_t n, float* y);
-  /// y = silu(gate) * up, silu(v) = v / (1 + exp(-v)). y may be gate or up.
-  void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
+  // Of gate and up, each 16 columns lie `step` floats behind the last: 16 in one row, 32 where they alternate. y is one
+  // row, and may be gate or up if they are.
+  /// y = silu(gate) * up, silu(v) = v / (1 + exp(-v)).
+  void (*swiglu)(const float* gate, const float* up, int64_t step, int64_t n, float* y);
   /// y = gelu(gate) * up, gelu(v) = v / (1 + exp(-2 t)), t = sqrt(2/pi) (v + 0.044715 v^3): the tanh form of GELU.
-  /// y may be gate or up.
-  void (*geglu)(const float* gate, const float* up, int64_t n, float* y);
-  /// With g = min(gate, limit) and u = up clamped to +-limit: y = g / (1 + exp(-alpha g)) * (u + 1). y may be gate or
-  /// up.
-  void (*clamped_swiglu)(const float* gate, const float* up, float alpha, float limit, int64_t n, float* y);
+  void (*geglu)(const float* gate, const float* up, int64_t step, int64_t n, float* y);
+  /// With g = min(gate, limit) and u = up clamped to +-limit: y = g / (1 + exp(-alpha g)) * (u + 1).
+  void (*clamped_swiglu)(const float* gate, const float* up, int64_t step, float alpha, float limit, int64_t n,
+                         float* y);
   /// In place: x = cap * tanh(x / cap).
   void (*softcap)(float cap, int64_t n, float* x);
   /// In place: x = exp(x - max) / sum; returns the max. n >= 1.

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -234,11 +235,11 @@ Floats RunAll(const KernelTable& kernels, const Floats& a, const Floats& b, cons
   keep(y);
   kernels.layer_norm(a.data(), b.data(), c.data(), 1e-5F, n, y.data());
   keep(y);
-  kernels.swiglu(a.data(), b.data(), n, y.data());
+  kernels.swiglu(a.data(), b.data(), 16, n, y.data());
   keep(y);
-  kernels.geglu(a.data(), b.data(), n, y.data());
+  kernels.geglu(a.data(), b.data(), 16, n, y.data());
   keep(y);
-  kernels.clamped_swiglu(a.data(), b.data(), 1.702F, 7.0F, n, y.data());
+  kernels.clamped_swiglu(a.data(), b.data(), 16, 1.702F, 7.0F, n, y.data());
   keep(y);
   y = a;
   kernels.softcap(5.0F, n, y.data());
@@ -292,15 +293,15 @@ TEST_CASE("Row functions write nothing beyond their row and may work in place") 
       CHECK(std::equal(apart.begin(), apart.end(), in_place.begin()));
       CHECK(std::count(in_place.begin() + n, in_place.end(), 77.0F) == 16);
 
-      kernels.swiglu(x.data(), w.data(), n, apart.data());
+      kernels.swiglu(x.data(), w.data(), 16, n, apart.data());
       in_place = w;
       in_place.resize(size + 16, 77.0F);
-      kernels.swiglu(x.data(), in_place.data(), n, in_place.data());
+      kernels.swiglu(x.data(), in_place.data(), 16, n, in_place.data());
       CHECK(std::equal(apart.begin(), apart.end(), in_place.begin()));
       kernels.softmax(in_place.data(), n);
       kernels.layer_norm(in_place.data(), w.data(), x.data(), 1e-6F, n, in_place.data());
-      kernels.geglu(x.data(), in_place.data(), n, in_place.data());
-      kernels.clamped_swiglu(in_place.data(), x.data(), 1.702F, 7.0F, n, in_place.data());
+      kernels.geglu(x.data(), in_place.data(), 16, n, in_place.data());
+      kernels.clamped_swiglu(in_place.data(), x.data(), 16, 1.702F, 7.0F, n, in_place.data());
       kernels.softcap(3.0F, n, in_place.data());
       kernels.add(x.data(), n, in_place.data());
       kernels.axpy(2.0F, x.data(), n, in_place.data());
@@ -375,6 +376,35 @@ TEST_CASE("layer_norm is the formula, summed in lanes") {
   }
 }
 
+TEST_CASE("gate and up may alternate every 16 columns") {
+  std::mt19937 random(18);
+  for (const KernelTable* kernels : AllTables()) {
+    for (const std::int64_t n : {1, 15, 16, 17, 48, 100}) {
+      const auto size = static_cast<std::size_t>(n);
+      const Floats gate = Random(random, n, 4.0F);
+      const Floats up = Random(random, n, 4.0F);
+      Floats both((size + 15) / 16 * 32, std::numeric_limits<float>::quiet_NaN());
+      for (std::size_t i = 0; i < size; ++i) {
+        both[i / 16 * 32 + i % 16] = gate[i];
+        both[i / 16 * 32 + 16 + i % 16] = up[i];
+      }
+      Floats apart(size);
+      Floats together(size);
+      const auto same = [&] { return std::memcmp(apart.data(), together.data(), size * sizeof(float)) == 0; };
+      INFO(kernels->name << " n " << n);
+      kernels->swiglu(gate.data(), up.data(), 16, n, apart.data());
+      kernels->swiglu(both.data(), both.data() + 16, 32, n, together.data());
+      CHECK(same());
+      kernels->geglu(gate.data(), up.data(), 16, n, apart.data());
+      kernels->geglu(both.data(), both.data() + 16, 32, n, together.data());
+      CHECK(same());
+      kernels->clamped_swiglu(gate.data(), up.data(), 16, 1.702F, 3.0F, n, apart.data());
+      kernels->clamped_swiglu(both.data(), both.data() + 16, 32, 1.702F, 3.0F, n, together.data());
+      CHECK(same());
+    }
+  }
+}
+
 TEST_CASE("geglu, clamped_swiglu and softcap are their formulas") {
   std::mt19937 random(17);
   const std::int64_t n = 3000;
@@ -386,14 +416,14 @@ TEST_CASE("geglu, clamped_swiglu and softcap are their formulas") {
     return std::abs(static_cast<double>(y[i]) - want) <= 2e-6 * std::abs(want) + 1e-12;
   };
   const double root = std::sqrt(2.0 / std::acos(-1.0));
-  kernels.geglu(gate.data(), up.data(), n, y.data());
+  kernels.geglu(gate.data(), up.data(), 16, n, y.data());
   for (std::size_t i = 0; i < y.size(); ++i) {
     const auto v = static_cast<double>(gate[i]);
     // 1 + tanh t, without its cancellation
     const double twice = 2.0 / (1.0 + std::exp(-2.0 * root * (v + 0.044715 * v * v * v)));
     CHECK(close(i, 0.5 * v * twice * static_cast<double>(up[i])));
   }
-  kernels.clamped_swiglu(gate.data(), up.data(), 1.702F, 3.0F, n, y.data());
+  kernels.clamped_swiglu(gate.data(), up.data(), 16, 1.702F, 3.0F, n, y.data());
   for (std::size_t i = 0; i < y.size(); ++i) {
     const auto g = static_cast<double>(std::min(gate[i], 3.0F));
     const auto u = static_cast<double>(std::clamp(up[i], -3.0F, 3.0F));
@@ -454,7 +484,7 @@ TEST_CASE("swiglu, add, axpy and rope are their formulas") {
   const Floats b = Random(random, n, 5.0F);
   const KernelTable& kernels = ScalarKernels();
   Floats y(a.size());
-  kernels.swiglu(a.data(), b.data(), n, y.data());
+  kernels.swiglu(a.data(), b.data(), 16, n, y.data());
   for (std::size_t i = 0; i < y.size(); ++i) {
     const auto v = static_cast<double>(a[i]);
     const double want = v / (1 + std::exp(-v)) * static_cast<double>(b[i]);
