@@ -29,6 +29,11 @@ int32_t SumCodes(__m128i codes) {
   return _mm_cvtsi128_si32(x);
 }
 
+/// Dword 4 * j + h of the result is dword 4 * h + j.
+__m512i Transposed(__m512i v) {
+  return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), v);
+}
+
 /// Codes of 64 columns, as bytes. `keep`: all of them, or zeros.
 __m512i Codes64(const float* x, __m512 inverse, __mmask16 keep) {
   __m512i codes[4];
@@ -38,8 +43,7 @@ __m512i Codes64(const float* x, __m512 inverse, __mmask16 keep) {
   // Packing goes by quarters of 16 bytes: the four of each become the columns of one dword each, and are put in order.
   const __m512i packed =
       _mm512_packs_epi16(_mm512_packs_epi32(codes[0], codes[1]), _mm512_packs_epi32(codes[2], codes[3]));
-  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-  return _mm512_permutexvar_epi32(order, packed);
+  return Transposed(packed);
 }
 
 /// A whole block of 256 columns: codes, and the sums of each 16.
@@ -56,8 +60,7 @@ void QuantizeBlock(const float* x, __m512 inverse, __mmask16 keep, int8_t* q, in
       _mm512_add_epi32(_mm512_unpacklo_epi32(fours[2], fours[3]), _mm512_unpackhi_epi32(fours[2], fours[3]));
   // Dword j of quarter h: columns 64 * j + 16 * h.
   const __m512i sums = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-  _mm512_storeu_si512(sum, _mm512_permutexvar_epi32(order, sums));
+  _mm512_storeu_si512(sum, Transposed(sums));
 }
 
 }  // namespace

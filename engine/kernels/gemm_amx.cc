@@ -215,7 +215,7 @@ void MultiplyTwoLevels(const GemmTask& t) {
       for (int64_t first = 0; first < t.m; first += 2 * kTileRows) {
         const int8_t* q = act.q + first * kBlock;
         const bool both_rows = first + kTileRows < t.m;
-        constexpr bool kUnsigned = kTraits.scales != Scales::kExact;  // its offsets are in the codes
+        constexpr bool kUnsigned = !IsExact(kTraits);  // its offsets are in the codes
         MultiplyTiles<kUnsigned>(q, both_rows, low[0], low[panels - 1], low_sums);
         if (wide) MultiplyTiles<Folds(kTraits)>(q, both_rows, high[0], high[panels - 1], high_sums);
         for (int64_t r = 0; r < (both_rows ? 2 : 1); ++r) {

@@ -126,10 +126,11 @@ static inline void PrefetchAhead(const uint8_t* at, int64_t bytes, const Distanc
 //   kDirectRows   up to so many rows, codes are read from the panel as they are used,
 //   kPassRows     so many rows at a time, and the rest in passes of 1 to
 //   kFewRows      rows (there is no function for the counts between: each costs seconds of compilation);
-//   Few<format, R>(block, groups, act, partial)               one panel's block times R rows
+//   RowSide, PrepareFewRow<format>(act, groups, row)          what they need of a row's block
+//   Few<format, R>(block, groups, rows, partial)              one panel's block times R rows
 // and for more rows, whose blocks are unpacked first,
 //   Unpack<format>(block, groups, next, scratch)              a panel's block as bytes: the byte plane's layout
-//   RowSide, PrepareRow<format>(act, groups, row)             what tiles need of a row's block, `q` among it
+//   PrepareRow<format>(act, groups, row)                      what tiles need of a row's block
 //   PanelSide<format>, PreparePanel<format, folded>(scales, groups, panel)   and of a panel's
 //   Tile<format, shape, R>(scratch, panels, count, groups, rows, partial)
 //                                                             R rows times `count` unpacked panels, of
@@ -196,24 +197,44 @@ static constexpr Folding FoldingOf(const PackTraits& traits) {
   return traits.scales == Scales::kBytes ? Folding::kSometimes : Folding::kAlways;
 }
 
+/// What is added to int8-exact s * q - z where unsigned bytes are wanted.
+constexpr int32_t kExactBias = 128;
+
 static constexpr int64_t ActBlockOf(const PackTraits& traits) { return IsTwoLevel(traits.scales) ? kBlock : kGroup; }
+
+/// Rows [first, first + count) of the task's block at `column`.
+template <typename Kernel, PackFormat format>
+static void PrepareFewRows(const GemmTask& t, int64_t column, int64_t first, int64_t count,
+                           typename Kernel::RowSide* rows) {
+  const int64_t groups = GroupsAt(column, t.w.k);
+  for (int64_t i = 0; i < count; ++i) {
+    const ActRows<1> act = RowsAt<1>(t, first + i, column, ActBlockOf(TraitsOf(format)));
+    Kernel::template PrepareFewRow<format>(act, groups, &rows[i]);
+  }
+}
+
+/// Prepared rows of a few-row product: row i of block b at at[b * stride + i]. `fresh`: they are to be prepared, block
+/// by block as the first panel's are read, so that the memory is not kept waiting.
+template <typename Kernel>
+struct FewRows {
+  typename Kernel::RowSide* at;
+  int64_t stride;
+  bool fresh;
+};
 
 /// Panel `panel` times rows [first, first + R).
 template <typename Kernel, PackFormat format, size_t R>
-static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
+static void MultiplyFew(const GemmTask& t, const FewRows<Kernel>& prepared, int64_t panel, int64_t first) {
   constexpr PackTraits kTraits = TraitsOf(format);
   const uint8_t* block = t.w.panels + panel * t.w.panel_bytes;
   Partial partial = {t.dst + first * t.ld + (panel - t.panel_begin) * kLanes, t.ld, true, {}, {}};
-  ActRows<R> act = RowsAt<R>(t, first, 0, ActBlockOf(kTraits));
+  typename Kernel::RowSide* rows = prepared.at + (prepared.stride == 0 ? 0 : first);
   for (int64_t column = 0; column < t.w.k; column += kBlock) {
+    if (prepared.fresh) PrepareFewRows<Kernel, format>(t, column, first, R, rows);
     const int64_t groups = GroupsAt(column, t.w.k);
     partial.ahead = {AheadOf(t, block, kAhead), AheadOf(t, block, kNear)};
-    Kernel::template Few<format, R>(block, groups, act, partial);
-    for (size_t i = 0; i < R; ++i) {
-      act.q[i] += kBlock;
-      act.scale[i] += kBlock / ActBlockOf(kTraits);
-      act.sum[i] += kBlock / 16;
-    }
+    Kernel::template Few<format, R>(block, groups, rows, partial);
+    rows += prepared.stride;
     block += BlockBytes(kTraits, groups);
     partial.start = false;
   }
@@ -221,11 +242,33 @@ static void MultiplyFew(const GemmTask& t, int64_t panel, int64_t first) {
 
 /// The same for `count` <= R rows.
 template <typename Kernel, PackFormat format, size_t R>
-static void MultiplyUpTo(const GemmTask& t, int64_t panel, int64_t first, int64_t count) {
+static void MultiplyUpTo(const GemmTask& t, const FewRows<Kernel>& prepared, int64_t panel, int64_t first,
+                         int64_t count) {
   if (count == static_cast<int64_t>(R)) {
-    MultiplyFew<Kernel, format, R>(t, panel, first);
+    MultiplyFew<Kernel, format, R>(t, prepared, panel, first);
   } else if constexpr (R > 1) {
-    MultiplyUpTo<Kernel, format, R - 1>(t, panel, first, count);
+    MultiplyUpTo<Kernel, format, R - 1>(t, prepared, panel, first, count);
+  }
+}
+
+/// Panels [panel, panel_end) of the task times all its rows, a few at a time. Rows are prepared once for all panels,
+/// where there is room.
+template <typename Kernel, PackFormat format>
+static void MultiplyDirect(const GemmTask& t, int64_t panel) {
+  typename Kernel::RowSide rows[kChunkRows];
+  const bool fit = (t.w.k + kBlock - 1) / kBlock * t.m <= kChunkRows;
+  FewRows<Kernel> prepared = {rows, fit ? t.m : 0, true};
+  for (; panel < t.panel_end; ++panel) {
+    int64_t first = 0;
+    for (; first + Kernel::kPassRows <= t.m; first += Kernel::kPassRows) {
+      MultiplyFew<Kernel, format, Kernel::kPassRows>(t, prepared, panel, first);
+    }
+    for (; first < t.m; first += Kernel::kFewRows) {
+      const int64_t rest = t.m - first;
+      const int64_t count = rest < Kernel::kFewRows ? rest : Kernel::kFewRows;
+      MultiplyUpTo<Kernel, format, Kernel::kFewRows>(t, prepared, panel, first, count);
+    }
+    prepared.fresh = !fit;
   }
 }
 
@@ -374,17 +417,7 @@ static void Multiply(const GemmTask& t) {
       MultiplyUnpacked<Kernel, format>(t, first, count, panel, chunk + 1 == chunks && panel == t.panel_end);
     }
   }
-  for (; panel < t.panel_end; ++panel) {
-    int64_t first = 0;
-    for (; first + Kernel::kPassRows <= t.m; first += Kernel::kPassRows) {
-      MultiplyFew<Kernel, format, Kernel::kPassRows>(t, panel, first);
-    }
-    for (; first < t.m; first += Kernel::kFewRows) {
-      const int64_t rest = t.m - first;
-      const int64_t count = rest < Kernel::kFewRows ? rest : Kernel::kFewRows;
-      MultiplyUpTo<Kernel, format, Kernel::kFewRows>(t, panel, first, count);
-    }
-  }
+  if (panel < t.panel_end) MultiplyDirect<Kernel, format>(t, panel);
 }
 
 }  // namespace quorum::engine

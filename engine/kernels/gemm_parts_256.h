@@ -46,8 +46,6 @@ static constexpr Codes UnpackedCodes(const PackTraits& traits) {
   return codes;
 }
 
-constexpr int32_t kExactBias = 128;  // makes int8-exact s * q - z unsigned
-
 /// Whether value + bias is used with a bias.
 static constexpr bool IsBiased(const Codes& codes) { return !codes.is_signed && codes.traits.bias != 0; }
 
@@ -87,7 +85,7 @@ QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_
     _mm_store_si128(reinterpret_cast<__m128i*>(side->sum_pairs), _mm256_castsi256_si128(packed));
   }
   if constexpr (IsTwoLevel(traits.scales)) side->scale[0] = scale[0];
-  if constexpr (traits.scales == Scales::kExact) {
+  if constexpr (IsExact(traits)) {
     const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum32), _mm256_extracti128_si256(sum32, 1));
     const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
     side->start[0] = -kExactBias * (_mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1));
@@ -153,16 +151,29 @@ struct Rows256 {
     }
   }
 
-  template <PackFormat format, size_t R>
-  static void Few(const uint8_t* block, int64_t groups, const ActRows<R>& act, const Partial& partial) {
-    constexpr PackTraits kTraits = TraitsOf(format);
-    ActSide side[R];
-    for (size_t i = 0; i < R; ++i) PrepareSide<kTraits>(act.q[i], act.scale[i], act.sum[i], groups, &side[i]);
-    const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
-    PrefetchAhead(scales, ScaleBytes(kTraits, groups), partial.ahead);
-    Add<PanelCodes<Products>(kTraits)>(block, scales, groups, kTraits.bias, act, side, partial);
+  template <size_t R>
+  QUORUM_INLINE ActRows<R> ActOf(const ActSide (&side)[R]) {
+    ActRows<R> act;
+    for (size_t i = 0; i < R; ++i) {
+      act.q[i] = side[i].q;
+      act.scale[i] = side[i].scale;
+    }
+    return act;
   }
 
+  template <PackFormat format, size_t R>
+  static void Few(const uint8_t* block, int64_t groups, const ActSide* rows, const Partial& partial) {
+    constexpr PackTraits kTraits = TraitsOf(format);
+    const ActSide(&side)[R] = *reinterpret_cast<const ActSide(*)[R]>(rows);
+    const uint8_t* scales = block + groups * GroupBytes(kTraits.payload);
+    PrefetchAhead(scales, ScaleBytes(kTraits, groups), partial.ahead);
+    Add<PanelCodes<Products>(kTraits)>(block, scales, groups, kTraits.bias, ActOf(side), side, partial);
+  }
+
+  template <PackFormat format>
+  static void PrepareFewRow(const ActRows<1>& act, int64_t groups, ActSide* side) {
+    PrepareRow<format>(act, groups, side);
+  }
   template <PackFormat format>
   static void PrepareRow(const ActRows<1>& act, int64_t groups, ActSide* side) {
     PrepareSide<TraitsOf(format)>(act.q[0], act.scale[0], act.sum[0], groups, side);
@@ -176,11 +187,7 @@ struct Rows256 {
   static __attribute__((noinline)) void TileOf(const uint8_t* scratch, const uint8_t* const* scales, int64_t panels,
                                                int64_t groups, int32_t bias, const ActSide* rows, Partial partial) {
     const ActSide(&side)[R] = *reinterpret_cast<const ActSide(*)[R]>(rows);
-    ActRows<R> act;
-    for (size_t i = 0; i < R; ++i) {
-      act.q[i] = side[i].q;
-      act.scale[i] = side[i].scale;
-    }
+    const ActRows<R> act = ActOf(side);
     for (int64_t p = 0; p < panels; ++p) {
       for (int64_t g = 0; g < kBlockGroups; ++g) partial.upcoming.Ask(g, 1);
       partial.upcoming.at += partial.upcoming.panel_bytes;
@@ -219,7 +226,7 @@ struct Rows256 {
     for (size_t h = 0; h < 2; ++h) {
       const int64_t half = static_cast<int64_t>(h) * kHalfLine;
       __m256i product = _mm256_mullo_epi16((LoadOperand<codes, quad>(group + half)), s[h]);
-      if constexpr (codes.traits.scales == Scales::kExact) product = _mm256_sub_epi8(product, z[h]);
+      if constexpr (IsExact(codes.traits)) product = _mm256_sub_epi8(product, z[h]);
       _mm256_store_si256(reinterpret_cast<__m256i*>(scratch + quad * kLineBytes + half), product);
     }
   }
@@ -233,7 +240,7 @@ struct Rows256 {
       __m256i s[2];
       LoadSmallScales<kCodes.traits.scales>(scales, kPerGroup * g, s);
       __m256i z[2] = {s[0], s[1]};
-      if constexpr (kCodes.traits.scales == Scales::kExact) {
+      if constexpr (IsExact(kCodes.traits)) {
         LoadSmallScales<Scales::kBytes>(scales + ZOffset(kCodes.traits), g, z);
         for (__m256i& half : z) {  // from the even byte of each int16 to both
           half = _mm256_or_si256(half, _mm256_slli_epi16(half, 8));

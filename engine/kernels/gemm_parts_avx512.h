@@ -15,7 +15,6 @@
 namespace quorum::engine::avx512 {
 
 constexpr int64_t kUnpackedGroup = kGroup * kLanes;
-constexpr int32_t kExactBias = 128;  // makes s * q - z unsigned
 
 /// What a block needs of one row, to be broadcast. Tiles read little else between codes, so it is kept small: with
 /// one-level formats
@@ -176,8 +175,7 @@ QUORUM_INLINE __m512i ExactOffsets(const uint8_t* scales, int64_t h) {
 template <PackTraits traits, int quad>
 QUORUM_INLINE void FoldQuad(const uint8_t* group, __m512i s, __m512i z, uint8_t* scratch) {
   const __m512i product = _mm512_mullo_epi16((LoadUnsigned<traits, quad>(group)), s);
-  _mm512_store_si512(scratch + quad * kLineBytes,
-                     traits.scales == Scales::kExact ? _mm512_sub_epi8(product, z) : product);
+  _mm512_store_si512(scratch + quad * kLineBytes, IsExact(traits) ? _mm512_sub_epi8(product, z) : product);
 }
 
 /// A block as bytes ((s >> shift) & mask) * q, which fit; int8-exact ones as s * q - z + bias.
@@ -194,7 +192,7 @@ QUORUM_INLINE void Fold(const uint8_t* block, const Upcoming& upcoming, uint8_t*
     const __m512i s = load(kPerGroup * g);
     const __m512i next = kPerGroup == 2 ? load(2 * g + 1) : s;
     __m512i z = s;
-    if constexpr (traits.scales == Scales::kExact) z = ExactOffsets<traits, bias>(scales, g);
+    if constexpr (IsExact(traits)) z = ExactOffsets<traits, bias>(scales, g);
     FoldQuad<traits, 0>(block, s, z, scratch);
     FoldQuad<traits, 1>(block, s, z, scratch);
     FoldQuad<traits, 2>(block, s, z, scratch);
@@ -232,11 +230,15 @@ struct Vnni {
   using PanelSide = typename Block::template Panel<format>;
 
   template <PackFormat format>
+  static void PrepareFewRow(const ActRows<1>& act, int64_t groups, RowSide* side) {
+    Block::template PrepareRow<format>(act.q[0], act.scale[0], act.sum[0], groups, side);
+  }
+  template <PackFormat format>
   static void PrepareRow(const ActRows<1>& act, int64_t groups, RowSide* side) {
-    if constexpr (TraitsOf(format).scales == Scales::kExact) {
+    if constexpr (IsExact(TraitsOf(format))) {
       PrepareExactSide(act.q[0], act.scale[0], act.sum[0], side);
     } else {
-      Block::template PrepareRow<format>(act.q[0], act.scale[0], act.sum[0], groups, side);
+      PrepareFewRow<format>(act, groups, side);
     }
   }
   template <PackFormat format, bool folded>
@@ -245,16 +247,15 @@ struct Vnni {
   }
 
   template <PackFormat format, size_t R>
-  static void Few(const uint8_t* block, int64_t groups, const ActRows<R>& act, const Partial& partial) {
+  static void Few(const uint8_t* block, int64_t groups, const RowSide* rows, const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    RowSide side[R];
-    for (size_t i = 0; i < R; ++i) {
-      Block::template PrepareRow<format>(act.q[i], act.scale[i], act.sum[i], groups, &side[i]);
-    }
+    const RowSide(&side)[R] = *reinterpret_cast<const RowSide(*)[R]>(rows);
+    const int8_t* q[R];
+    for (size_t i = 0; i < R; ++i) q[i] = side[i].q;
     const uint8_t* const codes[1] = {block};
     const typename Block::template Raw<format> scales[1] = {{block + groups * GroupBytes(kTraits.payload)}};
     PrefetchAhead(scales[0].at, ScaleBytes(kTraits, groups), partial.ahead);
-    Block::template Few<format>(codes, scales, groups, act.q, side, partial);
+    Block::template Few<format>(codes, scales, groups, q, side, partial);
   }
 
   /// `count` panels, P at a time.

@@ -69,7 +69,7 @@ float JoinTwoLevels(const PackTraits& traits, const WeightBlock& w, const ActBlo
     dot += w.raw.s[h] * Dot16(w.q + 16 * h, a.q + 16 * h);
     offset += w.raw.z[h] * a.sum[h];
   }
-  if (traits.scales == Scales::kExact) dot -= offset;
+  if (IsExact(traits)) dot -= offset;
   acc = __builtin_fmaf(static_cast<float>(dot), w.super_d * a.scale[0], acc);
   if (HasMin(traits.scales)) acc = __builtin_fmaf(-static_cast<float>(offset), w.super_min * a.scale[0], acc);
   return acc;

@@ -54,7 +54,7 @@ struct TwoLevels {
                          const ActRows<R>& act, const ActSide (&side)[R], const Distances& ahead, __m256 (&acc)[R][2]) {
     constexpr PackTraits kTraits = codes.traits;
     __m256i offset[R][2];
-    constexpr bool kExact = kTraits.scales == Scales::kExact;
+    constexpr bool kExact = IsExact(kTraits);
     if constexpr (HasMin(kTraits.scales) || kExact || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
     __m256i total[R][2];
     for (size_t i = 0; i < R; ++i) {
@@ -77,7 +77,7 @@ struct TwoLevels {
     if constexpr (HasMin(codes.traits.scales)) SumOffsets<codes.traits>(scales, side, offset);
     __m256i total[R][2];
     for (size_t i = 0; i < R; ++i) {
-      const bool exact = codes.traits.scales == Scales::kExact;
+      const bool exact = IsExact(codes.traits);
       total[i][0] = total[i][1] = exact ? _mm256_set1_epi32(side[i].start[0]) : _mm256_setzero_si256();
     }
     for (int64_t column = 0; column < kBlock; column += kGroup) {

@@ -12,8 +12,6 @@ struct Dots {
   bool comes_back;
 };
 
-static constexpr bool IsExact(const PackTraits& traits) { return traits.scales == Scales::kExact; }
-
 static constexpr bool Fit16(const PackTraits& traits, int32_t start, int64_t columns) {
   const int32_t above = LargestCode(traits) - start;
   return (start > above ? start : above) * columns * 127 <= 32767;

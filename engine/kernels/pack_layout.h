@@ -102,6 +102,9 @@ static constexpr bool HasMin(Scales scales) {
   return scales == Scales::kHalfMin || scales == Scales::kBytes || scales == Scales::kNibbles;
 }
 
+/// Two levels, s * q - z times one float: offsets are part of the integer sum.
+static constexpr bool IsExact(const PackTraits& t) { return t.scales == Scales::kExact; }
+
 /// Two levels: bytes z of their own.
 static constexpr bool HasOffsetBytes(Scales scales) { return scales == Scales::kBytes || scales == Scales::kExact; }
 

@@ -48,7 +48,7 @@ void PackIntegerRow(DType type, PackFormat format, const std::uint8_t* src, std:
   for (std::int64_t column = 0; column < k; column += kBlock) {
     const std::int64_t groups = GroupsAt(column, k);
     ReadFileBlock(type, src + quant::BytesOf(type, column), groups, &row);
-    if (traits.scales == Scales::kExact) JoinOffsets(&row);
+    if (IsExact(traits)) JoinOffsets(&row);
     StoreRow(traits, row, groups, lane, panel);
     panel += BlockBytes(traits, groups);
   }
@@ -108,7 +108,7 @@ void RowToFloats(const PackTraits& traits, const RowBlock& row, std::int64_t col
   const float super_min = quant::HalfToFloat(row.super_min);
   for (std::int64_t c = 0; c < columns; ++c) {
     const auto value = static_cast<float>(q[c]);
-    if (traits.scales == Scales::kExact) {
+    if (IsExact(traits)) {
       dst[c] = super_d * static_cast<float>(row.s[c / 16] * q[c] - row.z[c / 16]);
     } else if (IsTwoLevel(traits.scales)) {
       const float scale = super_d * static_cast<float>(row.s[c / 16]);

@@ -131,13 +131,12 @@ QUORUM_KERNEL_INLINE void LayerNormRow(const float* x, const float* weight, cons
 
 template <class V>
 QUORUM_KERNEL_INLINE void GeGluRow(const float* gate, const float* up, int64_t step, int64_t n, float* y) {
-  MapRow<V>(
-      n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
-        const V v = Part<V>(gate, at / 16 * step, count);
-        // 1 + tanh(t) = 2 / (1 + exp(-2t)); -2 sqrt(2/pi) and that times 0.044715.
-        const V minus_2t = v * V::Fma(v * v, V::Set(-0x1.2444f2p-4F), V::Set(-0x1.988454p+0F));
-        return v / (V::Set(1.0F) + Exp(minus_2t)) * Part<V>(up, at / 16 * step, count);
-      });
+  MapRow<V>(n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
+    const V v = Part<V>(gate, at / 16 * step, count);
+    // 1 + tanh(t) = 2 / (1 + exp(-2t)); -2 sqrt(2/pi) and that times 0.044715.
+    const V minus_2t = v * V::Fma(v * v, V::Set(-0x1.2444f2p-4F), V::Set(-0x1.988454p+0F));
+    return v / (V::Set(1.0F) + Exp(minus_2t)) * Part<V>(up, at / 16 * step, count);
+  });
 }
 
 template <class V>
@@ -155,12 +154,11 @@ QUORUM_KERNEL_INLINE void ClampedSwiGluRow(const float* gate, const float* up, i
 
 template <class V>
 QUORUM_KERNEL_INLINE void SwiGluRow(const float* gate, const float* up, int64_t step, int64_t n, float* y) {
-  MapRow<V>(
-      n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
-        const V v = Part<V>(gate, at / 16 * step, count);
-        const V silu = v / (V::Set(1.0F) + Exp(V::Set(0.0F) - v));
-        return silu * Part<V>(up, at / 16 * step, count);
-      });
+  MapRow<V>(n, y, [&](int64_t at, int64_t count) __attribute__((always_inline)) {
+    const V v = Part<V>(gate, at / 16 * step, count);
+    const V silu = v / (V::Set(1.0F) + Exp(V::Set(0.0F) - v));
+    return silu * Part<V>(up, at / 16 * step, count);
+  });
 }
 
 template <class V>
