@@ -150,7 +150,7 @@ std::optional<PackFormat> ExactFormatOf(DType type) {
 }
 
 bool ExactRows(DType type, const void* src, std::int64_t n, std::int64_t k) {
-  return type == DType::kQ4_K && quant::IsInt8Exact(src, n * k);
+  return type == DType::kQ4_K && k % kBlock == 0 && quant::IsInt8Exact(src, n * k);
 }
 
 std::int64_t ActBlock(PackFormat format) {

@@ -20,7 +20,7 @@ std::optional<PackFormat> PackFormatOf(quant::DType type);
 /// The format for rows of `type` that keep to more than it asks for (ExactRows), or nothing: the same bytes a panel and
 /// the same values as PackFormatOf's, with less to compute.
 std::optional<PackFormat> ExactFormatOf(quant::DType type);
-/// Whether `n` rows of `k` columns, of a type with an ExactFormatOf, keep to it.
+/// Whether `n` rows of `k` columns, of a type with an ExactFormatOf, keep to it. False for rows that PackMatrix refuses.
 bool ExactRows(quant::DType type, const void* src, int64_t n, int64_t k);
 
 /// The activation block of a format: 32 (one-level scales), 256 (two levels), 0 (float formats).

@@ -132,6 +132,8 @@ TEST_CASE("what cannot be packed is refused with a reason") {
   REQUIRE_FALSE(uneven.ok());
   CHECK(uneven.error().code == ErrorCode::kInvalidArgument);
   CHECK(uneven.error().message.find("576") != std::string::npos);
+  CHECK_FALSE(ExactRows(DType::kQ4_K, src, 1, 576));
+  CHECK(ExactRows(DType::kQ4_K, src, 1, 512));
   CHECK_FALSE(PackGateUp(DType::kQ8_0, PackFormat::kG32S8, src, src, 1, 40, dst).ok());
 }
 
