@@ -29,8 +29,8 @@ void ActForms::Add(const ActForms& other) {
   block256 = block256 || other.block256;
 }
 
-/// Lays the arena out and fills `Weights` in: without memory, to learn its size, with it, to learn what to pack, and
-/// then with what packing has found to be exact, by job.
+/// Lays the arena out. Without memory, to learn its size and what to pack; and with it, to fill `Weights` in, then with
+/// what packing has found to be exact, by job.
 class WeightPacker {
  public:
   WeightPacker(const ModelSpec& spec, const ModelTensors& tensors, std::uint8_t* arena, std::vector<bool> exact = {})
@@ -258,13 +258,16 @@ Result<WeightPlan> Weights::Plan(const ModelSpec& spec, const ModelTensors& tens
 
 Result<Weights> Weights::Pack(const ModelSpec& spec, const ModelTensors& tensors, ThreadPool& pool,
                               const ReleaseFn& release, const PackProgressFn& progress) {
-  QUORUM_ASSIGN(const WeightPlan plan, Plan(spec, tensors));
-  QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(plan.bytes)));
+  Weights without_memory;
+  WeightPacker packer(spec, tensors, nullptr);
+  QUORUM_TRY(packer.LayOut(without_memory));
+  QUORUM_ASSIGN(AlignedBuffer memory, AlignedBuffer::Allocate(static_cast<std::size_t>(packer.bytes())));
   auto* arena = memory.As<std::uint8_t>();
-  Weights planned;
-  WeightPacker packer(spec, tensors, arena);
-  QUORUM_TRY(packer.LayOut(planned));
-  if (pool.group_nodes().size() > 1) planned.ShareOutExperts(spec, pool.group_nodes(), arena);
+  if (pool.group_nodes().size() > 1) {  // before anything is written
+    Weights empty;
+    QUORUM_TRY(WeightPacker(spec, tensors, arena).LayOut(empty));
+    empty.ShareOutExperts(spec, pool.group_nodes(), arena);
+  }
   QUORUM_ASSIGN(std::vector<bool> exact, RunPackJobs(packer.jobs(), arena, pool, release, progress));
   Weights weights;
   QUORUM_TRY(WeightPacker(spec, tensors, arena, std::move(exact)).LayOut(weights));

@@ -20,6 +20,18 @@ inline float LoadHalf(const std::uint8_t* p) {
   return HalfToFloat(h);
 }
 
+struct ScaleMin {
+  int scale;
+  int min;
+};
+
+// Q4_K and Q5_K: eight 6-bit scales and eight 6-bit minima in 12 bytes. Groups 0-3 hold theirs in the low six
+// bits of bytes 0-3 and 4-7; groups 4-7 in the nibbles of bytes 8-11 and the top two bits of bytes 0-7.
+inline ScaleMin UnpackScaleMin(const std::uint8_t* p, int group) {
+  if (group < 4) return {p[group] & 63, p[group + 4] & 63};
+  return {(p[group + 4] & 15) | ((p[group - 4] >> 6) << 4), (p[group + 4] >> 4) | ((p[group] >> 6) << 4)};
+}
+
 // dtype.cc: many at a time, two bytes each; as FloatToHalf and FloatToBf16.
 void FloatsToHalves(const float* src, std::uint8_t* dst, std::int64_t n);
 void FloatsToBf16(const float* src, std::uint8_t* dst, std::int64_t n);

@@ -4,18 +4,6 @@
 namespace quorum::quant {
 namespace {
 
-struct ScaleMin {
-  int scale;
-  int min;
-};
-
-// Q4_K and Q5_K: eight 6-bit scales and eight 6-bit minima in 12 bytes. Groups 0-3 hold theirs in the low six
-// bits of bytes 0-3 and 4-7; groups 4-7 in the nibbles of bytes 8-11 and the top two bits of bytes 0-7.
-ScaleMin UnpackScaleMin(const std::uint8_t* p, int group) {
-  if (group < 4) return {p[group] & 63, p[group + 4] & 63};
-  return {(p[group + 4] & 15) | ((p[group - 4] >> 6) << 4), (p[group + 4] >> 4) | ((p[group] >> 6) << 4)};
-}
-
 // Q3_K: sixteen 6-bit scales in 12 bytes, stored with 32 added: four low bits in the nibbles of bytes 0-7, two
 // high bits in bytes 8-11.
 int UnpackQ3Scale(const std::uint8_t* p, int group) {

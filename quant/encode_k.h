@@ -145,7 +145,7 @@ QUORUM_INLINE void MakeAffineBlock(const float* x, const float* w, float high, i
   }
 }
 
-// Eight 6-bit scales and minima in 12 bytes, as UnpackScaleMin of block_k.cc reads them.
+// Eight 6-bit scales and minima in 12 bytes, as UnpackScaleMin of block_formats.h reads them.
 QUORUM_INLINE void PutScalesMins(const int* scales, const int* mins, std::uint8_t* p) {
   std::memset(p, 0, 12);
   for (int g = 0; g < 4; ++g) {

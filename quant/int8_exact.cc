@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "quant/dtype.h"
+#include "quant/block_formats.h"
 
 namespace quorum::quant {
 namespace {
 
-constexpr std::int64_t kSuperBlock = 256;
-constexpr std::int64_t kSuperBlockBytes = 144;  // d, dmin, 12 bytes of scales, 128 of codes
+constexpr std::int64_t kBytes = 144;  // d, dmin, 12 bytes of scales, 128 of codes
 constexpr int kMost = 127;
 
 std::uint16_t LoadU16(const std::uint8_t* p) {
@@ -29,10 +28,8 @@ int LargestCode(const std::uint8_t* block, int g) {
 bool IsExactBlock(const std::uint8_t* block) {
   const std::optional<int> ratio = OffsetRatio(LoadU16(block), LoadU16(block + 2));
   if (!ratio) return false;
-  const std::uint8_t* s = block + 4;
   for (int g = 0; g < 8; ++g) {
-    const int scale = g < 4 ? s[g] & 63 : (s[g + 4] & 15) | ((s[g - 4] >> 6) << 4);
-    const int min = g < 4 ? s[g + 4] & 63 : (s[g + 4] >> 4) | ((s[g] >> 6) << 4);
+    const auto [scale, min] = UnpackScaleMin(block + 4, g);
     const int offset = *ratio * min;
     if (offset > kMost) return false;
     if (scale * 15 - offset > kMost && scale * LargestCode(block, g) - offset > kMost) return false;
@@ -55,7 +52,7 @@ std::optional<int> OffsetRatio(std::uint16_t d, std::uint16_t dmin) {
 
 bool IsInt8Exact(const void* blocks, std::int64_t n) {
   const auto* block = static_cast<const std::uint8_t*>(blocks);
-  for (std::int64_t at = 0; at < n; at += kSuperBlock, block += kSuperBlockBytes) {
+  for (std::int64_t at = 0; at < n; at += kSuperBlock, block += kBytes) {
     if (!IsExactBlock(block)) return false;
   }
   return true;

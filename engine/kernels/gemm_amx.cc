@@ -5,7 +5,7 @@
 //   - two levels: w = s * q, at most 15 bits, is split as w = low + (high << shift) in bytes: where s is signed, the
 //     low and the high byte of w, otherwise by the bits of s, each part times q, which takes a third of the operations.
 //     One product with low and, where any high is not 0, one with high give the exact sum over the 256 columns. Q4_K
-//     super-blocks with s <= 17 (and so all that Quorum's quantizer writes) need low alone.
+//     super-blocks with s <= 17 need low alone, and int8-exact ones, which are s * q - z.
 //   - one level: each group of 32 columns has a float scale, so a tile of its own.
 #include "engine/kernels/gemm_parts_avx512.h"
 #include "engine/kernels/kernel_impl.h"
