@@ -291,6 +291,7 @@ class Step {
     AttendSplit(block, block.split_begin, sum, blocks, after(block.split_begin), args);
     const States part = States::Take(arena, args.rows, padded_);
     JoinInto(args, sum);
+    args.queries_ready = true;
     for (std::int64_t split = block.split_begin + 1; split < block.split_end; ++split) {
       AttendSplit(block, split, part, blocks, after(split), args);
     }

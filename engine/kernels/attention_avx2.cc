@@ -83,26 +83,22 @@ struct Tiles {
   /// 8 output dimensions from `d` on.
   template <int R>
   static QUORUM_KERNEL_INLINE void MixColumns(const Weight* w, const int8_t* v, int64_t dv, int64_t d,
-                                              const float* alpha, const float* scale, uint32_t seen, float* o) {
+                                              const float* alpha, const float* scale, float* o) {
     __m256i sum[size_t{R}];
     SumQuads<R, true>(w, kTokens, v + 4 * d, 4 * dv, kTokens / 4, sum);
     for (int r = 0; r < R; ++r) {
-      // A select and no branch, or g++ 12 copies the accumulators from register to register in the loop of SumQuads.
-      const __m256 all = _mm256_castsi256_ps(_mm256_set1_epi32(-static_cast<int32_t>((seen >> r) & 1U)));
       float* dst = o + r * dv + d;
-      const __m256 old = _mm256_loadu_ps(dst);
-      const __m256 kept = _mm256_mul_ps(old, _mm256_set1_ps(alpha[r]));
-      const __m256 mixed = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r]), _mm256_set1_ps(scale[r]), kept);
-      _mm256_storeu_ps(dst, _mm256_blendv_ps(old, mixed, all));
+      const __m256 kept = _mm256_mul_ps(_mm256_loadu_ps(dst), _mm256_set1_ps(alpha[r]));
+      _mm256_storeu_ps(dst, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r]), _mm256_set1_ps(scale[r]), kept));
     }
   }
 
   template <int R>
   static QUORUM_KERNEL_INLINE void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha,
-                                           const float* scale, uint32_t seen, Ahead& ahead, float* o) {
+                                           const float* scale, Ahead& ahead, float* o) {
     for (int64_t d = 0; d < dv; d += 16) {
-      MixColumns<R>(w, v, dv, d, alpha, scale, seen, o);
-      MixColumns<R>(w, v, dv, d + 8, alpha, scale, seen, o);
+      MixColumns<R>(w, v, dv, d, alpha, scale, o);
+      MixColumns<R>(w, v, dv, d + 8, alpha, scale, o);
       ahead.Ask(1);
     }
   }

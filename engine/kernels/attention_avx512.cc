@@ -42,15 +42,20 @@ struct Tiles {
     for (int r = 0; r < R; ++r) {
       for (int c = 0; c < 4; ++c) acc[r][c] = _mm512_set1_epi32(start[r]);
     }
-    for (int64_t d = 0; d < dim; d += 4) {
-      const uint8_t* line = k + d * kTokens;
+    const int8_t* far = q + 3 * ld_q;  // rows 3 to 5
+    const uint8_t* end = k + dim * kTokens;
+    do {  // dim > 0; a test in front lets g++ 12 keep the accumulators in memory until then
+      __asm__("" : "+r"(far));  // or it keeps an offset for each row, some in vector registers
       __m512i key[4];
-      for (int c = 0; c < 4; ++c) key[c] = _mm512_load_si512(line + 64 * c);
+      for (int c = 0; c < 4; ++c) key[c] = _mm512_load_si512(k + 64 * c);
       for (int r = 0; r < R; ++r) {
-        const __m512i x = Quad(q + r * ld_q + d);
+        const __m512i x = Quad((r < 3 ? q : far) + r % 3 * ld_q);
         for (int c = 0; c < 4; ++c) acc[r][c] = AddDots(acc[r][c], key[c], x);
       }
-    }
+      k += 4 * kTokens;
+      q += 4;
+      far += 4;
+    } while (k < end);
     for (int r = 0; r < R; ++r) {
       for (int c = 0; c < 4; ++c) _mm512_store_si512(s + r * kTokens + 16 * c, acc[r][c]);
     }
@@ -59,7 +64,7 @@ struct Tiles {
   /// `kVectors` vectors of output dimensions from `d` on.
   template <int R, int kVectors>
   static QUORUM_KERNEL_INLINE void MixColumns(const Weight* w, const int8_t* v, int64_t dv, int64_t d,
-                                              const float* alpha, const float* scale, uint32_t seen, float* o) {
+                                              const float* alpha, const float* scale, float* o) {
     __m512i acc[size_t{R}][size_t{kVectors}];
     for (int r = 0; r < R; ++r) {
       for (int c = 0; c < kVectors; ++c) acc[r][c] = _mm512_setzero_si512();
@@ -74,28 +79,25 @@ struct Tiles {
       }
     }
     for (int r = 0; r < R; ++r) {
-      // A select and no branch, or g++ 12 copies the accumulators in the loop above again.
-      const uint32_t all = 0U - ((seen >> r) & 1U);
       for (int c = 0; c < kVectors; ++c) {
         float* dst = o + r * dv + d + 16 * c;
-        const V old = V::Load(dst);
         const V sum = {_mm512_cvtepi32_ps(acc[r][c])};
-        V::IfBit(all & 0xffffU, V::Fma(sum, V::Set(scale[r]), old * V::Set(alpha[r])), old).Store(dst);
+        V::Fma(sum, V::Set(scale[r]), V::Load(dst) * V::Set(alpha[r])).Store(dst);
       }
     }
   }
 
   template <int R>
   static QUORUM_KERNEL_INLINE void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha,
-                                           const float* scale, uint32_t seen, Ahead& ahead, float* o) {
+                                           const float* scale, Ahead& ahead, float* o) {
     int64_t d = 0;
     for (; d + 64 <= dv; d += 64) {
       ahead.Ask(4);
-      MixColumns<R, 4>(w, v, dv, d, alpha, scale, seen, o);
+      MixColumns<R, 4>(w, v, dv, d, alpha, scale, o);
     }
     for (; d < dv; d += 16) {
       ahead.Ask(1);
-      MixColumns<R, 1>(w, v, dv, d, alpha, scale, seen, o);
+      MixColumns<R, 1>(w, v, dv, d, alpha, scale, o);
     }
   }
 };

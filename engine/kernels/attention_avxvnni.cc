@@ -60,18 +60,15 @@ struct Tiles {
 
   template <int R>
   static QUORUM_KERNEL_INLINE void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha,
-                                           const float* scale, uint32_t seen, Ahead& ahead, float* o) {
+                                           const float* scale, Ahead& ahead, float* o) {
     for (int64_t d = 0; d < dv; d += 16) {
       __m256i acc[size_t{R}][2];
       for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
       SumQuads<R, true>(w, kTokens, v + 4 * d, 4 * dv, kTokens / 4, acc);
       for (int r = 0; r < R; ++r) {
-        // A select and no branch: see AVX2's.
-        const uint32_t all = 0U - ((seen >> r) & 1U);
         float* dst = o + r * dv + d;
-        const V old = V::Load(dst);
         const V sum = {_mm256_cvtepi32_ps(acc[r][0]), _mm256_cvtepi32_ps(acc[r][1])};
-        V::IfBit(all & 0xffffU, V::Fma(sum, V::Set(scale[r]), old * V::Set(alpha[r])), old).Store(dst);
+        V::Fma(sum, V::Set(scale[r]), V::Load(dst) * V::Set(alpha[r])).Store(dst);
       }
       ahead.Ask(1);
     }

@@ -84,7 +84,8 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* valu
     FloatScores<V, Element, R, Isa::kCols>(q, a.head_dim_k, k, token, b);
     ahead.Ask(Isa::kCols);
   }
-  SoftmaxStep<V, R>(b, a.softcap, a.m + row, a.l + row);
+  if (a.softcap != 0 || a.bias != nullptr) AdjustScores<V>(b, a.softcap);
+  SoftmaxStep<V, R, false>(b, a.m + row, a.l + row, [](V x) __attribute__((always_inline)) { return Exp(x); });
 
   uint64_t any = 0;
   for (int r = 0; r < R; ++r) any |= b.visible[r];

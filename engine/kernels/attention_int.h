@@ -12,7 +12,7 @@ namespace quorum::engine {
 namespace {
 
 /// One row's int8 form: q = round(x * 127 / max|x|), scale = max|x| / 127, NaN if anything is not finite.
-/// Returns the sum of q.
+/// Returns the sum of q; 0 where the scale is NaN.
 template <class V, class Query>
 QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, Query* q, float* scale) {
   V max = V::Set(0.0F);
@@ -20,17 +20,21 @@ QUORUM_KERNEL_INLINE int32_t QuantizeQuery(const float* x, int64_t dim, Query* q
   const float top = V::ReduceMaxOrNan(max);
   const V factor = V::Set(top < kKvTinyMax ? 0.0F : 127.0F / top);
   *scale = top < kKvTinyMax ? 0.0F : top < kInfinity ? top / 127.0F : __builtin_nanf("");
-  int32_t sum = 0;
+  const V magic = V::Set(kRoundMagic);
+  V sum = V::Set(0.0F);  // of whole numbers, so exact
   for (int64_t i = 0; i < dim; i += 16) {
     const int64_t count = dim - i < 16 ? dim - i : 16;
+    const V rounded = V::Fma(Part<V>(x, i, count), factor, magic);
     alignas(16) uint8_t bytes[16];
-    V::Fma(Part<V>(x, i, count), factor, V::Set(kRoundMagic)).StoreLowBytes(bytes);
-    for (int64_t j = 0; j < count; ++j) {
-      q[i + j] = static_cast<int8_t>(bytes[j]);
-      sum += q[i + j];
+    rounded.StoreLowBytes(bytes);
+    if (count == 16) {  // of known length, or g++ 12 goes byte by byte
+      for (int64_t j = 0; j < 16; ++j) q[i + j] = static_cast<int8_t>(bytes[j]);
+    } else {
+      for (int64_t j = 0; j < count; ++j) q[i + j] = static_cast<int8_t>(bytes[j]);
     }
+    sum = sum + (rounded - magic);
   }
-  return sum;
+  return top < kInfinity ? static_cast<int32_t>(V::ReduceAdd(sum)) : 0;
 }
 /// The int8 queries of a call, in its scratch memory. Where values lie in the keys, the dimensions beyond them have a
 /// scale and a start of their own.
@@ -70,17 +74,11 @@ struct IntQueries {
   }
 };
 
-/// One page of int8 for R rows from `row` on.
+/// Scores of int8 keys into b.s.
 template <class Isa, int R>
-void IntBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, const int8_t* block, const int8_t* v,
-              int64_t row, Ahead& ahead, BlockState<R>& b) {
+QUORUM_KERNEL_INLINE void IntScores(const AttendPageArgs& a, const IntQueries<Isa>& queries, const uint8_t* k,
+                                    const float* k_scale, int64_t row, Ahead& ahead, BlockState<R>& b) {
   using V = typename Isa::V;
-  const int64_t dv = KvPaddedDim(a.head_dim_v);
-  const auto* k = reinterpret_cast<const uint8_t*>(block);
-  const int64_t stored_v = a.values_in_keys ? 0 : a.head_dim_v;
-  const auto* k_scale = reinterpret_cast<const float*>(block + KvScaleOffset(a.type, a.head_dim_k, stored_v));
-  const float* v_scale = a.values_in_keys ? k_scale : k_scale + kTokens;
-
   const typename Isa::Query* q = queries.q + row * a.head_dim_k;
   const int64_t first = IntQueries<Isa>::FirstDims(a);
   alignas(64) Array<int32_t[kTokens], R> products;
@@ -103,26 +101,59 @@ void IntBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, const int
       }
     }
   }
-  SoftmaxStep<V, R>(b, a.softcap, a.m + row, a.l + row);
+  if (a.softcap != 0 || a.bias != nullptr) AdjustScores<V>(b, a.softcap);
+}
 
-  alignas(64) Array<typename Isa::Weight[kTokens], R> weight;
-  Array<float, R> scale;
+/// The weights of b.s times V's token scales, each row rounded to 0..255 by its own maximum: weight * scale.
+/// Where a row has no weight its scale is -0, so that adding its sum, 0, changes not even the sign of a zero.
+template <class Isa, int R, bool kWhole>
+QUORUM_KERNEL_INLINE void IntWeights(BlockState<R>& b, const float* v_scale, typename Isa::Weight* weight,
+                                     float* scale) {
+  using V = typename Isa::V;
+  Array<V, R> top_of;
   for (int r = 0; r < R; ++r) {
-    V mixed[kTokenVectors];
-    V max = V::Set(0.0F);
     for (int c = 0; c < kTokenVectors; ++c) {
-      const V w = V::Load(b.s[r] + 16 * c) * V::Load(v_scale + 16 * c);
-      mixed[c] = V::IfBit(static_cast<uint32_t>(b.visible[r] >> (16 * c)) & 0xffffU, w, V::Set(0.0F));
-      max = V::MaxOrNan(max, mixed[c]);
-    }
-    const float top = V::ReduceMaxOrNan(max);
-    scale[r] = top < kKvTinyMax ? 0.0F : top / 255.0F;
-    const V factor = V::Set(top < kKvTinyMax ? 0.0F : 255.0F / top);
-    for (int c = 0; c < kTokenVectors; ++c) {
-      Isa::StoreWeights(V::Fma(mixed[c], factor, V::Set(kRoundMagic)), weight[r] + 16 * c);
+      V w = V::Load(b.s[r] + 16 * c) * V::Load(v_scale + 16 * c);
+      if constexpr (!kWhole) w = IfVisible(b, r, c, w, V::Set(0.0F));  // scales of hidden tokens may be anything
+      w.Store(b.s[r] + 16 * c);
+      top_of[r] = c == 0 ? w : V::MaxOrNan(top_of[r], w);
     }
   }
-  Isa::template MixTile<R>(&weight[0][0], v, dv, b.alpha, scale, b.seen, ahead, a.o + row * dv);
+  const V top = V::ReduceMaxOrNanEach(top_of);
+  const V tiny = V::Set(kKvTinyMax);
+  V::IfLess(top, tiny, V::Set(-0.0F), top / V::Set(255.0F)).Store(scale);
+  alignas(64) float factor[16];
+  V::IfLess(top, tiny, V::Set(0.0F), V::Set(255.0F) / top).Store(factor);
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < kTokenVectors; ++c) {
+      const V rounded = V::Fma(V::Load(b.s[r] + 16 * c), V::Set(factor[r]), V::Set(kRoundMagic));
+      Isa::StoreWeights(rounded, weight + r * kTokens + 16 * c);
+    }
+  }
+}
+
+/// One page of int8 for R rows from `row` on.
+template <class Isa, int R>
+void IntBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, const int8_t* block, const int8_t* v,
+              int64_t row, Ahead& ahead, BlockState<R>& b) {
+  using V = typename Isa::V;
+  const int64_t dv = KvPaddedDim(a.head_dim_v);
+  const int64_t stored_v = a.values_in_keys ? 0 : a.head_dim_v;
+  const auto* k_scale = reinterpret_cast<const float*>(block + KvScaleOffset(a.type, a.head_dim_k, stored_v));
+  const float* v_scale = a.values_in_keys ? k_scale : k_scale + kTokens;
+  IntScores<Isa, R>(a, queries, reinterpret_cast<const uint8_t*>(block), k_scale, row, ahead, b);
+
+  alignas(64) Array<typename Isa::Weight[kTokens], R> weight;
+  alignas(64) float scale[16];
+  const auto exponential = [](V x) __attribute__((always_inline)) { return ExpForBytes(x); };
+  if (b.whole) {
+    SoftmaxStep<V, R, true>(b, a.m + row, a.l + row, exponential);
+    IntWeights<Isa, R, true>(b, v_scale, &weight[0][0], scale);
+  } else {
+    SoftmaxStep<V, R, false>(b, a.m + row, a.l + row, exponential);
+    IntWeights<Isa, R, false>(b, v_scale, &weight[0][0], scale);
+  }
+  Isa::template MixTile<R>(&weight[0][0], v, dv, b.alpha, scale, ahead, a.o + row * dv);
 }
 /// From [d / 4][t][4 dims] + 128 to [t / 4][d][4 tokens].
 QUORUM_KERNEL_INLINE void IntValuesOfKeys(const int8_t* keys, int64_t dim, int64_t dv, int8_t* values) {

@@ -10,8 +10,8 @@
 //   Weight                   the integer type in which MixTile takes weights 0..255
 //   ScoreTile<R>(q, ld_q, start, k, dim, ahead, s)      s[r][t] = start[r] + sum over d of q[r][d] * k[d][t], K biased
 //                                                       by 128
-//   MixTile<R>(w, v, dv, alpha, scale, seen, ahead, o)  o[r][d] = fma(float(sum over t of w[r][t] * v[t][d]), scale[r],
-//                                                       o[r][d] * alpha[r]) for the rows in the bit set `seen`
+//   MixTile<R>(w, v, dv, alpha, scale, ahead, o)        o[r][d] = fma(float(sum over t of w[r][t] * v[t][d]), scale[r],
+//                                                       o[r][d] * alpha[r])
 // Both call ahead.Ask as they go along.
 #pragma once
 
@@ -42,11 +42,13 @@ void RowBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, int64_t p
               Ahead& ahead) {
   BlockState<R> b;
   b.seen = 0;
+  b.whole = true;
   const int64_t page_pos = a.pos + page * kTokens;
   for (int r = 0; r < R; ++r) {
     b.visible[r] = VisibleBits(a.first[row + r], a.last[row + r], page_pos);
     b.bias[r] = BiasOfPage(a, row + r, page_pos);
     if (b.visible[r] != 0) b.seen |= 1U << r;
+    b.whole = b.whole && b.visible[r] == ~uint64_t{0};
   }
   if (b.seen == 0) return;
   const auto* block = static_cast<const int8_t*>(a.blocks[page]);
@@ -109,7 +111,7 @@ void JoinStates(const AttendPageArgs& a) {
 template <class Isa>
 QUORUM_KERNEL_INLINE void WalkPages(const AttendPageArgs& a) {
   const IntQueries<Isa> queries(a);
-  if (a.type == KvType::kInt8) queries.Quantize(a);
+  if (a.type == KvType::kInt8 && !a.queries_ready) queries.Quantize(a);
   const int64_t value_bytes = AttendValueBytes(a.type, a.head_dim_v, a.values_in_keys);
   if (a.head_dim_v % 16 != 0) memset(a.scratch, 0, static_cast<size_t>(value_bytes));
 

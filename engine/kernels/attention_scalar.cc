@@ -33,10 +33,9 @@ struct Tiles {
 
   template <int R>
   static void MixTile(const Weight* w, const int8_t* v, int64_t dv, const float* alpha, const float* scale,
-                      uint32_t seen, Ahead& ahead, float* o) {
+                      Ahead& ahead, float* o) {
     ahead.Ask(dv / 16);
     for (int r = 0; r < R; ++r) {
-      if (((seen >> r) & 1U) == 0) continue;
       for (int64_t d = 0; d < dv; d += 16) {
         int32_t sum[16] = {};
         for (int64_t t = 0; t < kTokens; ++t) {

@@ -50,55 +50,79 @@ QUORUM_KERNEL_INLINE const float* BiasOfPage(const AttendPageArgs& a, int64_t ro
   return a.bias[row] + (distance < lowest ? lowest : distance > a.bias_reach ? a.bias_reach : distance);
 }
 
-/// What a block of R rows keeps between the parts of one page.
+/// What a block of R rows keeps between the parts of one page. Lanes r of the arrays of 16 belong to row r.
 template <int R>
 struct BlockState {
+  static_assert(R <= 8);                   // V::ReduceMaxEach
   alignas(64) Array<float[kTokens], R> s;  // scores, then weights exp(s - m)
-  alignas(64) float m_old[16];
-  alignas(64) float m_new[16];
-  alignas(64) float alpha[16];  // exp(m_old - m_new): what the old sums are worth now
+  alignas(64) float alpha[16];             // exp(m before - m now): what the old sums are worth now
   Array<uint64_t, R> visible;
   Array<const float*, R> bias;  // of the page's positions, or null
   uint32_t seen;                // bit r: row r sees something of this page
+  bool whole;                   // all rows see all of it
 };
 
-/// From scores to weights: the online softmax's step for the rows that see something; the others get weights 0 and
-/// alpha 1. m and l are updated.
+/// Row r's vector c of tokens, and zeros or `other` where the row does not see them.
 template <class V, int R>
-QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float softcap, float* m, float* l) {
-  V::Set(0.0F).Store(b.m_old);
-  V::Set(0.0F).Store(b.m_new);
+QUORUM_KERNEL_INLINE V IfVisible(const BlockState<R>& b, int r, int c, V v, V other) {
+  return V::IfBit(static_cast<uint32_t>(b.visible[r] >> (16 * c)) & 0xffffU, v, other);
+}
+
+/// What some models make of a score: a bias by position, then a soft-cap.
+template <class V, int R>
+QUORUM_KERNEL_INLINE void AdjustScores(BlockState<R>& b, float softcap) {
   for (int r = 0; r < R; ++r) {
     if (b.visible[r] == 0) continue;
-    V max = V::Set(-kInfinity);
     for (int c = 0; c < kTokenVectors; ++c) {
       V s = V::Load(b.s[r] + 16 * c);
       if (b.bias[r] != nullptr) s = s + V::Load(b.bias[r] + 16 * c);
       if (softcap != 0) s = V::Set(softcap) * Tanh(s / V::Set(softcap));
-      s = V::IfBit(static_cast<uint32_t>(b.visible[r] >> (16 * c)) & 0xffffU, s, V::Set(-kInfinity));
       s.Store(b.s[r] + 16 * c);
-      max = V::Max(max, s);
     }
-    const float top = V::ReduceMax(max);
-    b.m_old[r] = m[r];
-    b.m_new[r] = top > m[r] ? top : m[r];
-    m[r] = b.m_new[r];
   }
-  Exp(V::Load(b.m_old) - V::Load(b.m_new)).Store(b.alpha);
+}
+
+/// The greatest score that each row sees, in lane r; -inf for a row that sees none.
+template <class V, int R, bool kWhole>
+QUORUM_KERNEL_INLINE V TopScores(const BlockState<R>& b) {
+  Array<V, R> top;
   for (int r = 0; r < R; ++r) {
-    if (b.visible[r] == 0) {
-      for (int c = 0; c < kTokenVectors; ++c) V::Set(0.0F).Store(b.s[r] + 16 * c);
-      continue;
-    }
-    const V shift = V::Set(b.m_new[r]);
-    V sum = V::Set(0.0F);
     for (int c = 0; c < kTokenVectors; ++c) {
-      const V p = Exp(V::Load(b.s[r] + 16 * c) - shift);
-      p.Store(b.s[r] + 16 * c);
-      sum = sum + p;
+      V s = V::Load(b.s[r] + 16 * c);
+      if constexpr (!kWhole) s = IfVisible(b, r, c, s, V::Set(-kInfinity));
+      top[r] = c == 0 ? s : V::Max(top[r], s);
     }
-    l[r] = __builtin_fmaf(l[r], b.alpha[r], V::ReduceAdd(sum));
   }
+  return V::ReduceMaxEach(top);
+}
+
+/// Scores become weights, 0 where a row sees nothing; their sums in lane r.
+template <class V, int R, bool kWhole, class Exponential>
+QUORUM_KERNEL_INLINE V WeightsOfScores(BlockState<R>& b, const float* m, Exponential exponential) {
+  Array<V, R> sum;
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < kTokenVectors; ++c) {
+      V p = exponential(V::Load(b.s[r] + 16 * c) - V::Set(m[r]));
+      if constexpr (!kWhole) p = IfVisible(b, r, c, p, V::Set(0.0F));
+      p.Store(b.s[r] + 16 * c);
+      sum[r] = c == 0 ? p : sum[r] + p;
+    }
+  }
+  return V::ReduceAddEach(sum);
+}
+
+/// From scores to weights: the online softmax's step for the rows that see something; the others get weights 0 and
+/// alpha 1. m and l are updated.
+template <class V, int R, bool kWhole, class Exponential>
+QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float* m, float* l, Exponential exponential) {
+  const V top = TopScores<V, R, kWhole>(b);
+  const V m_old = V::Load(m, R, 0.0F);
+  const V m_new = V::Max(V::IfBit(b.seen, top, V::Set(-kInfinity)), m_old);
+  m_new.Store(m, R);
+  const V alpha = Exp(V::IfBit(b.seen, m_old - m_new, V::Set(0.0F)));
+  alpha.Store(b.alpha);
+  const V sum = WeightsOfScores<V, R, kWhole>(b, m, exponential);
+  V::Fma(V::Load(l, R, 0.0F), alpha, sum).Store(l, R);
 }
 
 }  // namespace

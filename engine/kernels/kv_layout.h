@@ -70,6 +70,7 @@ struct AttendPageArgs {
   int64_t pos;                // position of the first page's first token
   int64_t rows;               // query rows
   const float* q;             // (rows, head_dim_k) row-major, already scaled by 1/sqrt(d)
+  bool queries_ready;         // scratch still holds what an earlier call made of the same queries
   const int32_t* first;       // (rows) first visible position
   const int32_t* last;        // (rows) one past the last visible position
   float softcap;              // 0: none; else s = softcap * tanh(s / softcap)

@@ -133,6 +133,25 @@ struct V16 {
     return _mm_cvtss_f32(_mm_castsi128_ps(r));
   }
 
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceAddEach(const V16 (&rows)[R]) {
+    alignas(32) float each[16] = {};
+    for (size_t r = 0; r < R; ++r) each[r] = ReduceAdd(rows[r]);
+    return Load(each);
+  }
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceMaxEach(const V16 (&rows)[R]) {
+    alignas(32) float each[16] = {};
+    for (size_t r = 0; r < R; ++r) each[r] = ReduceMax(rows[r]);
+    return Load(each);
+  }
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceMaxOrNanEach(const V16 (&rows)[R]) {
+    alignas(32) float each[16] = {};
+    for (size_t r = 0; r < R; ++r) each[r] = ReduceMaxOrNan(rows[r]);
+    return Load(each);
+  }
+
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float a) {
     uint32_t bits = 0;
     memcpy(&bits, &a, sizeof bits);

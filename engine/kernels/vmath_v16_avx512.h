@@ -84,6 +84,19 @@ struct V16 {
     return _mm_cvtss_f32(_mm_castsi128_ps(r));
   }
 
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceAddEach(const V16 (&rows)[R]) {
+    return ReduceEach(rows, [](V16 a, V16 b) __attribute__((always_inline)) { return a + b; });
+  }
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceMaxEach(const V16 (&rows)[R]) {
+    return ReduceEach(rows, [](V16 a, V16 b) __attribute__((always_inline)) { return Max(a, b); });
+  }
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceMaxOrNanEach(const V16 (&rows)[R]) {
+    return ReduceEach(rows, [](V16 a, V16 b) __attribute__((always_inline)) { return MaxOrNan(a, b); });
+  }
+
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float a) {
     uint32_t bits = 0;
     memcpy(&bits, &a, sizeof bits);
@@ -93,6 +106,38 @@ struct V16 {
     float a = 0;
     memcpy(&a, &bits, sizeof a);
     return a;
+  }
+  /// The rows' trees side by side, two rows in a register after the first level, then four, then eight: three
+  /// operations a pair of rows and level in place of eight and more a row.
+  template <size_t R, class Join>
+  static QUORUM_KERNEL_INLINE V16 ReduceEach(const V16 (&rows)[R], Join&& join) {
+    static_assert(R <= 8);
+    const auto row = [&](size_t r) __attribute__((always_inline)) { return rows[r < R ? r : R - 1].v; };
+    V16 eight[4];  // of rows 2 i and 2 i + 1
+    for (size_t i = 0; i < 4; ++i) {
+      if (2 * i >= R) {
+        eight[i] = eight[i - 1];
+        continue;
+      }
+      eight[i] = join({_mm512_shuffle_f32x4(row(2 * i), row(2 * i + 1), 0x44)},
+                      {_mm512_shuffle_f32x4(row(2 * i), row(2 * i + 1), 0xee)});
+    }
+    V16 four[2];  // of rows 4 i to 4 i + 3, one in each quarter
+    for (size_t i = 0; i < 2; ++i) {
+      if (4 * i >= R) {
+        four[i] = four[i - 1];
+        continue;
+      }
+      four[i] = join({_mm512_shuffle_f32x4(eight[2 * i].v, eight[2 * i + 1].v, 0x88)},
+                     {_mm512_shuffle_f32x4(eight[2 * i].v, eight[2 * i + 1].v, 0xdd)});
+    }
+    const __m512d low = _mm512_castps_pd(four[0].v);
+    const __m512d high = _mm512_castps_pd(four[1].v);
+    const V16 two = join({_mm512_castpd_ps(_mm512_unpacklo_pd(low, high))},
+                         {_mm512_castpd_ps(_mm512_unpackhi_pd(low, high))});
+    const V16 one = join(two, SwapPairs(two));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
+    return {_mm512_permutexvar_ps(order, one.v)};
   }
   static QUORUM_KERNEL_INLINE __mmask16 First(int64_t n) { return static_cast<__mmask16>((1U << n) - 1U); }
 };

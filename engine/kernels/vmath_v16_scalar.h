@@ -142,6 +142,20 @@ struct V16 {
     return a.lane[0];
   }
 
+  /// Lane r is ReduceAdd(rows[r]), of up to 8 rows; the other lanes are anything.
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceAddEach(const V16 (&rows)[R]) {
+    return Each([&](int i) { return ReduceAdd(rows[size_t(i) % R]); });
+  }
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceMaxEach(const V16 (&rows)[R]) {
+    return Each([&](int i) { return ReduceMax(rows[size_t(i) % R]); });
+  }
+  template <size_t R>
+  static QUORUM_KERNEL_INLINE V16 ReduceMaxOrNanEach(const V16 (&rows)[R]) {
+    return Each([&](int i) { return ReduceMaxOrNan(rows[size_t(i) % R]); });
+  }
+
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float v) {
     uint32_t bits = 0;
     memcpy(&bits, &v, sizeof bits);

@@ -136,6 +136,15 @@ inline F32x16 Permute(F32x16 from, int control) {
   return Bits<F32x16>(out);
 }
 
+/// Two quarters of a, then two of b.
+inline F32x16 ShuffleQuarters(F32x16 first, F32x16 second, int control) {
+  const Floats16 a = Bits<Floats16>(first);
+  const Floats16 b = Bits<Floats16>(second);
+  Floats16 out;
+  for (int i = 0; i < 16; ++i) out.v[i] = (i < 8 ? a : b).v[(control >> (i / 4 * 2) & 3) * 4 + i % 4];
+  return Bits<F32x16>(out);
+}
+
 /// a * 2^floor(b), rounded once; SIMDe's overflows and loses denormals on the way.
 inline F32x16 Scalef(F32x16 from, F32x16 by) {
   Floats16 a = Bits<Floats16>(from);
@@ -186,3 +195,4 @@ inline __m128i NarrowTo16(__m256i from) {
 #define _mm512_mask_storeu_ps(p, k, a) (quorum_emulated::MaskedStore((p), (k), (a)))
 #define _mm512_extractf32x8_ps(a, half) (quorum_emulated::Half((a), (half)))
 #define _mm512_permute_ps(a, control) (quorum_emulated::Permute((a), (control)))
+#define _mm512_shuffle_f32x4(a, b, control) (quorum_emulated::ShuffleQuarters((a), (b), (control)))
