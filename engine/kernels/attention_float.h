@@ -85,7 +85,7 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* valu
     ahead.Ask(Isa::kCols);
   }
   if (a.softcap != 0 || a.bias != nullptr) AdjustScores<V>(b, a.softcap);
-  SoftmaxStep<V, R, false>(b, a.m + row, a.l + row, [](V x) __attribute__((always_inline)) { return Exp(x); });
+  SoftmaxStep<V, R>(b, a.m + row, a.l + row, [](V x) __attribute__((always_inline)) { return Exp(x); });
 
   uint64_t any = 0;
   for (int r = 0; r < R; ++r) any |= b.visible[r];

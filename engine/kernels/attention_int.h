@@ -145,12 +145,10 @@ void IntBlock(const AttendPageArgs& a, const IntQueries<Isa>& queries, const int
 
   alignas(64) Array<typename Isa::Weight[kTokens], R> weight;
   alignas(64) float scale[16];
-  const auto exponential = [](V x) __attribute__((always_inline)) { return ExpForBytes(x); };
+  SoftmaxStep<V, R>(b, a.m + row, a.l + row, [](V x) __attribute__((always_inline)) { return ExpForBytes(x); });
   if (b.whole) {
-    SoftmaxStep<V, R, true>(b, a.m + row, a.l + row, exponential);
     IntWeights<Isa, R, true>(b, v_scale, &weight[0][0], scale);
   } else {
-    SoftmaxStep<V, R, false>(b, a.m + row, a.l + row, exponential);
     IntWeights<Isa, R, false>(b, v_scale, &weight[0][0], scale);
   }
   Isa::template MixTile<R>(&weight[0][0], v, dv, b.alpha, scale, ahead, a.o + row * dv);

@@ -62,7 +62,7 @@ struct BlockState {
   bool whole;                   // all rows see all of it
 };
 
-/// Row r's vector c of tokens, and zeros or `other` where the row does not see them.
+/// Vector c of a row's tokens, and `other` where the row does not see them.
 template <class V, int R>
 QUORUM_KERNEL_INLINE V IfVisible(const BlockState<R>& b, int r, int c, V v, V other) {
   return V::IfBit(static_cast<uint32_t>(b.visible[r] >> (16 * c)) & 0xffffU, v, other);
@@ -111,10 +111,8 @@ QUORUM_KERNEL_INLINE V WeightsOfScores(BlockState<R>& b, const float* m, Exponen
   return V::ReduceAddEach(sum);
 }
 
-/// From scores to weights: the online softmax's step for the rows that see something; the others get weights 0 and
-/// alpha 1. m and l are updated.
 template <class V, int R, bool kWhole, class Exponential>
-QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float* m, float* l, Exponential exponential) {
+QUORUM_KERNEL_INLINE void SoftmaxOfPage(BlockState<R>& b, float* m, float* l, Exponential exponential) {
   const V top = TopScores<V, R, kWhole>(b);
   const V m_old = V::Load(m, R, 0.0F);
   const V m_new = V::Max(V::IfBit(b.seen, top, V::Set(-kInfinity)), m_old);
@@ -123,6 +121,17 @@ QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float* m, float* l, Expo
   alpha.Store(b.alpha);
   const V sum = WeightsOfScores<V, R, kWhole>(b, m, exponential);
   V::Fma(V::Load(l, R, 0.0F), alpha, sum).Store(l, R);
+}
+
+/// From scores to weights: the online softmax's step for the rows that see something; the others get weights 0 and
+/// alpha 1. m and l are updated.
+template <class V, int R, class Exponential>
+QUORUM_KERNEL_INLINE void SoftmaxStep(BlockState<R>& b, float* m, float* l, Exponential exponential) {
+  if (b.whole) {
+    SoftmaxOfPage<V, R, true>(b, m, l, exponential);
+  } else {
+    SoftmaxOfPage<V, R, false>(b, m, l, exponential);
+  }
 }
 
 }  // namespace

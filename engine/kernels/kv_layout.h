@@ -56,8 +56,9 @@ static constexpr int64_t KvBlockBytes(KvType type, int64_t head_dim_k, int64_t h
 /// consecutive pages of their sequence. Online softmax (Milakov & Gimelshein 2018) over pages in ascending position:
 /// running max m, sum l, and unnormalised output o. A row sees positions first[r] <= p < last[r]; a page of which it
 /// sees nothing leaves its state untouched. What memory holds for positions that no row sees does not matter.
-/// int8: q is quantized per row, q.k is an exact integer; each row's weights of a page times V's token scales are
-/// rounded to 0..255 by their own maximum, and their sum with V is an exact integer; l adds the weights unrounded.
+/// int8: q is quantized per row, q.k is an exact integer; weights are exp to 2^-17; each row's weights of a page times
+/// V's token scales are rounded to 0..255 by their own maximum, and their sum with V is an exact integer; l adds the
+/// weights unrounded.
 /// Keys and values must be finite.
 struct AttendPageArgs {
   KvType type;

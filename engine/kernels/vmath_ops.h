@@ -35,7 +35,7 @@ QUORUM_KERNEL_INLINE V Exp(V x) {
   return V::Scale2(V::IfLess(x, low, V::Set(0.0F), e), n);
 }
 
-/// exp(x) for x up to about 0, relative error below 2^-17: for weights that are rounded to eight bits. exp(0) == 1
+/// exp(x) for x <= 0, relative error below 2^-17: for weights that are rounded to eight bits. exp(0) == 1
 /// exactly; below -86 as at -86, so that nothing is denormal; NaN stays. 1 + r + r^2 q(r), deg q = 2.
 template <class V>
 QUORUM_KERNEL_INLINE V ExpForBytes(V x) {
@@ -45,7 +45,7 @@ QUORUM_KERNEL_INLINE V ExpForBytes(V x) {
   V q = V::Fma(V::Set(0x1.522544p-5F), r, V::Set(0x1.571ceap-3F));
   q = V::Fma(q, r, V::Set(0x1.0006b6p-1F));
   q = V::Fma(q, r, V::Set(1.0F));
-  return V::Scale2(V::Fma(q, r, V::Set(1.0F)), n);
+  return V::Scale2Exact(V::Fma(q, r, V::Set(1.0F)), n);
 }
 
 /// tanh(x), error below 2 ulp, odd, 1 from 9.02 on, NaN stays. Below 0.625: x + x^3 p(x^2), deg p = 4 (fit error

@@ -96,6 +96,9 @@ struct V16 {
             _mm256_or_ps(_mm256_andnot_ps(bit, magnitude.hi), _mm256_and_ps(bit, sign.hi))};
   }
   static QUORUM_KERNEL_INLINE V16 Scale2(V16 a, V16 n) { return {Scale2Half(a.lo, n.lo), Scale2Half(a.hi, n.hi)}; }
+  static QUORUM_KERNEL_INLINE V16 Scale2Exact(V16 a, V16 n) {
+    return {Scale2ExactHalf(a.lo, n.lo), Scale2ExactHalf(a.hi, n.hi)};
+  }
   static QUORUM_KERNEL_INLINE V16 SwapPairs(V16 a) {
     return {_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)};
   }
@@ -172,6 +175,10 @@ struct V16 {
   static QUORUM_KERNEL_INLINE __m256 Bf16Half(const uint16_t* p) {
     const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  }
+  static QUORUM_KERNEL_INLINE __m256 Scale2ExactHalf(__m256 a, __m256 n) {
+    const __m256i whole = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);  // 0 of NaN
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), whole));
   }
   static QUORUM_KERNEL_INLINE __m256 Scale2Half(__m256 a, __m256 n) {
     const __m256i whole = _mm256_cvtps_epi32(n);

@@ -55,6 +55,7 @@ struct V16 {
     return {_mm512_or_ps(_mm512_andnot_ps(bit, magnitude.v), _mm512_and_ps(bit, sign.v))};
   }
   static QUORUM_KERNEL_INLINE V16 Scale2(V16 a, V16 n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+  static QUORUM_KERNEL_INLINE V16 Scale2Exact(V16 a, V16 n) { return Scale2(a, n); }
   static QUORUM_KERNEL_INLINE V16 SwapPairs(V16 a) { return {_mm512_permute_ps(a.v, 0xb1)}; }
   static QUORUM_KERNEL_INLINE V16 NegateEven(V16 a) {
     return {_mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), _mm512_set1_epi64(0x80000000LL)))};

@@ -107,6 +107,14 @@ struct V16 {
       return a.lane[i] * FromBits((half + 127U) << 23) * FromBits((whole - half + 127U) << 23);
     });
   }
+  /// a * 2^n, exact, for |a| in [0.5, 2) and integral n in -124..0; a where a and n are NaN.
+  static QUORUM_KERNEL_INLINE V16 Scale2Exact(V16 a, V16 n) {
+    return Each([&](int i) {
+      constexpr float kMagic = 12582912.0F;  // as above; no cast, for lanes that are not wanted may hold anything
+      const uint32_t whole = n.lane[i] == n.lane[i] ? ToBits(n.lane[i] + kMagic) - ToBits(kMagic) : 0U;
+      return FromBits(ToBits(a.lane[i]) + (whole << 23));
+    });
+  }
   /// (1, 0, 3, 2, ...)
   static QUORUM_KERNEL_INLINE V16 SwapPairs(V16 a) {
     return Each([&](int i) { return a.lane[i ^ 1]; });
