@@ -25,7 +25,7 @@ extern "C" const char quorum_demo_model_end[];
 namespace quorum::cli {
 
 const char* const kDemoQuestions =
-    "Sum 47+8    Sort dcab    Reverse hello    Date 2024-02-28    Close ([{    Recall a3 k7 q1 k    Max 17 93 4    "
+    "Sum 47+8    Sort dcab    Reverse hello    Date 2024-01-31    Close ([{    Recall a3 k7 q1 k    Max 17 93 4    "
     "Shift abc";
 
 Result<std::string> DemoModelPath() {

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -114,7 +115,8 @@ class ThreadedEngine : public Engine {
 
  private:
   void LoadPrefixes();
-  void SavePrefixes();
+  void SavePrefixes(bool wait);
+  void NoteSaved();
   void Loop();
   bool TakeWork();
   void Publish();
@@ -127,7 +129,8 @@ class ThreadedEngine : public Engine {
   const bool has_hidden_;
   const std::shared_ptr<Shared> shared_;
   const ExpertShape experts_;
-  EngineCore core_;  // the engine thread's, from the start of Loop
+  EngineCore core_;             // the engine thread's, from the start of Loop
+  std::future<Status> saving_;  // as well: the prefix file that is being written
   std::thread thread_;
 };
 
@@ -206,9 +209,33 @@ void ThreadedEngine::LoadPrefixes() {
   Log(LogLevel::kInfo, "{} stored prefixes read from {}", count, options_.prefix_file);
 }
 
-void ThreadedEngine::SavePrefixes() {
+/// Writes them beside the steps that come, for some hundred megabytes take seconds. One file at a time: what changes
+/// meanwhile is written when that one is done. `wait`: until all is written.
+void ThreadedEngine::SavePrefixes(bool wait) {
+  if (saving_.valid()) {
+    if (!wait && saving_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+    NoteSaved();
+  }
   if (options_.prefix_file.empty() || !core_.prefixes_changed()) return;
-  const Status saved = SavePrefixFile(options_.prefix_file, prefixes_, core_.ExportPrefixes());
+  saving_ = std::async(std::launch::async, [this, stored = core_.ExportPrefixes()] {
+    Status saved;
+    try {
+      saved = SavePrefixFile(options_.prefix_file, prefixes_, stored);
+    } catch (const std::exception& e) {
+      saved = Internal(e.what());
+    }
+    {
+      const std::lock_guard lock(shared_->mutex);
+      shared_->look = true;  // there may be more to write by now
+    }
+    shared_->work.notify_one();
+    return saved;
+  });
+  if (wait) NoteSaved();
+}
+
+void ThreadedEngine::NoteSaved() {
+  const Status saved = saving_.get();
   if (!saved.ok()) Log(LogLevel::kWarn, "prefixes were not stored: {}", saved.error().message);
 }
 
@@ -217,7 +244,7 @@ bool ThreadedEngine::TakeWork() {
   std::vector<std::unique_ptr<Request>> inbox;
   bool cancel_all = false;
   bool stop = false;
-  if (core_.idle()) SavePrefixes();
+  if (core_.idle()) SavePrefixes(false);
   {
     std::unique_lock lock(shared_->mutex);
     shared_->work.wait(lock, [this] {
@@ -248,6 +275,7 @@ void ThreadedEngine::Loop() {
     }
     Publish();
   }
+  SavePrefixes(true);
   Publish();
 }
 

@@ -225,7 +225,7 @@ Result<ChatRequest> ReadChatRequest(const Json& body) {
   QUORUM_ASSIGN(const auto logprobs, fields.Bool("logprobs"));
   QUORUM_ASSIGN(const auto top, fields.Int("top_logprobs", 0, kMaxTopLogprobs));
   request.logprobs = logprobs.value_or(false);
-  if (top.has_value() && !request.logprobs) {
+  if (top.value_or(0) > 0 && !request.logprobs) {
     return InvalidArgument("'top_logprobs' needs 'logprobs' to be true", "top_logprobs");
   }
   request.top_logprobs = static_cast<std::int32_t>(top.value_or(0));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <iterator>
 #include <utility>
 
 #include <fmt/chrono.h>
@@ -34,6 +35,9 @@ Json ModelEntry(const ServedModel& model, const HttpRequest& http) {
           {"max_model_len", model.engine->context_length()}};
 }
 
+// More text than this is not taken apart in one request: the answer is up to 30 times as long.
+constexpr std::size_t kMostText = std::size_t{4} << 20;
+
 // A piece as text, or as a list of bytes where it is only a part of characters (llama.cpp's form).
 Json PieceOf(const tok::Tokenizer& tokenizer, tok::TokenId id) {
   const std::string_view bytes = tokenizer.TokenBytes(id);
@@ -43,7 +47,21 @@ Json PieceOf(const tok::Tokenizer& tokenizer, tok::TokenId id) {
   return list;
 }
 
-Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
+// As text: a Json of some million tokens takes gigabytes, and memory that ends while one is freed ends the process.
+std::string TokenList(const tok::Tokenizer& tokenizer, const std::vector<tok::TokenId>& ids, bool pieces) {
+  std::string list = "[";
+  for (const tok::TokenId id : ids) {
+    if (list.size() > 1) list += ',';
+    if (pieces) {
+      fmt::format_to(std::back_inserter(list), R"({{"id":{},"piece":{}}})", id, DumpJson(PieceOf(tokenizer, id)));
+    } else {
+      fmt::format_to(std::back_inserter(list), "{}", id);
+    }
+  }
+  return list += ']';
+}
+
+Result<std::string> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
   QUORUM_ASSIGN(const std::string text, http.read_body());
   QUORUM_ASSIGN(const Json body, ParseBody(text));
   JsonFields fields(body);
@@ -67,25 +85,24 @@ Result<Json> Tokenize(const ApiContext& context, HttpRequest& http, std::vector<
     QUORUM_ASSIGN(const auto parse_special, fields.Bool("parse_special"));
     fields.Find("model");
     ignored = fields.Unread();
-    QUORUM_ASSIGN(ids, model.tokenizer->Encode(content ? *content : *prompt,
+    const char* name = content ? "content" : "prompt";
+    const std::string& given = content ? *content : *prompt;
+    if (given.size() > kMostText) {
+      return Error{ErrorCode::kTooLarge,
+                   fmt::format("'{}' has {} bytes; at most {} are taken apart in one request", name, given.size(),
+                               kMostText),
+                   name, "text_too_long"};
+    }
+    QUORUM_ASSIGN(ids, model.tokenizer->Encode(given,
                                                {.add_special = add_special.value_or(prompt.has_value()),
                                                 .parse_special = parse_special.value_or(true),
                                                 .bytes_without_token = &lost}));
     NoteLostBytes(lost, ignored);
   }
   QUORUM_TRY(CheckStrict(context, ignored));
-  Json tokens = Json::array();
-  for (const tok::TokenId id : ids) {
-    if (pieces.value_or(false)) {
-      tokens.push_back({{"id", id}, {"piece", PieceOf(*model.tokenizer, id)}});
-    } else {
-      tokens.push_back(id);
-    }
-  }
-  return Json{{"tokens", std::move(tokens)},
-              {"count", ids.size()},
-              {"max_model_len", model.engine->context_length()},
-              {"bytes_without_token", lost}};
+  return fmt::format(R"({{"tokens":{},"count":{},"max_model_len":{},"bytes_without_token":{}}})",
+                     TokenList(*model.tokenizer, ids, pieces.value_or(false)), ids.size(),
+                     model.engine->context_length(), lost);
 }
 
 Result<Json> ApplyTemplate(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
@@ -145,8 +162,15 @@ HttpResponse HandleModel(const ApiContext& context, const HttpRequest& http, std
 
 HttpResponse HandleTokenize(const ApiContext& context, HttpRequest& http) {
   std::vector<std::string> ignored;
-  const auto result = Tokenize(context, http, ignored);
-  return Answer(context, result, ignored);
+  auto result = Tokenize(context, http, ignored);
+  HttpResponse response;
+  if (result.ok()) {
+    response.body = std::move(*result);
+  } else {
+    response = ApiError(context, result.error());
+  }
+  SetIgnored(response, ignored);
+  return response;
 }
 
 HttpResponse HandleApplyTemplate(const ApiContext& context, HttpRequest& http) {

@@ -34,6 +34,8 @@ class PartTracker {
   std::vector<Event> Finish();
 
   const std::vector<MessagePart>& parts() const { return parts_; }
+  /// The last part has begun and not ended, or there is none yet.
+  bool open() const { return open_ || parts_.empty(); }
   MessagePart& part(std::size_t index) { return parts_[index]; }
 
  private:

@@ -26,6 +26,17 @@ struct Run {
   const std::string id = RandomId("resp_");
   PartTracker tracker;
   std::vector<ScoredToken> scores;  // of the text
+  bool part_cut = false;            // the last part: the reply ended in it, by its length
+
+  /// Ends the part that is open, if one is.
+  std::vector<PartTracker::Event> FinishParts() {
+    part_cut = cut() && tracker.open();
+    return tracker.Finish();
+  }
+  /// What became of a part that has ended.
+  const char* StatusOf(std::size_t index) const {
+    return part_cut && index + 1 == tracker.parts().size() ? "incomplete" : "completed";
+  }
 
   Json Logprobs(const std::vector<ScoredToken>& tokens) const {
     return chat->engine_request().logprobs
@@ -94,8 +105,7 @@ struct Run {
     const char* status = cut() ? "incomplete" : "completed";
     Json output = Json::array();
     for (std::size_t i = 0; i < tracker.parts().size(); ++i) {
-      const bool last = i + 1 == tracker.parts().size();
-      output.push_back(Item(tracker.parts()[i], true, last ? status : "completed"));
+      output.push_back(Item(tracker.parts()[i], true, StatusOf(i)));
     }
     for (const Json& item : output) items.push_back(item);
     Json object = Object(status, std::move(output));
@@ -118,7 +128,7 @@ HttpResponse Collect(Run& run, const std::function<bool()>& client_gone) {
     for (ScoredToken& score : delta.scores) run.scores.push_back(std::move(score));
   });
   if (failed.has_value()) return *failed;
-  run.tracker.Finish();
+  run.FinishParts();
   for (std::size_t i = 0; i < run.tracker.parts().size(); ++i) run.Name(run.tracker.part(i));
   return JsonResponse(run.Finished());
 }
@@ -146,7 +156,7 @@ class ResponseStream {
       scores_ = std::move(step.delta.scores);
       if (!SendAll(run_.tracker.Add(step.delta.message))) return;
     }
-    if (!SendAll(run_.tracker.Finish())) return;
+    if (!SendAll(run_.FinishParts())) return;
     const Json object = run_.Finished();
     Send(run_.cut() ? "response.incomplete" : "response.completed", {{"response", object}});
   }
@@ -232,7 +242,8 @@ class ResponseStream {
       sent = Send("response.content_part.done", With(At(index, true), {{"part", ContentPart(part, true)}}));
     }
     return sent &&
-           Send("response.output_item.done", {{"output_index", index}, {"item", run_.Item(part, true, "completed")}});
+           Send("response.output_item.done",
+                {{"output_index", index}, {"item", run_.Item(part, true, run_.StatusOf(index))}});
   }
 
   Run& run_;
@@ -257,7 +268,8 @@ Result<std::shared_ptr<Run>> Begin(const ApiContext& context, HttpRequest& http,
                                       store,
                                       RandomId("resp_"),
                                       {},
-                                      {}});
+                                      {},
+                                      false});
 }
 
 Result<Json> CountTokens(const ApiContext& context, HttpRequest& http, ResponseStore& store,

@@ -141,7 +141,25 @@ class Conversation {
   Json messages_ = Json::array();
 };
 
-Status ReadInput(const Json* input, Json& items) {
+/// What stands for an item of an earlier response: its id, with type item_reference or nothing else.
+bool IsReference(const Json& item) {
+  if (!item.is_object() || !item.contains("id")) return false;
+  const Json type = item.value("type", Json());
+  return type == "item_reference" || (type.is_null() && !item.contains("role") && !item.contains("content"));
+}
+
+Result<Json> Resolve(const Json& reference, const std::string& at, ResponseStore& store) {
+  QUORUM_ASSIGN(const std::string id, StringIn(reference, "id", at));
+  auto item = store.GetItem(id);
+  if (item.has_value()) return std::move(*item);
+  return Error{ErrorCode::kNotFound,
+               fmt::format("'{}' refers to the item '{}', which is not (or no longer) stored here; items of responses "
+                           "with 'store' false are not kept",
+                           at, id),
+               at, "item_not_found"};
+}
+
+Status ReadInput(const Json* input, ResponseStore& store, Json& items) {
   if (input == nullptr) return items.empty() ? Status(InvalidArgument("'input' is missing", "input")) : Status();
   if (input->is_string()) {
     items.push_back({{"type", "message"}, {"role", "user"}, {"content", *input}});
@@ -150,7 +168,15 @@ Status ReadInput(const Json* input, Json& items) {
   if (!input->is_array() || input->empty()) {
     return InvalidArgument("'input' must be a string or an array of items", "input");
   }
-  for (const Json& item : *input) items.push_back(item);
+  for (std::size_t i = 0; i < input->size(); ++i) {
+    const Json& item = (*input)[i];
+    if (!IsReference(item)) {
+      items.push_back(item);
+      continue;
+    }
+    QUORUM_ASSIGN(Json meant, Resolve(item, fmt::format("input[{}]", i), store));
+    items.push_back(std::move(meant));
+  }
   return {};
 }
 
@@ -238,6 +264,31 @@ Status RefuseUnsupported(JsonFields& fields) {
   return {};
 }
 
+// Fields of a chat request that have another name here. Read as such they would win over what is asked for by that name,
+// and the response would repeat something else than was done.
+Status RefuseChatNames(JsonFields& fields) {
+  constexpr std::pair<const char*, std::string_view> kChatNames[] = {{"messages", "input"},
+                                                                     {"max_completion_tokens", "max_output_tokens"},
+                                                                     {"max_tokens", "max_output_tokens"},
+                                                                     {"response_format", "text.format"}};
+  for (const auto& [name, here] : kChatNames) {
+    const Json* value = fields.Find(name);
+    if (value == nullptr || value->is_null()) continue;
+    return InvalidArgument(fmt::format("'{}' is a field of chat completions; here it is '{}'", name, here), name,
+                           "unknown_parameter");
+  }
+  return {};
+}
+
+// Kept and repeated, which is all that it is for.
+Status ReadMetadata(JsonFields& fields) {
+  const Json* metadata = fields.Find("metadata");
+  if (metadata == nullptr || metadata->is_null()) return {};
+  const bool strings = metadata->is_object() && std::all_of(metadata->begin(), metadata->end(),
+                                                            [](const Json& value) { return value.is_string(); });
+  return strings ? Status() : fields.Wrong("metadata", "an object of strings");
+}
+
 Json EchoOf(const Json& body, const ChatRequest& chat, bool store) {
   const auto or_default = [&body](const char* name, Json value) {
     const auto given = body.find(name);
@@ -305,6 +356,9 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
   std::vector<std::string> ignored;
   Json body = Json::object();
   QUORUM_TRY(RefuseUnsupported(fields));
+  QUORUM_TRY(RefuseChatNames(fields));
+  QUORUM_TRY(ReadMetadata(fields));
+  QUORUM_TRY(fields.String("user"));
   QUORUM_ASSIGN(const auto previous, fields.String("previous_response_id"));
   if (previous.has_value()) {
     auto found = store.Get(*previous);
@@ -314,7 +368,7 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
     }
     out.items = std::move(found->items);
   }
-  QUORUM_TRY(ReadInput(fields.Find("input"), out.items));
+  QUORUM_TRY(ReadInput(fields.Find("input"), store, out.items));
   Conversation conversation(ignored);
   QUORUM_ASSIGN(const auto instructions, fields.String("instructions"));
   if (!instructions.value_or("").empty()) {
@@ -336,7 +390,8 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
   if (truncation == "auto") {
     ignored.emplace_back("truncation");
   } else if (truncation.value_or("disabled") != "disabled") {
-    return fields.Wrong("truncation", "\"auto\" or \"disabled\"");
+    return InvalidArgument(fmt::format("'truncation' must be \"auto\" or \"disabled\", but is \"{}\"", *truncation),
+                           "truncation");
   }
   // What a chat request calls alike, extensions of ours among it, is read there.
   for (const std::string& name : fields.Unread()) {

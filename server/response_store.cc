@@ -1,9 +1,32 @@
 #include "server/response_store.h"
 
+#include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace quorum::server {
+namespace {
+
+constexpr std::string_view kInputItem = "item_";
+
+/// The items of a response's own output that have an id.
+template <typename F>
+void ForOutputIds(const StoredResponse& stored, F&& f) {
+  const auto output = stored.response.find("output");
+  if (output == stored.response.end()) return;
+  for (const Json& item : *output) {
+    if (const auto id = item.find("id"); id != item.end() && id->is_string()) f(id->get<std::string>());
+  }
+}
+
+}  // namespace
+
+std::string InputItemId(const std::string& response, std::size_t index) {
+  return fmt::format("{}{}_{}", kInputItem, response, index);
+}
 
 void ResponseStore::Put(const std::string& id, StoredResponse stored) {
   // Parsed JSON takes several times the memory of its text.
@@ -13,6 +36,7 @@ void ResponseStore::Put(const std::string& id, StoredResponse stored) {
   if (bytes > max_bytes_) return;
   entries_.push_front({id, std::move(stored), bytes});
   index_[id] = entries_.begin();
+  ForOutputIds(entries_.front().stored, [&](const std::string& item) { outputs_[item] = entries_.begin(); });
   bytes_ += bytes;
   while (bytes_ > max_bytes_ || entries_.size() > max_entries_) Remove(std::prev(entries_.end()));
 }
@@ -33,9 +57,36 @@ bool ResponseStore::Erase(const std::string& id) {
   return true;
 }
 
+const Json* ResponseStore::OutputItem(const std::string& id) const {
+  const auto found = outputs_.find(id);
+  if (found == outputs_.end()) return nullptr;
+  const Json& output = found->second->stored.response["output"];
+  const auto item = std::find_if(output.begin(), output.end(), [&](const Json& i) { return i.value("id", Json()) == id; });
+  return item == output.end() ? nullptr : &*item;
+}
+
+const Json* ResponseStore::InputItem(const std::string& id) const {
+  const std::size_t end = id.rfind('_');
+  if (!id.starts_with(kInputItem) || end < kInputItem.size()) return nullptr;
+  const auto found = index_.find(id.substr(kInputItem.size(), end - kInputItem.size()));
+  std::size_t index = 0;
+  const auto [stop, error] = std::from_chars(id.data() + end + 1, id.data() + id.size(), index);
+  if (found == index_.end() || error != std::errc() || stop != id.data() + id.size()) return nullptr;
+  const Json& items = found->second->stored.items;
+  return index < items.size() ? &items[index] : nullptr;
+}
+
+std::optional<Json> ResponseStore::GetItem(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const Json* item = OutputItem(id);
+  if (item == nullptr) item = InputItem(id);
+  return item == nullptr ? std::nullopt : std::optional(*item);
+}
+
 void ResponseStore::Remove(std::list<Entry>::iterator entry) {
   bytes_ -= entry->bytes;
   index_.erase(entry->id);
+  ForOutputIds(entry->stored, [&](const std::string& item) { outputs_.erase(item); });
   entries_.erase(entry);
 }
 

@@ -17,6 +17,9 @@ struct StoredResponse {
   Json items;     // the whole conversation: input items of all turns, and the output
 };
 
+/// The id by which item `index` of a response's conversation is known that came without one.
+std::string InputItemId(const std::string& response, std::size_t index);
+
 /// Forgets what was not used for longest. Thread-safe.
 class ResponseStore {
  public:
@@ -26,6 +29,8 @@ class ResponseStore {
   void Put(const std::string& id, StoredResponse stored);
   std::optional<StoredResponse> Get(const std::string& id);
   bool Erase(const std::string& id);
+  /// An item of a stored response: of its output by the item's own id, of its input by InputItemId.
+  std::optional<Json> GetItem(const std::string& id);
 
  private:
   struct Entry {
@@ -34,12 +39,15 @@ class ResponseStore {
     std::size_t bytes = 0;
   };
   void Remove(std::list<Entry>::iterator entry);
+  const Json* OutputItem(const std::string& id) const;
+  const Json* InputItem(const std::string& id) const;
 
   const std::size_t max_bytes_;
   const std::size_t max_entries_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // last used first
   std::unordered_map<std::string, std::list<Entry>::iterator> index_;
+  std::unordered_map<std::string, std::list<Entry>::iterator> outputs_;  // by the ids of output items
   std::size_t bytes_ = 0;
 };
 

@@ -53,7 +53,7 @@ Json InputOf(const std::string& id, const StoredResponse& stored) {
   for (std::size_t i = 0; i + output < stored.items.size(); ++i) {
     Json item = stored.items[i];
     if (!item.contains("type")) item["type"] = "message";
-    if (!item.contains("id")) item["id"] = fmt::format("item_{}_{}", id, i);
+    if (!item.contains("id")) item["id"] = InputItemId(id, i);
     if (item.contains("content") && item["content"].is_string()) {
       const char* type = item.value("role", Json()) == "assistant" ? "output_text" : "input_text";
       item["content"] = Json::array({{{"type", type}, {"text", item["content"]}}});

@@ -47,27 +47,60 @@ QUORUM_KERNEL_INLINE void FloatScores(const float* q, int64_t dim, const typenam
   }
 }
 
-/// o[r][d] = o[r][d] * alpha[r] + sum over t of weight[r][t] * v[t][d], t ascending, for W vectors of d from `d` on.
+/// The page's positions that some row of a block sees, [begin, end), and those that all rows see which see any,
+/// [inner_begin, inner_end), empty as [end, end).
+struct Walk {
+  int64_t begin, inner_begin, inner_end, end;
+
+  template <int R>
+  static QUORUM_KERNEL_INLINE Walk Of(const BlockState<R>& b) {
+    uint64_t any = 0;
+    uint64_t all = ~uint64_t{0};
+    for (int r = 0; r < R; ++r) {
+      any |= b.visible[r];
+      if (b.visible[r] != 0) all &= b.visible[r];
+    }
+    const int64_t begin = __builtin_ctzll(any);
+    const int64_t end = kTokens - __builtin_clzll(any);
+    if (all == 0) return {begin, end, end, end};
+    return {begin, __builtin_ctzll(all), kTokens - __builtin_clzll(all), end};
+  }
+};
+
+/// acc[r] += weight[r][t] * v[t], t ascending in [begin, end), for W vectors of v from `v` on. `kAll`: all rows take
+/// all of them; else each takes those that it sees. Weight 0 is not enough: what a row does not see may be NaN.
+template <class V, class Element, int R, int W, bool kAll>
+QUORUM_KERNEL_INLINE void FloatMixRange(const BlockState<R>& b, const typename Element::Type* v, int64_t dv,
+                                        int64_t begin, int64_t end, Array<Array<V, W>, R>& acc) {
+  for (int64_t t = begin; t < end; ++t) {
+    Array<V, W> value;
+    for (int w = 0; w < W; ++w) value[w] = Element::template Load<V>(v + t * dv + 16 * w);
+    for (int r = 0; r < R; ++r) {
+      const V p = V::Set(b.s[r][t]);
+      const uint32_t sees = kAll ? 0xffffU : 0U - static_cast<uint32_t>((b.visible[r] >> t) & 1U);
+      for (int w = 0; w < W; ++w) {
+        const V sum = V::Fma(p, value[w], acc[r][w]);
+        acc[r][w] = kAll ? sum : V::IfBit(sees & 0xffffU, sum, acc[r][w]);
+      }
+    }
+  }
+}
+
+/// o[r][d] = o[r][d] * alpha[r] + sum over the t that row r sees of weight[r][t] * v[t][d], t ascending, for W vectors
+/// of d from `d` on.
 template <class V, class Element, int R, int W>
 QUORUM_KERNEL_INLINE void FloatMix(const BlockState<R>& b, const typename Element::Type* v, int64_t dv, int64_t d,
-                                   int64_t begin, int64_t end, float* o) {
+                                   const Walk& walk, float* o) {
   Array<Array<V, W>, R> acc;
   for (int r = 0; r < R; ++r) {
     for (int w = 0; w < W; ++w) acc[r][w] = V::Load(o + r * dv + d + 16 * w) * V::Set(b.alpha[r]);
   }
-  for (int64_t t = begin; t < end; ++t) {
-    Array<V, W> value;
-    for (int w = 0; w < W; ++w) value[w] = Element::template Load<V>(v + t * dv + d + 16 * w);
-    for (int r = 0; r < R; ++r) {
-      const V p = V::Set(b.s[r][t]);
-      for (int w = 0; w < W; ++w) acc[r][w] = V::Fma(p, value[w], acc[r][w]);
-    }
-  }
+  FloatMixRange<V, Element, R, W, false>(b, v + d, dv, walk.begin, walk.inner_begin, acc);
+  FloatMixRange<V, Element, R, W, true>(b, v + d, dv, walk.inner_begin, walk.inner_end, acc);
+  FloatMixRange<V, Element, R, W, false>(b, v + d, dv, walk.inner_end, walk.end, acc);
   for (int r = 0; r < R; ++r) {
     if (b.visible[r] == 0) continue;
-    // + 0 makes a -0 a +0: adding a hidden token's weight 0 leaves every bit but that sign, and which hidden tokens
-    // are walked depends on the other rows of the block.
-    for (int w = 0; w < W; ++w) (acc[r][w] + V::Set(0.0F)).Store(o + r * dv + d + 16 * w);
+    for (int w = 0; w < W; ++w) acc[r][w].Store(o + r * dv + d + 16 * w);
   }
 }
 
@@ -87,17 +120,14 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* valu
   if (a.softcap != 0 || a.bias != nullptr) AdjustScores<V>(b, a.softcap);
   SoftmaxStep<V, R>(b, a.m + row, a.l + row, [](V x) __attribute__((always_inline)) { return Exp(x); });
 
-  uint64_t any = 0;
-  for (int r = 0; r < R; ++r) any |= b.visible[r];
-  const int64_t begin = __builtin_ctzll(any);
-  const int64_t end = kTokens - __builtin_clzll(any);
+  const Walk walk = Walk::Of(b);
   float* o = a.o + row * dv;
   int64_t d = 0;
   for (; d + 16 * Isa::kCols <= dv; d += 16 * Isa::kCols) {
-    FloatMix<V, Element, R, Isa::kCols>(b, v, dv, d, begin, end, o);
+    FloatMix<V, Element, R, Isa::kCols>(b, v, dv, d, walk, o);
     ahead.Ask(Isa::kCols);
   }
-  for (; d < dv; d += 16) FloatMix<V, Element, R, 1>(b, v, dv, d, begin, end, o);
+  for (; d < dv; d += 16) FloatMix<V, Element, R, 1>(b, v, dv, d, walk, o);
 }
 /// Four vectors of four, each element of which moves to where rows and columns are exchanged. GNU vectors: the compiler
 /// has the shuffles of every instruction set.

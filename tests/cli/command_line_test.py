@@ -101,7 +101,11 @@ def check_served_file(folder):
     said = "".join(server.stdout.readline() for _ in range(5))
     server.send_signal(signal.SIGTERM)
     said += server.communicate(timeout=60)[0]
-    assert server.returncode == 0 and '"Sum 47+8"' in said and "Reverse hello" in said, said
+    assert server.returncode == 0 and '"Sum 47+8"' in said, said
+    answers = {"Sum 47+8": "55", "Sort dcab": "abcd", "Reverse hello": "olleh", "Date 2024-01-31": "2024-02-01", "Close ([{": "}])",
+               "Recall a3 k7 q1 k": "k7", "Max 17 93 4": "93", "Shift abc": "bcd"}
+    for question, answer in answers.items():
+        assert question in said and run("run", "--demo", "-p", question).stdout.strip() == answer, question
 
 
 def check_statuses(folder):

@@ -551,6 +551,36 @@ TEST_CASE("Sinks take weight away, and none at minus infinity") {
   CHECK(kept < 0.99 * all);
 }
 
+TEST_CASE("What is not finite reaches no position before it") {
+  ThreadPool pool(1);
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
+    for (const std::int32_t window : {0, 30}) {
+      Config config;
+      config.type = type;
+      config.window = window;
+      constexpr std::int32_t kLength = 150;
+      std::vector<Sequence> some = {MakeSequence(config, kLength, 93), MakeSequence(config, kLength, 93)};
+      const auto width = config.kv_heads * config.dk;
+      some[1].k[Size(70 * width + 4)] = std::numeric_limits<float>::quiet_NaN();
+      some[1].v[Size(90 * width + 16 + 8)] = kInf;
+      const KvCache cache = MakeCache(config, some);
+      for (const KernelTable* table : AllTables()) {
+        CAPTURE(table->name, static_cast<int>(type), window);
+        const Floats clean = Whole(config, *table, pool, cache, some[0]);
+        const Floats spoilt = Whole(config, *table, pool, cache, some[1]);
+        const auto row = Size(config.heads() * config.dv);
+        CHECK(std::memcmp(clean.data(), spoilt.data(), 70 * row * sizeof(float)) == 0);
+        CHECK(std::isnan(spoilt[70 * row]));
+        // With a window the last rows see neither.
+        const std::size_t behind = Size(kLength - 20) * row;
+        if (window > 0) {
+          CHECK(std::memcmp(clean.data() + behind, spoilt.data() + behind, 20 * row * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("A sequence that holds NaN does not reach the others") {
   ThreadPool pool(2);
   for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {

@@ -248,6 +248,10 @@ TEST_CASE("Tokenizing there and back, in llama.cpp's and in vLLM's form") {
   CHECK(pieces[2]["piece"] == "a");
   CHECK(server.Post("/tokenize", {{"content", "a"}, {"prompt", "b"}}).status == 400);
   CHECK(server.Post("/tokenize", json::object()).status == 400);
+  // The answer is many times as long as the text.
+  const auto long_text = server.Post("/tokenize", {{"content", std::string((std::size_t{4} << 20) + 1, 'x')}});
+  CHECK(long_text.status == 413);
+  CHECK(json::parse(long_text.body)["error"]["code"] == "text_too_long");
   CHECK(server.Post("/detokenize", {{"tokens", {263}}}).status == 400);
   CHECK(server.Post("/detokenize", {{"tokens", "x"}}).status == 400);
 }

@@ -137,6 +137,86 @@ TEST_CASE("Items carry a conversation, and so does previous_response_id") {
   CHECK(server.Get(kPath + "/" + unkept["id"].get<std::string>()).status == 404);
 }
 
+TEST_CASE("An item of a stored response can be referred to by its id") {
+  TestService server;
+  const json first = json::parse(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}}).body);
+  const std::string id = first["output"][0]["id"];
+  const json user = {{"role", "user"}, {"content", "Again"}};
+  const json whole = {{{"role", "user"}, {"content", "Hi"}}, first["output"][0], user};
+  const json want = json::parse(server.Post(kPath, {{"input", whole}, {"temperature", 0}}).body);
+
+  const std::string path = kPath + "/" + first["id"].get<std::string>() + "/input_items";
+  const std::string input_id = json::parse(server.Get(path).body)["data"][0]["id"];
+  for (const json& reference : {json{{"type", "item_reference"}, {"id", id}}, json{{"id", id}}}) {
+    const json input = {{{"type", "item_reference"}, {"id", input_id}}, reference, user};
+    const auto answered = server.Post(kPath, {{"input", input}, {"temperature", 0}});
+    CAPTURE(answered.body);
+    REQUIRE(answered.status == 200);
+    const json got = json::parse(answered.body);
+    CHECK(got["usage"]["input_tokens"] == want["usage"]["input_tokens"]);
+    // What it meant is kept, not the reference.
+    const std::string items = kPath + "/" + got["id"].get<std::string>() + "/input_items?order=asc";
+    CHECK(json::parse(server.Get(items).body)["data"][1]["content"][0]["text"] == "Hello, world!");
+  }
+
+  const auto refused = [&](const std::string& what) {
+    const json input = {{{"type", "item_reference"}, {"id", what}}, user};
+    const auto answered = server.Post(kPath, {{"input", input}});
+    CAPTURE(what, answered.body);
+    CHECK(answered.status == 404);
+    CHECK(json::parse(answered.body)["error"]["code"] == "item_not_found");
+    CHECK(json::parse(answered.body)["error"]["param"] == "input[0]");
+  };
+  const std::string prefix = "item_" + first["id"].get<std::string>();
+  for (const std::string& what : {std::string("msg_none"), std::string(""), std::string("item_"), std::string("item__"),
+                                  prefix, prefix + "_", prefix + "_9", prefix + "_-1", prefix + "_1x"}) {
+    refused(what);
+  }
+  const json unkept = json::parse(server.Post(kPath, {{"input", "Hi"}, {"store", false}}).body);
+  refused(unkept["output"][0]["id"]);
+  CHECK(server::Fetch(server.port(), "DELETE", kPath + "/" + first["id"].get<std::string>()).status == 200);
+  refused(id);
+  refused(input_id);
+}
+
+TEST_CASE("A stream and the response it ends with agree about an item that was cut") {
+  TestService server;
+  const auto events =
+      Events(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"max_output_tokens", 3}, {"stream", true}}).body);
+  const json& last = events.back();
+  CHECK(last["type"] == "response.incomplete");
+  int done = 0;
+  for (const json& event : events) {
+    if (event["type"] != "response.output_item.done") continue;
+    ++done;
+    CHECK(event["item"]["status"] == "incomplete");
+    CHECK(event["item"] == last["response"]["output"][0]);
+  }
+  CHECK(done == 1);
+}
+
+TEST_CASE("Metadata and user are kept, and names of chat requests are refused") {
+  TestService server;
+  const json metadata = {{"a", "b"}};
+  const auto answered = server.Post(kPath, {{"input", "Hi"}, {"metadata", metadata}, {"user", "u"}});
+  REQUIRE(answered.status == 200);
+  CHECK(answered.Header("x-quorum-ignored").empty());
+  const json response = json::parse(answered.body);
+  CHECK(response["metadata"] == metadata);
+  CHECK(json::parse(server.Get(kPath + "/" + response["id"].get<std::string>()).body)["user"] == "u");
+
+  for (const char* name : {"messages", "max_completion_tokens", "max_tokens", "response_format"}) {
+    const auto refused = server.Post(kPath, {{"input", "Hi"}, {name, json::array()}});
+    CAPTURE(name, refused.body);
+    CHECK(refused.status == 400);
+    CHECK(json::parse(refused.body)["error"]["param"] == name);
+    CHECK(server.Post(kPath, {{"input", "Hi"}, {name, nullptr}}).status == 200);
+  }
+  const auto number = server.Post(kPath, {{"input", "Hi"}, {"metadata", {{"a", 1}}}});
+  CHECK(number.status == 400);
+  CHECK(json::parse(number.body)["error"]["param"] == "metadata");
+}
+
 TEST_CASE("The store forgets what was not used for longest, by bytes and by number") {
   server::ResponseStore store(4000, 3);
   const server::Json small = {{"a", 1}};
