@@ -358,7 +358,6 @@ Result<ResponseRequest> ParseResponseRequest(std::string_view text, ResponseStor
   QUORUM_TRY(RefuseUnsupported(fields));
   QUORUM_TRY(RefuseChatNames(fields));
   QUORUM_TRY(ReadMetadata(fields));
-  QUORUM_TRY(fields.String("user"));
   QUORUM_ASSIGN(const auto previous, fields.String("previous_response_id"));
   if (previous.has_value()) {
     auto found = store.Get(*previous);
