@@ -32,6 +32,7 @@ struct Shared {
   bool stop = false;
   std::int32_t not_started = 0;     // requests in the inbox or waiting for their first step
   std::int64_t waiting_tokens = 0;  // of their prompts
+  std::int64_t waiting = 0;         // sequences that wait for a place, n of a request
   std::int32_t free_slots = 0;
   std::int32_t open = 0;  // requests whose events are not all delivered
   std::int64_t accepted = 0;
@@ -147,11 +148,11 @@ Result<std::shared_ptr<Generation>> ThreadedEngine::Submit(GenerationRequest ask
       ++shared_->refused;
       return Error{ErrorCode::kUnavailable, "The server is shutting down.", {}, {}};
     }
-    // Requests that can start at once do not wait.
-    if (shared_->not_started >= options_.max_queue + shared_->free_slots) {
+    // Sequences that can start at once do not wait. Where there is room for one, there is for all of a request.
+    if (shared_->waiting >= std::int64_t{options_.max_queue} + shared_->free_slots) {
       ++shared_->refused;
       return Error{ErrorCode::kOverloaded,
-                   "The server is busy: " + std::to_string(shared_->not_started) + " requests are waiting.",
+                   "The server is busy: " + std::to_string(shared_->waiting) + " sequences are waiting.",
                    {},
                    "rate_limit_exceeded"};
     }
@@ -168,6 +169,7 @@ Result<std::shared_ptr<Generation>> ThreadedEngine::Submit(GenerationRequest ask
                    "rate_limit_exceeded"};
     }
     shared_->waiting_tokens += tokens;
+    shared_->waiting += std::ssize(request->choices);
     request->SetOrdinal(shared_->accepted++);
     events->requests_ahead.store(shared_->not_started++, std::memory_order_relaxed);
     ++shared_->open;
@@ -288,7 +290,11 @@ void ThreadedEngine::Publish() {
     shared_->free_slots = core_.free_slots();
     shared_->not_started = not_started + static_cast<std::int32_t>(shared_->inbox.size());
     shared_->waiting_tokens = core_.waiting_tokens();
-    for (const auto& request : shared_->inbox) shared_->waiting_tokens += request->prompt_size();
+    shared_->waiting = shared_->stats.waiting;
+    for (const auto& request : shared_->inbox) {
+      shared_->waiting_tokens += request->prompt_size();
+      shared_->waiting += std::ssize(request->choices);
+    }
   }
   const std::int32_t over = core_.DeliverEvents();
   if (over == 0) return;

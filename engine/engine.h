@@ -135,7 +135,7 @@ class Generation {
 
 struct EngineOptions {
   std::int32_t max_batch = 32;        // sequences that run at once
-  std::int32_t max_queue = 256;       // requests that may wait; more are refused with kOverloaded
+  std::int32_t max_queue = 256;       // sequences that may wait; more are refused with kOverloaded
   std::int64_t max_queue_tokens = 0;  // prompt tokens of those that wait, all together; 0: no limit
   std::int32_t prefill_chunk = 512;   // prompt tokens computed in one step, over all sequences
   double max_itl_ms = 0;              // longest step that prompts may make of it while others decode; 0: no limit

@@ -52,9 +52,10 @@ Result<BpeSpec> MakeBpeSpec(const JsonView& model, const TokenizerJson& json, co
     const auto& [left, right] = json.merges[i];
     const BpeMerge merge = {vocab.Find(left), vocab.Find(right), vocab.Find(left + right),
                             static_cast<std::uint32_t>(i)};
-    if (left.empty() || right.empty() || merge.left < 0 || merge.right < 0 || merge.merged < 0) {
-      return InvalidArgument(fmt::format(
-          "model.merges[{}] (\"{}\", \"{}\") is about parts that are not in the vocabulary", i, left, right));
+    const bool parts = !left.empty() && !right.empty() && merge.left >= 0 && merge.right >= 0;
+    if (!parts || merge.merged < 0) {
+      return InvalidArgument(fmt::format("model.merges[{}] (\"{}\", \"{}\") {} not in the vocabulary", i, left, right,
+                                         parts ? "makes a part that is" : "is about parts that are"));
     }
     spec.merges.push_back(merge);
   }

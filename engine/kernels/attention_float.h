@@ -117,7 +117,7 @@ void FloatBlock(const AttendPageArgs& a, const int8_t* block, const int8_t* valu
     FloatScores<V, Element, R, Isa::kCols>(q, a.head_dim_k, k, token, b);
     ahead.Ask(Isa::kCols);
   }
-  if (a.softcap != 0 || a.bias != nullptr) AdjustScores<V>(b, a.softcap);
+  AdjustScores<V>(a, b);
   SoftmaxStep<V, R>(b, a.m + row, a.l + row, [](V x) __attribute__((always_inline)) { return Exp(x); });
 
   const Walk walk = Walk::Of(b);

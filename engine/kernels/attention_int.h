@@ -101,7 +101,7 @@ QUORUM_KERNEL_INLINE void IntScores(const AttendPageArgs& a, const IntQueries<Is
       }
     }
   }
-  if (a.softcap != 0 || a.bias != nullptr) AdjustScores<V>(b, a.softcap);
+  AdjustScores<V>(a, b);
 }
 
 /// The weights of b.s times V's token scales, each row rounded to 0..255 by its own maximum: weight * scale.

@@ -70,13 +70,14 @@ QUORUM_KERNEL_INLINE V IfVisible(const BlockState<R>& b, int r, int c, V v, V ot
 
 /// What some models make of a score: a bias by position, then a soft-cap.
 template <class V, int R>
-QUORUM_KERNEL_INLINE void AdjustScores(BlockState<R>& b, float softcap) {
+QUORUM_KERNEL_INLINE void AdjustScores(const AttendPageArgs& a, BlockState<R>& b) {
+  if (a.softcap == 0 && a.bias == nullptr) return;
   for (int r = 0; r < R; ++r) {
     if (b.visible[r] == 0) continue;
     for (int c = 0; c < kTokenVectors; ++c) {
       V s = V::Load(b.s[r] + 16 * c);
       if (b.bias[r] != nullptr) s = s + V::Load(b.bias[r] + 16 * c);
-      if (softcap != 0) s = V::Set(softcap) * Tanh(s / V::Set(softcap));
+      if (a.softcap != 0) s = V::Set(a.softcap) * Tanh(s / V::Set(a.softcap));
       s.Store(b.s[r] + 16 * c);
     }
   }

@@ -317,6 +317,27 @@ TEST_CASE("A client that half closes its side is answered to the end, streamed o
   CHECK(server.engine().Stats().cancelled == 0);
 }
 
+TEST_CASE("Each choice of a request takes a place in the queue") {
+  TestServiceOptions options;
+  options.engine.max_batch = 1;
+  options.engine.max_queue = 3;
+  TestService server(std::move(options));
+  server.hold = true;
+  RawClient one(server.port());
+  one.Send(ChatText());
+  REQUIRE(Eventually([&] { return server.steps > 0; }));
+  RawClient four(server.port());
+  four.Send(ChatText({{"n", 4}}));
+  REQUIRE(Eventually([&] { return server.engine().Stats().requests == 2; }));
+  CHECK(server.Post(kChat, TestService::ChatBody()).status == 429);
+  server.hold = false;
+  CHECK(one.Read().status == 200);
+  const auto all = four.Read();
+  CHECK(all.status == 200);
+  CHECK(json::parse(all.body)["choices"].size() == 4);
+  CHECK(server.Post(kChat, TestService::ChatBody()).status == 200);
+}
+
 TEST_CASE("A full queue is 429 with retry-after, and does not harm those inside") {
   TestServiceOptions options;
   options.engine.max_batch = 1;
