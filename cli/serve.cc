@@ -138,7 +138,8 @@ void AddServe(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--model-name", flags->serving.name, "What the API calls the model (default: the file's name)");
   command
-      ->add_option("--max-queue", flags->serving.engine.max_queue, "Sequences (n of a request) that may wait; more are refused with 429")
+      ->add_option("--max-queue", flags->serving.engine.max_queue,
+                   "Sequences (n of a request) that may wait; more are refused with 429")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command

@@ -88,15 +88,14 @@ Result<std::string> Tokenize(const ApiContext& context, HttpRequest& http, std::
     const char* name = content ? "content" : "prompt";
     const std::string& given = content ? *content : *prompt;
     if (given.size() > kMostText) {
-      return Error{ErrorCode::kTooLarge,
-                   fmt::format("'{}' has {} bytes; at most {} are taken apart in one request", name, given.size(),
-                               kMostText),
-                   name, "text_too_long"};
+      return Error{
+          ErrorCode::kTooLarge,
+          fmt::format("'{}' has {} bytes; at most {} are taken apart in one request", name, given.size(), kMostText),
+          name, "text_too_long"};
     }
-    QUORUM_ASSIGN(ids, model.tokenizer->Encode(given,
-                                               {.add_special = add_special.value_or(prompt.has_value()),
-                                                .parse_special = parse_special.value_or(true),
-                                                .bytes_without_token = &lost}));
+    QUORUM_ASSIGN(ids, model.tokenizer->Encode(given, {.add_special = add_special.value_or(prompt.has_value()),
+                                                       .parse_special = parse_special.value_or(true),
+                                                       .bytes_without_token = &lost}));
     NoteLostBytes(lost, ignored);
   }
   QUORUM_TRY(CheckStrict(context, ignored));

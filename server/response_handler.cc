@@ -241,9 +241,8 @@ class ResponseStream {
     if (sent && part.kind != PartKind::kCall) {
       sent = Send("response.content_part.done", With(At(index, true), {{"part", ContentPart(part, true)}}));
     }
-    return sent &&
-           Send("response.output_item.done",
-                {{"output_index", index}, {"item", run_.Item(part, true, run_.StatusOf(index))}});
+    return sent && Send("response.output_item.done",
+                        {{"output_index", index}, {"item", run_.Item(part, true, run_.StatusOf(index))}});
   }
 
   Run& run_;

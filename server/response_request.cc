@@ -264,8 +264,8 @@ Status RefuseUnsupported(JsonFields& fields) {
   return {};
 }
 
-// Fields of a chat request that have another name here. Read as such they would win over what is asked for by that name,
-// and the response would repeat something else than was done.
+// Fields of a chat request that have another name here. Read as such they would win over what is asked for by that
+// name, and the response would repeat something else than was done.
 Status RefuseChatNames(JsonFields& fields) {
   constexpr std::pair<const char*, std::string_view> kChatNames[] = {{"messages", "input"},
                                                                      {"max_completion_tokens", "max_output_tokens"},

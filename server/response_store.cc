@@ -61,7 +61,8 @@ const Json* ResponseStore::OutputItem(const std::string& id) const {
   const auto found = outputs_.find(id);
   if (found == outputs_.end()) return nullptr;
   const Json& output = found->second->stored.response["output"];
-  const auto item = std::find_if(output.begin(), output.end(), [&](const Json& i) { return i.value("id", Json()) == id; });
+  const auto item =
+      std::find_if(output.begin(), output.end(), [&](const Json& i) { return i.value("id", Json()) == id; });
   return item == output.end() ? nullptr : &*item;
 }
 

@@ -181,8 +181,8 @@ TEST_CASE("An item of a stored response can be referred to by its id") {
 
 TEST_CASE("A stream and the response it ends with agree about an item that was cut") {
   TestService server;
-  const auto events =
-      Events(server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"max_output_tokens", 3}, {"stream", true}}).body);
+  const auto events = Events(
+      server.Post(kPath, {{"input", "Hi"}, {"temperature", 0}, {"max_output_tokens", 3}, {"stream", true}}).body);
   const json& last = events.back();
   CHECK(last["type"] == "response.incomplete");
   int done = 0;
