@@ -317,11 +317,15 @@ TEST_CASE("A client that half closes its side is answered to the end, streamed o
   CHECK(server.engine().Stats().cancelled == 0);
 }
 
-TEST_CASE("Each choice of a request takes a place in the queue") {
+TestServiceOptions OneAtATime(std::int32_t queue) {
   TestServiceOptions options;
   options.engine.max_batch = 1;
-  options.engine.max_queue = 3;
-  TestService server(std::move(options));
+  options.engine.max_queue = queue;
+  return options;
+}
+
+TEST_CASE("Each choice of a request takes a place in the queue") {
+  TestService server(OneAtATime(3));
   server.hold = true;
   RawClient one(server.port());
   one.Send(ChatText());
@@ -339,10 +343,7 @@ TEST_CASE("Each choice of a request takes a place in the queue") {
 }
 
 TEST_CASE("A full queue is 429 with retry-after, and does not harm those inside") {
-  TestServiceOptions options;
-  options.engine.max_batch = 1;
-  options.engine.max_queue = 1;
-  TestService server(std::move(options));
+  TestService server(OneAtATime(1));
   server.hold = true;
   std::vector<std::unique_ptr<RawClient>> clients;
   for (int i = 0; i < 2; ++i) {
