@@ -219,26 +219,29 @@ void ThreadedEngine::SavePrefixes(bool wait) {
     NoteSaved();
   }
   if (options_.prefix_file.empty() || !core_.prefixes_changed()) return;
-  saving_ = std::async(std::launch::async, [this, stored = core_.ExportPrefixes()] {
-    Status saved;
-    try {
-      saved = SavePrefixFile(options_.prefix_file, prefixes_, stored);
-    } catch (const std::exception& e) {
-      saved = Internal(e.what());
-    }
-    {
-      const std::lock_guard lock(shared_->mutex);
-      shared_->look = true;  // there may be more to write by now
-    }
-    shared_->work.notify_one();
-    return saved;
-  });
+  try {
+    saving_ = std::async(std::launch::async, [this, stored = core_.ExportPrefixes()] {
+      const Status saved = SavePrefixFile(options_.prefix_file, prefixes_, stored);
+      {
+        const std::lock_guard lock(shared_->mutex);
+        shared_->look = true;  // there may be more to write by now
+      }
+      shared_->work.notify_one();
+      return saved;
+    });
+  } catch (const std::exception& e) {  // no memory, no thread
+    return Log(LogLevel::kWarn, "prefixes were not stored: {}", e.what());
+  }
   if (wait) NoteSaved();
 }
 
 void ThreadedEngine::NoteSaved() {
-  const Status saved = saving_.get();
-  if (!saved.ok()) Log(LogLevel::kWarn, "prefixes were not stored: {}", saved.error().message);
+  try {
+    const Status saved = saving_.get();
+    if (!saved.ok()) Log(LogLevel::kWarn, "prefixes were not stored: {}", saved.error().message);
+  } catch (const std::exception& e) {
+    Log(LogLevel::kWarn, "prefixes were not stored: {}", e.what());
+  }
 }
 
 /// Waits until there is something to do and takes it over. False: the engine ends.

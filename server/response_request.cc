@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -168,13 +169,20 @@ Status ReadInput(const Json* input, ResponseStore& store, Json& items) {
   if (!input->is_array() || input->empty()) {
     return InvalidArgument("'input' must be a string or an array of items", "input");
   }
+  std::set<Json> references;
   for (std::size_t i = 0; i < input->size(); ++i) {
     const Json& item = (*input)[i];
     if (!IsReference(item)) {
       items.push_back(item);
       continue;
     }
-    QUORUM_ASSIGN(Json meant, Resolve(item, fmt::format("input[{}]", i), store));
+    const std::string at = fmt::format("input[{}]", i);
+    // Once each, as OpenAI has it: else a short request could stand for any number of long items.
+    if (!references.insert(item["id"]).second) {
+      return InvalidArgument(fmt::format("'{}' refers to the item {} once more", at, DumpJson(item["id"])), at,
+                             "duplicate_item");
+    }
+    QUORUM_ASSIGN(Json meant, Resolve(item, at, store));
     items.push_back(std::move(meant));
   }
   return {};

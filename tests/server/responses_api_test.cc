@@ -159,6 +159,12 @@ TEST_CASE("An item of a stored response can be referred to by its id") {
     CHECK(json::parse(server.Get(items).body)["data"][1]["content"][0]["text"] == "Hello, world!");
   }
 
+  const json twice = {{{"type", "item_reference"}, {"id", id}}, {{"id", id}}, user};
+  const auto duplicate = server.Post(kPath, {{"input", twice}});
+  CHECK(duplicate.status == 400);
+  CHECK(json::parse(duplicate.body)["error"]["code"] == "duplicate_item");
+  CHECK(server.Post(kPath, {{"input", {{{"type", "item_reference"}, {"id", 7}}}}}).status == 400);
+
   const auto refused = [&](const std::string& what) {
     const json input = {{{"type", "item_reference"}, {"id", what}}, user};
     const auto answered = server.Post(kPath, {{"input", input}});
