@@ -7,6 +7,7 @@
 #include <future>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -211,6 +212,8 @@ void ThreadedEngine::LoadPrefixes() {
   Log(LogLevel::kInfo, "{} stored prefixes read from {}", count, options_.prefix_file);
 }
 
+void NotStored(std::string_view why) { Log(LogLevel::kWarn, "prefixes were not stored: {}", why); }
+
 /// Writes them beside the steps that come, for some hundred megabytes take seconds. One file at a time: what changes
 /// meanwhile is written when that one is done. `wait`: until all is written.
 void ThreadedEngine::SavePrefixes(bool wait) {
@@ -230,7 +233,7 @@ void ThreadedEngine::SavePrefixes(bool wait) {
       return saved;
     });
   } catch (const std::exception& e) {  // no memory, no thread
-    return Log(LogLevel::kWarn, "prefixes were not stored: {}", e.what());
+    return NotStored(e.what());
   }
   if (wait) NoteSaved();
 }
@@ -238,9 +241,9 @@ void ThreadedEngine::SavePrefixes(bool wait) {
 void ThreadedEngine::NoteSaved() {
   try {
     const Status saved = saving_.get();
-    if (!saved.ok()) Log(LogLevel::kWarn, "prefixes were not stored: {}", saved.error().message);
+    if (!saved.ok()) NotStored(saved.error().message);
   } catch (const std::exception& e) {
-    Log(LogLevel::kWarn, "prefixes were not stored: {}", e.what());
+    NotStored(e.what());
   }
 }
 

@@ -104,16 +104,16 @@ Result<std::string> Tokenize(const ApiContext& context, HttpRequest& http, std::
                      model.engine->context_length(), lost);
 }
 
-Result<Json> ApplyTemplate(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
+Result<std::string> ApplyTemplate(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
   QUORUM_ASSIGN(const std::string text, http.read_body());
   QUORUM_ASSIGN(const ChatRequest chat, ParseChatRequest(text));
   ignored = chat.generation.ignored;
   QUORUM_ASSIGN(const std::string prompt, RenderChatPrompt(*context.model, chat, context.now_unix, ignored));
   QUORUM_TRY(CheckStrict(context, ignored));
-  return Json{{"prompt", prompt}};
+  return DumpJson(Json{{"prompt", prompt}});
 }
 
-Result<Json> Detokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
+Result<std::string> Detokenize(const ApiContext& context, HttpRequest& http, std::vector<std::string>& ignored) {
   QUORUM_ASSIGN(const std::string text, http.read_body());
   QUORUM_ASSIGN(const Json body, ParseBody(text));
   JsonFields fields(body);
@@ -131,11 +131,16 @@ Result<Json> Detokenize(const ApiContext& context, HttpRequest& http, std::vecto
   fields.Find("model");
   ignored = fields.Unread();
   const std::string content = tok::SanitizeUtf8(tokenizer.Decode(ids, false));
-  return Json{{"content", content}, {"prompt", content}};
+  return DumpJson(Json{{"content", content}, {"prompt", content}});
 }
 
-HttpResponse Answer(const ApiContext& context, const Result<Json>& result, const std::vector<std::string>& ignored) {
-  HttpResponse response = result.ok() ? JsonResponse(*result) : ApiError(context, result.error());
+HttpResponse Answer(const ApiContext& context, Result<std::string> body, const std::vector<std::string>& ignored) {
+  HttpResponse response;
+  if (body.ok()) {
+    response.body = std::move(*body);
+  } else {
+    response = ApiError(context, body.error());
+  }
   SetIgnored(response, ignored);
   return response;
 }
@@ -161,27 +166,17 @@ HttpResponse HandleModel(const ApiContext& context, const HttpRequest& http, std
 
 HttpResponse HandleTokenize(const ApiContext& context, HttpRequest& http) {
   std::vector<std::string> ignored;
-  auto result = Tokenize(context, http, ignored);
-  HttpResponse response;
-  if (result.ok()) {
-    response.body = std::move(*result);
-  } else {
-    response = ApiError(context, result.error());
-  }
-  SetIgnored(response, ignored);
-  return response;
+  return Answer(context, Tokenize(context, http, ignored), ignored);
 }
 
 HttpResponse HandleApplyTemplate(const ApiContext& context, HttpRequest& http) {
   std::vector<std::string> ignored;
-  const auto result = ApplyTemplate(context, http, ignored);
-  return Answer(context, result, ignored);
+  return Answer(context, ApplyTemplate(context, http, ignored), ignored);
 }
 
 HttpResponse HandleDetokenize(const ApiContext& context, HttpRequest& http) {
   std::vector<std::string> ignored;
-  const auto result = Detokenize(context, http, ignored);
-  return Answer(context, result, ignored);
+  return Answer(context, Detokenize(context, http, ignored), ignored);
 }
 
 }  // namespace quorum::server

@@ -280,8 +280,7 @@ Status RefuseChatNames(JsonFields& fields) {
                                                                      {"max_tokens", "max_output_tokens"},
                                                                      {"response_format", "text.format"}};
   for (const auto& [name, here] : kChatNames) {
-    const Json* value = fields.Find(name);
-    if (value == nullptr || value->is_null()) continue;
+    if (fields.Find(name) == nullptr) continue;
     return InvalidArgument(fmt::format("'{}' is a field of chat completions; here it is '{}'", name, here), name,
                            "unknown_parameter");
   }
@@ -291,7 +290,7 @@ Status RefuseChatNames(JsonFields& fields) {
 // Kept and repeated, which is all that it is for.
 Status ReadMetadata(JsonFields& fields) {
   const Json* metadata = fields.Find("metadata");
-  if (metadata == nullptr || metadata->is_null()) return {};
+  if (metadata == nullptr) return {};
   const bool strings = metadata->is_object() && std::all_of(metadata->begin(), metadata->end(),
                                                             [](const Json& value) { return value.is_string(); });
   return strings ? Status() : fields.Wrong("metadata", "an object of strings");

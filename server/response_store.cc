@@ -1,6 +1,5 @@
 #include "server/response_store.h"
 
-#include <algorithm>
 #include <charconv>
 #include <iterator>
 #include <utility>
@@ -12,13 +11,13 @@ namespace {
 
 constexpr std::string_view kInputItem = "item_";
 
-/// The items of a response's own output that have an id.
+/// Calls `f` with the id and the item of each item of a response's own output that has one.
 template <typename F>
-void ForOutputIds(const StoredResponse& stored, F&& f) {
+void ForOutputItems(const StoredResponse& stored, F&& f) {
   const auto output = stored.response.find("output");
   if (output == stored.response.end()) return;
   for (const Json& item : *output) {
-    if (const auto id = item.find("id"); id != item.end() && id->is_string()) f(id->get<std::string>());
+    if (const auto id = item.find("id"); id != item.end() && id->is_string()) f(id->get<std::string>(), item);
   }
 }
 
@@ -36,7 +35,7 @@ void ResponseStore::Put(const std::string& id, StoredResponse stored) {
   if (bytes > max_bytes_) return;
   entries_.push_front({id, std::move(stored), bytes});
   index_[id] = entries_.begin();
-  ForOutputIds(entries_.front().stored, [&](const std::string& item) { outputs_[item] = entries_.begin(); });
+  ForOutputItems(entries_.front().stored, [&](const std::string& name, const Json& item) { outputs_[name] = &item; });
   bytes_ += bytes;
   while (bytes_ > max_bytes_ || entries_.size() > max_entries_) Remove(std::prev(entries_.end()));
 }
@@ -57,15 +56,6 @@ bool ResponseStore::Erase(const std::string& id) {
   return true;
 }
 
-const Json* ResponseStore::OutputItem(const std::string& id) const {
-  const auto found = outputs_.find(id);
-  if (found == outputs_.end()) return nullptr;
-  const Json& output = found->second->stored.response["output"];
-  const auto item =
-      std::find_if(output.begin(), output.end(), [&](const Json& i) { return i.value("id", Json()) == id; });
-  return item == output.end() ? nullptr : &*item;
-}
-
 const Json* ResponseStore::InputItem(const std::string& id) const {
   const std::size_t end = id.rfind('_');
   if (!id.starts_with(kInputItem) || end < kInputItem.size()) return nullptr;
@@ -79,15 +69,15 @@ const Json* ResponseStore::InputItem(const std::string& id) const {
 
 std::optional<Json> ResponseStore::GetItem(const std::string& id) {
   const std::lock_guard lock(mutex_);
-  const Json* item = OutputItem(id);
-  if (item == nullptr) item = InputItem(id);
+  const auto output = outputs_.find(id);
+  const Json* item = output != outputs_.end() ? output->second : InputItem(id);
   return item == nullptr ? std::nullopt : std::optional(*item);
 }
 
 void ResponseStore::Remove(std::list<Entry>::iterator entry) {
   bytes_ -= entry->bytes;
   index_.erase(entry->id);
-  ForOutputIds(entry->stored, [&](const std::string& item) { outputs_.erase(item); });
+  ForOutputItems(entry->stored, [&](const std::string& name, const Json&) { outputs_.erase(name); });
   entries_.erase(entry);
 }
 

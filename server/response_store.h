@@ -39,7 +39,6 @@ class ResponseStore {
     std::size_t bytes = 0;
   };
   void Remove(std::list<Entry>::iterator entry);
-  const Json* OutputItem(const std::string& id) const;
   const Json* InputItem(const std::string& id) const;
 
   const std::size_t max_bytes_;
@@ -47,7 +46,7 @@ class ResponseStore {
   std::mutex mutex_;
   std::list<Entry> entries_;  // last used first
   std::unordered_map<std::string, std::list<Entry>::iterator> index_;
-  std::unordered_map<std::string, std::list<Entry>::iterator> outputs_;  // by the ids of output items
+  std::unordered_map<std::string, const Json*> outputs_;  // items of the entries' own outputs, by their ids
   std::size_t bytes_ = 0;
 };
 

@@ -23,6 +23,12 @@ struct BpeMerge {
   std::uint32_t rank = 0;
 };
 
+/// Why it is no merge, for an error; empty where it is one.
+inline std::string_view FaultOf(const BpeMerge& merge) {
+  if (merge.left < 0 || merge.right < 0) return "is about parts that are not in the vocabulary";
+  return merge.merged < 0 ? "makes a part that is not in the vocabulary" : "";
+}
+
 /// Everything that a BpeModel is made of.
 struct BpeSpec {
   /// A vocabulary entry's id and the bytes that it spells; `bytes` must outlive the model at its address.

@@ -50,12 +50,10 @@ Result<BpeSpec> MakeBpeSpec(const JsonView& model, const TokenizerJson& json, co
   spec.merges.reserve(json.merges.size());
   for (std::size_t i = 0; i < json.merges.size(); ++i) {
     const auto& [left, right] = json.merges[i];
-    const BpeMerge merge = {vocab.Find(left), vocab.Find(right), vocab.Find(left + right),
-                            static_cast<std::uint32_t>(i)};
-    const bool parts = !left.empty() && !right.empty() && merge.left >= 0 && merge.right >= 0;
-    if (!parts || merge.merged < 0) {
-      return InvalidArgument(fmt::format("model.merges[{}] (\"{}\", \"{}\") {} not in the vocabulary", i, left, right,
-                                         parts ? "makes a part that is" : "is about parts that are"));
+    const auto find = [&](const std::string& part) { return part.empty() ? -1 : vocab.Find(part); };
+    const BpeMerge merge = {find(left), find(right), vocab.Find(left + right), static_cast<std::uint32_t>(i)};
+    if (const std::string_view fault = FaultOf(merge); !fault.empty()) {
+      return InvalidArgument(fmt::format("model.merges[{}] (\"{}\", \"{}\") {}", i, left, right, fault));
     }
     spec.merges.push_back(merge);
   }

@@ -72,8 +72,7 @@ Result<BpeSpec> MakeByteLevelSpec(const Vocab& vocab, const std::vector<std::str
     const std::string right = merge.substr(space + 1);
     const BpeMerge pair = {vocab.Find(left), vocab.Find(right), vocab.Find(left + right),
                            static_cast<std::uint32_t>(i)};
-    if (pair.left < 0 || pair.right < 0) return bad("is about parts that are not in the vocabulary");
-    if (pair.merged < 0) return bad("makes a part that is not in the vocabulary");
+    if (const std::string_view fault = FaultOf(pair); !fault.empty()) return bad(fault);
     spec.merges.push_back(pair);
   }
   return spec;

@@ -138,21 +138,15 @@ struct V16 {
 
   template <size_t R>
   static QUORUM_KERNEL_INLINE V16 ReduceAddEach(const V16 (&rows)[R]) {
-    alignas(32) float each[16] = {};
-    for (size_t r = 0; r < R; ++r) each[r] = ReduceAdd(rows[r]);
-    return Load(each);
+    return ReduceEach(rows, [](V16 a) __attribute__((always_inline)) { return ReduceAdd(a); });
   }
   template <size_t R>
   static QUORUM_KERNEL_INLINE V16 ReduceMaxEach(const V16 (&rows)[R]) {
-    alignas(32) float each[16] = {};
-    for (size_t r = 0; r < R; ++r) each[r] = ReduceMax(rows[r]);
-    return Load(each);
+    return ReduceEach(rows, [](V16 a) __attribute__((always_inline)) { return ReduceMax(a); });
   }
   template <size_t R>
   static QUORUM_KERNEL_INLINE V16 ReduceMaxOrNanEach(const V16 (&rows)[R]) {
-    alignas(32) float each[16] = {};
-    for (size_t r = 0; r < R; ++r) each[r] = ReduceMaxOrNan(rows[r]);
-    return Load(each);
+    return ReduceEach(rows, [](V16 a) __attribute__((always_inline)) { return ReduceMaxOrNan(a); });
   }
 
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float a) {
@@ -167,6 +161,12 @@ struct V16 {
   }
 
  private:
+  template <size_t R, class Reduce>
+  static QUORUM_KERNEL_INLINE V16 ReduceEach(const V16 (&rows)[R], Reduce&& reduce) {
+    alignas(32) float each[16] = {};
+    for (size_t r = 0; r < R; ++r) each[r] = reduce(rows[r]);
+    return Load(each);
+  }
   /// All ones in the first n of 8 lanes; n may be negative or above 8.
   static QUORUM_KERNEL_INLINE __m256i FirstMask(int64_t n) {
     const int64_t count = n < 0 ? 0 : n;

@@ -100,8 +100,7 @@ struct V16 {
   /// a * 2^n, rounded once, for |a| in {0} or [0.5, 2) and integral n in -160..130.
   static QUORUM_KERNEL_INLINE V16 Scale2(V16 a, V16 n) {
     return Each([&](int i) {
-      constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23: the sum's low bits are n
-      const uint32_t whole = ToBits(n.lane[i] + kMagic) - ToBits(kMagic);
+      const uint32_t whole = Whole(n.lane[i]);
       const uint32_t half = static_cast<uint32_t>(static_cast<int32_t>(whole) >> 1);
       // The first product is exact, so only the second one rounds (results below 2^-126) or overflows.
       return a.lane[i] * FromBits((half + 127U) << 23) * FromBits((whole - half + 127U) << 23);
@@ -110,8 +109,7 @@ struct V16 {
   /// a * 2^n, exact, for |a| in [0.5, 2) and integral n in -124..0; a where a and n are NaN.
   static QUORUM_KERNEL_INLINE V16 Scale2Exact(V16 a, V16 n) {
     return Each([&](int i) {
-      constexpr float kMagic = 12582912.0F;  // as above; no cast, for lanes that are not wanted may hold anything
-      const uint32_t whole = n.lane[i] == n.lane[i] ? ToBits(n.lane[i] + kMagic) - ToBits(kMagic) : 0U;
+      const uint32_t whole = n.lane[i] == n.lane[i] ? Whole(n.lane[i]) : 0U;
       return FromBits(ToBits(a.lane[i]) + (whole << 23));
     });
   }
@@ -164,6 +162,11 @@ struct V16 {
     return Each([&](int i) { return ReduceMaxOrNan(rows[size_t(i) % R]); });
   }
 
+  /// An integral n as an integer. No cast: lanes that are not wanted may hold anything.
+  static QUORUM_KERNEL_INLINE uint32_t Whole(float n) {
+    constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23: the sum's low bits are n
+    return ToBits(n + kMagic) - ToBits(kMagic);
+  }
   static QUORUM_KERNEL_INLINE uint32_t ToBits(float v) {
     uint32_t bits = 0;
     memcpy(&bits, &v, sizeof bits);
