@@ -3,11 +3,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -47,6 +49,7 @@ struct Test {
   std::int32_t depth = 0;
   std::vector<double> samples = {};  // seconds
   engine::StepCost cost = {};        // of one sample; zero: not known
+  std::time_t began = 0;             // the first sample
 
   std::string Name() const {
     std::string name = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", generated);
@@ -60,6 +63,11 @@ struct Test {
     std::vector<double> rates;
     for (const double seconds : samples) rates.push_back(Tokens() / seconds);
     return rates;
+  }
+  std::vector<double> Nanoseconds() const {
+    std::vector<double> times;
+    for (const double seconds : samples) times.push_back(std::round(seconds * 1e9));
+    return times;
   }
   double Gigabytes() const { return static_cast<double>(cost.bytes) / Seconds() / 1e9; }   // a second
   double Tera() const { return static_cast<double>(cost.operations) / Seconds() / 1e12; }  // operations a second
@@ -105,20 +113,26 @@ Result<double> Measure(engine::Model& model, const Test& test, const BenchFlags&
 
 nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const LoadedModel& loaded,
                               const engine::Roof& roof) {
-  const std::vector<double> rates = test.Rates();
+  const std::vector<double> rates = test.Rates(), times = test.Nanoseconds();
   nlohmann::ordered_json json = {{"model_filename", flags.model.Name()},
                                  {"model_type", loaded.model->spec().architecture},
                                  {"backends", fmt::format("quorum-{}", loaded.model->kernels().name)},
                                  {"cpu_features", CpuFeatures()},
+                                 {"model_size", loaded.model->memory().weights},
                                  {"n_threads", loaded.pool->size()},
                                  {"type_k", KvName(*loaded.model)},
                                  {"type_v", KvName(*loaded.model)},
                                  {"type_act", ActivationsName(*loaded.model)},
                                  {"n_batch", flags.chunk},
+                                 {"n_ubatch", flags.chunk},
                                  {"n_prompt", test.prompt},
                                  {"n_gen", test.generated},
                                  {"n_depth", test.depth},
                                  {"n_seq", test.batch},
+                                 {"test_time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(test.began))},
+                                 {"avg_ns", std::round(Mean(times))},
+                                 {"stddev_ns", std::round(Deviation(times))},
+                                 {"samples_ns", times},
                                  {"avg_ts", Mean(rates)},
                                  {"stddev_ts", Deviation(rates)},
                                  {"samples_ts", rates},
@@ -236,6 +250,7 @@ Status Bench(const BenchFlags& flags) {
   const std::string name = path.substr(path.rfind('/') + 1);
   for (Test& test : tests) {
     QUORUM_TRY(Measure(*loaded.model, test, flags, &test.cost));  // warms up, too
+    test.began = std::time(nullptr);
     for (std::int32_t i = 0; i < flags.repetitions; ++i) {
       QUORUM_ASSIGN(const double seconds, Measure(*loaded.model, test, flags));
       test.samples.push_back(seconds);
@@ -283,7 +298,7 @@ void AddBench(CLI::App& app, Action& action) {
       ->add_flag("--expert-counters", flags->expert_counters,
                  "Measure instead what counting the experts costs a decoding step, with and without it in turns")
       ->excludes(gemm);
-  command->add_flag("--json", flags->json, "Print a JSON list with llama-bench's keys");
+  command->add_flag("--json", flags->json, "Print a JSON list, with llama-bench's keys where it has the same");
   command->callback([flags, command, &action] {
     if (flags->gemm) {
       Refuse(*command, {"--n-prompt", "--n-gen", "--batch", "--depth", "--chunk", "--repetitions"},

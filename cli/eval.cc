@@ -178,7 +178,9 @@ void AddEval(CLI::App& app, Action& action) {
       ->excludes(text);
   CLI::Option* reference = command
                                ->add_option("--reference", flags->reference,
-                                            "Compare with this model, which runs beside (KL divergence, top-1)")
+                                            "Compare with this model, which runs beside (KL divergence, top-1). --kv, "
+                                            "--act, --weights and --threads are for both; --moe-top-k, "
+                                            "--moe-min-weight and --mask for MODEL alone")
                                ->type_name("FILE");
   command
       ->add_option("--save-logits", flags->save_logits,
@@ -189,13 +191,18 @@ void AddEval(CLI::App& app, Action& action) {
       ->check(CLI::ExistingFile)
       ->excludes(reference);
   command
-      ->add_option("--moe-top-k", flags->top_k, "Experts a token visits, or 'all'; several, as 1,2,all, make a table")
+      ->add_option("--moe-top-k", flags->top_k,
+                   "Experts a token visits, or 'all'; several, as 1,2,all, make a table, whose first row is the "
+                   "others' reference")
       ->delimiter(',')
       ->allow_extra_args(false);
   command->add_option("--moe-min-weight", flags->min_weight, "Leave out experts with a smaller weight")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(CLI::Range(0.0, 0.999999));
   command->add_option("--mask", flags->mask, "Experts to leave out: 3 or 1,2 in every layer; 0:1,2;5:7 by layer");
-  command->add_option("--compare", flags->compare, "Other models, side by side with MODEL: size, quality, speed")
+  command
+      ->add_option(
+          "--compare", flags->compare,
+          "Other models, side by side with MODEL, from which KL divergence and top-1 are: size, quality, speed")
       ->type_name("FILE")
       ->delimiter(',')
       ->allow_extra_args(false);

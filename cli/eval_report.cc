@@ -17,13 +17,18 @@ Json ToJson(const engine::LogitReport& report) {
           {"kl_median", report.kl_median},
           {"kl_p99", report.kl_p99},
           {"kl_max", report.kl_max},
-          {"top1_agreement", report.same_top},
-          {"top1_agreement_ci95", report.same_top_half_width},
+          {"top1_agreement", report.same_top.fraction},
+          {"top1_agreement_ci95_low", report.same_top.low},
+          {"top1_agreement_ci95_high", report.same_top.high},
           {"nll_difference", report.loss_difference.mean},
           {"nll_difference_ci95", report.loss_difference.half_width}};
 }
 
 }  // namespace
+
+std::string Percent(const engine::Proportion& part) {
+  return fmt::format("{:.2f} % (95 %: {:.2f} to {:.2f})", 100 * part.fraction, 100 * part.low, 100 * part.high);
+}
 
 Json ToJson(const std::string& model, const EvalFlags& flags, Stepper& stepper, const Text& text,
             const Scores& scores) {
@@ -75,7 +80,7 @@ void Print(const Text& text, const Scores& scores) {
   const engine::LogitReport& d = *scores.difference;
   fmt::print("KL divergence from the reference: mean {:.6f} ± {:.6f}, median {:.6f}, p99 {:.5f}, max {:.4f} nats\n",
              d.kl.mean, d.kl.half_width, d.kl_median, d.kl_p99, d.kl_max);
-  fmt::print("same most likely token: {:.2f} ± {:.2f} %\n", 100 * d.same_top, 100 * d.same_top_half_width);
+  fmt::print("same most likely token: {}\n", Percent(d.same_top));
   fmt::print("perplexity / reference's: {:.5f} (95 %: {:.5f} to {:.5f})\n", std::exp(d.loss_difference.mean),
              std::exp(d.loss_difference.mean - d.loss_difference.half_width),
              std::exp(d.loss_difference.mean + d.loss_difference.half_width));

@@ -14,6 +14,9 @@ nlohmann::ordered_json ToJson(const std::string& model, const EvalFlags& flags, 
                               const Scores& scores);
 nlohmann::ordered_json ToJson(const std::vector<engine::LayerDifference>& layers);
 
+/// "98.50 % (95 %: 98.10 to 98.80)".
+std::string Percent(const engine::Proportion& part);
+
 void Print(const Text& text, const Scores& scores);
 void Print(const std::vector<engine::LayerDifference>& layers);
 

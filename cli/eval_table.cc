@@ -64,6 +64,7 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
   std::optional<engine::LogitReader> logits;
   Json rows = Json::array();
   if (!flags.json) {
+    fmt::print("KL divergence (nats) and top-1 agreement are from the first row, MB those of the weights in memory.\n");
     fmt::print("{:36} {:>7} {:>10} {:>20} {:>10} {:>8} {:>10} {:>10}\n", "model", "experts", "MB", "perplexity", "KL",
                "top-1 %", "prefill/s", "decode/s");
   }
@@ -75,9 +76,11 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
     const engine::ExpertShape shape = stepper.model().experts();
     for (const std::string& choice : choices) {
       if (shape.most() == 0 && choice != choices.front()) continue;  // dense: one row
+      std::int32_t visited = 0;                                      // experts a token
       if (shape.most() > 0) {
         QUORUM_ASSIGN(const engine::ExpertRequest request, ExpertsOf(flags, choice));
         QUORUM_TRY(stepper.Choose(request));
+        visited = request.dense ? shape.most() : request.top_k > 0 ? request.top_k : shape.top_k;
       }
       const bool first = !logits;
       std::optional<engine::LogitWriter> writer;
@@ -96,15 +99,12 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
         QUORUM_ASSIGN(logits_file, MappedFile::Open(logits_path.path()));
         QUORUM_ASSIGN(logits, engine::LogitReader::Parse(logits_file->bytes()));
       }
-      const std::string experts = shape.most() == 0 ? "dense"
-                                  : choice == "all" ? std::to_string(shape.most())
-                                  : choice.empty()  ? std::to_string(shape.top_k)
-                                                    : choice;
       const double prefill = static_cast<double>(scores.losses.size()) / scores.seconds;
       const auto bytes = static_cast<double>(stepper.model().memory().weights);
       if (flags.json) {
         Json row = ToJson(model_flags.Name(), flags, stepper, text, scores);
-        row["experts"] = experts;
+        row["experts"] = visited > 0 ? Json(visited) : Json();
+        if (!first) row["reference"] = {{"model", rows[0]["model"]}, {"experts", rows[0]["experts"]}};
         row["weight_bytes"] = stepper.model().memory().weights;
         row["prefill_tokens_per_second"] = prefill;
         row["decode_tokens_per_second"] = decode;
@@ -114,10 +114,12 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
       const engine::MeanInterval loss = engine::MeanOf(scores.losses);
       std::string name = model_flags.Name();
       if (name.size() > 36) name = "..." + name.substr(name.size() - 33);
-      fmt::print("{:36} {:>7} {:10.1f} {:>11.4f} ± {:<6.4f} {:>10} {:>8} {:10.1f} {:10.1f}\n", name, experts,
-                 bytes * 1e-6, std::exp(loss.mean), std::exp(loss.mean) * loss.half_width,
+      fmt::print("{:36} {:>7} {:10.1f} {:>11.4f} ± {:<6.4f} {:>10} {:>8} {:10.1f} {:10.1f}\n", name,
+                 visited > 0 ? std::to_string(visited) : "dense", bytes * 1e-6, std::exp(loss.mean),
+                 std::exp(loss.mean) * loss.half_width,
                  scores.difference ? fmt::format("{:.6f}", scores.difference->kl.mean) : "",
-                 scores.difference ? fmt::format("{:.2f}", 100 * scores.difference->same_top) : "", prefill, decode);
+                 scores.difference ? fmt::format("{:.2f}", 100 * scores.difference->same_top.fraction) : "", prefill,
+                 decode);
       std::fflush(stdout);
     }
   }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/eval_report.h"
 #include "cli/eval_stepper.h"
 #include "cli/long_work.h"
 #include "engine/base/mapped_file.h"
@@ -119,7 +120,7 @@ Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t 
   QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.path, 0));
   QUORUM_ASSIGN(Stepper stepper, Stepper::Load(flags, context, experts));
   TaskRunner runner(stepper, *tokenizer.tokenizer, context);
-  std::vector<double> right, by_length;
+  std::int64_t right = 0, with_choices = 0, by_length = 0;
   Json rows = Json::array();
   for (std::size_t i = 0; i < tasks->size(); ++i) {
     const engine::EvalTask& task = (*tasks)[i];
@@ -129,34 +130,39 @@ Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t 
     if (!outcome.ok()) {
       return Error{outcome.error().code, fmt::format("{}: task {}: {}", path, i + 1, outcome.error().message), {}, {}};
     }
-    right.push_back(outcome->right ? 1 : 0);
-    if (!task.choices.empty()) by_length.push_back(outcome->right_by_length ? 1 : 0);
+    right += outcome->right ? 1 : 0;
+    if (!task.choices.empty()) {
+      ++with_choices;
+      by_length += outcome->right_by_length ? 1 : 0;
+    }
     Json row = {{"task", i + 1}, {"right", outcome->right}};
     if (!task.id.empty()) row["id"] = task.id;
     row.update(outcome->detail);
     rows.push_back(std::move(row));
   }
   ShowCount("tasks", std::ssize(*tasks), std::ssize(*tasks));
-  const engine::MeanInterval accuracy = engine::MeanOf(right);
-  const engine::MeanInterval normalized = engine::MeanOf(by_length);
+  const engine::Proportion accuracy = engine::ProportionOf(right, std::ssize(*tasks));
+  const engine::Proportion normalized = engine::ProportionOf(by_length, with_choices);
   if (json) {
     Json out = {{"model", flags.Name()},
                 {"tasks_file", path},
-                {"tasks", right.size()},
-                {"accuracy", accuracy.mean},
-                {"accuracy_ci95", accuracy.half_width}};
-    if (!by_length.empty()) {
-      out["accuracy_by_length"] = normalized.mean;
-      out["accuracy_by_length_ci95"] = normalized.half_width;
+                {"tasks", tasks->size()},
+                {"accuracy", accuracy.fraction},
+                {"accuracy_ci95_low", accuracy.low},
+                {"accuracy_ci95_high", accuracy.high}};
+    if (with_choices > 0) {
+      out["tasks_with_choices"] = with_choices;
+      out["accuracy_by_length"] = normalized.fraction;
+      out["accuracy_by_length_ci95_low"] = normalized.low;
+      out["accuracy_by_length_ci95_high"] = normalized.high;
     }
     out["results"] = std::move(rows);
     fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
     return {};
   }
-  fmt::print("{} tasks, solved {:.2f} ± {:.2f} %\n", right.size(), 100 * accuracy.mean, 100 * accuracy.half_width);
-  if (!by_length.empty()) {
-    fmt::print("  choices by log-probability a byte: {:.2f} ± {:.2f} %\n", 100 * normalized.mean,
-               100 * normalized.half_width);
+  fmt::print("{} tasks, solved {}\n", tasks->size(), Percent(accuracy));
+  if (with_choices > 0) {
+    fmt::print("  the {} with choices by log-probability a byte: {}\n", with_choices, Percent(normalized));
   }
   return {};
 }

@@ -39,9 +39,11 @@ bool ReadDrop(const std::string& text, std::int32_t& layer, std::int32_t& expert
 
 Result<double> Score(const Json& expert, const std::string& by) {
   const auto number = [&](const char* key) -> Result<double> {
-    if (!expert.contains(key) || !expert[key].is_number())
-      return InvalidArgument(std::string("the report has no \"") + key + "\" of every expert");
-    return expert[key].get<double>();
+    if (expert.contains(key) && expert[key].is_number()) return expert[key].get<double>();
+    return InvalidArgument(fmt::format(
+        "the report has no \"{}\" of every expert (a server's log tells no lengths of outputs): --by tokens and --by "
+        "mass go with it, or a report of quorum experts --text",
+        key));
   };
   if (by == "tokens") return number("tokens");
   if (by == "mass") return number("gate_mass");

@@ -183,7 +183,13 @@ void AddExperts(CLI::App& app, Action& action) {
       "The text runs in windows of --ctx tokens. Counts are exact. REAP is the mean of weight times length of "
       "the expert's output over the tokens that visited it (Lasby et al. 2025); ablation masks each expert in "
       "turn and ranks by what the text's loss gains. --compare tells how far routing moved since another log, "
-      "report (--json) or saved answer of GET /v1/experts.");
+      "report (--json) or saved answer of GET /v1/experts.\n"
+      "A log is JSON lines. The first is {\"quorum_expert_log\": 1, \"model\": NAME, \"top_k\": K, \"experts\": "
+      "[experts "
+      "of each layer, 0: dense], \"topics\": [NAME, ...]}, each other a token: \"t\" and \"s\" its id and text (a "
+      "server leaves them out without --expert-log-text), \"topic\" counted from 0, \"loss\" its -log p in nats; then "
+      "lists with an entry for each layer: \"e\" its experts, ascending, \"w\" their weights, \"n\" lengths of their "
+      "outputs (not from a server), \"m\" the margin of the choice in logits. null stands for what there is not.");
   AddModelFlags(*command, flags->model, {.required = false, .context = false});
   AddWindowFlag(*command, flags->window);
   auto* texts = command->add_option("--text", flags->texts, "UTF-8 text files, each a topic")->check(CLI::ExistingFile);

@@ -134,10 +134,12 @@ void PrintLayer(const Json& layer, bool norms) {
 Json ReportOf(const engine::ExpertLogHead& head, const engine::ExpertInsight& insight, const TokenText& text) {
   Json layers = Json::array(), topics = Json::array();
   std::vector<std::int32_t> moe;
+  double visits_seen = 0;  // of all layers
   for (std::int32_t layer = 0; layer < std::ssize(head.shape.experts); ++layer) {
     if (head.shape.experts[static_cast<std::size_t>(layer)] == 0) continue;
     moe.push_back(layer);
     layers.push_back(LayerReport(insight, layer, text));
+    for (const Json& expert : layers.back()["experts"]) visits_seen += expert["tokens"].get<double>();
   }
   for (std::size_t i = 0; i < head.topics.size(); ++i) {
     const engine::ExpertInsight::Topic& topic = insight.topics()[i];
@@ -154,10 +156,16 @@ Json ReportOf(const engine::ExpertLogHead& head, const engine::ExpertInsight& in
                       {"loss", topic.scored > 0 ? Rounded(topic.loss / static_cast<double>(topic.scored)) : Json()},
                       {"visits", std::move(visits)}});
   }
-  return {{"object", "expert_report"},         {"model", head.model},
-          {"tokens", insight.tokens()},        {"experts_per_token", head.shape.top_k},
-          {"layers", std::move(layers)},       {"topics", std::move(topics)},
-          {"close_call", Rounded(kCloseCall)}, {"unsure", UnsureReport(insight, text)}};
+  const double cells = static_cast<double>(insight.tokens()) * static_cast<double>(moe.size());
+  return {{"object", "expert_report"},
+          {"model", head.model},
+          {"tokens", insight.tokens()},
+          {"experts_per_token", head.shape.top_k},
+          {"experts_per_token_seen", cells > 0 ? Rounded(visits_seen / cells) : Json()},
+          {"layers", std::move(layers)},
+          {"topics", std::move(topics)},
+          {"close_call", Rounded(kCloseCall)},
+          {"unsure", UnsureReport(insight, text)}};
 }
 
 Json AblationReport(std::vector<engine::Ablated> ablated) {
@@ -249,8 +257,9 @@ Result<Json> DriftReport(const Spread& from, const Spread& to) {
     std::stable_sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) {
       return std::abs(share(a, x) - share(b, x)) > std::abs(share(a, y) - share(b, y));
     });
-    Json experts = Json::array();
+    Json experts = Json::array();  // those that changed at all
     for (std::size_t e = 0; e < std::min<std::size_t>(order.size(), 4); ++e) {
+      if (share(a, order[e]) == share(b, order[e])) break;
       experts.push_back(
           {{"expert", order[e]}, {"from", Rounded(share(a, order[e]))}, {"to", Rounded(share(b, order[e]))}});
     }
@@ -267,8 +276,13 @@ void PrintReport(const Json& report) {
   if (report.contains("layers")) {
     const Json& layers = report["layers"];
     const bool norms = !layers.empty() && layers[0]["experts"][0].contains("reap");
-    fmt::print("{}: {} tokens, {} layers with experts, {} experts a token\n", report["model"].get<std::string>(),
-               report["tokens"].get<std::int64_t>(), layers.size(), report["experts_per_token"].get<int>());
+    const int top_k = report["experts_per_token"].get<int>();
+    const Json& seen = report["experts_per_token_seen"];
+    // Requests may have asked for more or fewer.
+    const bool as_made = !seen.is_number() || seen.get<double>() == top_k;
+    fmt::print("{}: {} tokens, {} layers with experts, {} experts a token{}\n", report["model"].get<std::string>(),
+               report["tokens"].get<std::int64_t>(), layers.size(), top_k,
+               as_made ? "" : fmt::format(" as the model is made, {:.2f} seen", seen.get<double>()));
     for (const Json& layer : layers) PrintLayer(layer, norms);
     if (report["topics"].size() > 1) {
       fmt::print("\ntopics (loss a token; busiest experts of the layer that tells topics apart best)\n");

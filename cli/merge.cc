@@ -46,8 +46,9 @@ Status Merge(const SurgeryFlags& flags) {
   };
   Original original;
   QUORUM_ASSIGN(const auto plan, RunOriginal(flags, layers, false, !flags.texts.empty(), make, original));
-  QUORUM_ASSIGN(const quant::SurgerySummary made,
-                quant::RewriteExperts(file, flags.dst, plan, {"alike experts averaged", flags.replace}, ShowBytes));
+  QUORUM_ASSIGN(
+      const quant::SurgerySummary made,
+      quant::RewriteExperts(file, flags.dst, plan, {"alike experts averaged", flags.replace, threads}, ShowBytes));
   QUORUM_ASSIGN(const std::vector<float> after, RunNew(original, flags.dst));
   Json summary = SurgeryReport(made, original, after, flags.dst);
   Json merged = Json::array();

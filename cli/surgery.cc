@@ -169,7 +169,7 @@ void PrintSurgery(const quant::SurgerySummary& made, const Json& summary, const 
   fmt::print("  parameters {:.1f} M of {:.1f} M, {} of {}\n", static_cast<double>(made.parameters) * 1e-6,
              static_cast<double>(made.old_parameters) * 1e-6, FormatBytes(made.bytes), FormatBytes(made.old_bytes));
   if (!made.retyped.empty())
-    fmt::print("  {} tensors became Q8_0: their types cannot be quantized to\n", made.retyped.size());
+    fmt::print("  {} tensors became Q8_0: Quorum reads their types but does not write them\n", made.retyped.size());
   if (summary.contains("perplexity")) {
     fmt::print("  perplexity {:.4f}, before {:.4f}\n", summary["perplexity"].get<double>(),
                summary["perplexity_before"].get<double>());

@@ -76,6 +76,7 @@ struct GenerationRequest {
   std::int32_t priority = 0;                // smaller numbers are served before larger ones, as in vLLM
   std::chrono::milliseconds time_limit{0};  // from submission; then the request ends as it is. 0: none
   bool save_prefix = false;                 // keep the prompt's whole pages in EngineOptions::prefix_file
+  bool reuse_prefix = true;                 // take what the prefix cache has of the prompt; never changes the answer
   bool explain_cache = false;               // say where the prompt departs from what the prefix cache knows
   bool speculate = true;                    // guess tokens from the prompt where that pays; never changes the answer
   ThinkingRules thinking;

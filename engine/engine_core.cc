@@ -285,6 +285,7 @@ void EngineCore::ScorePrompt(Choice& choice, std::span<const float>& rows) {
 void EngineCore::FinishPrompt(Choice& first, std::span<const float> row) {
   Request& request = first.request;
   request.prompt_done = true;
+  first.compute_all = false;  // after a preemption it may find its own pages
   request.prompt_event.cached_tokens = first.cached;
   stats_.prompt_tokens += request.prompt_size();
   stats_.cached_tokens += first.cached;

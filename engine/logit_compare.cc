@@ -24,6 +24,17 @@ MeanInterval MeanOf(std::span<const double> values) {
   return {mean, kZ95 * deviation};
 }
 
+Proportion ProportionOf(std::int64_t successes, std::int64_t trials) {
+  QUORUM_CHECK(successes >= 0 && successes <= trials);
+  if (trials == 0) return {};
+  const auto n = static_cast<double>(trials);
+  const double p = static_cast<double>(successes) / n;
+  constexpr double kSquare = kZ95 * kZ95;
+  const double middle = (p + kSquare / (2 * n)) / (1 + kSquare / n);
+  const double half = kZ95 / (1 + kSquare / n) * std::sqrt(p * (1 - p) / n + kSquare / (4 * n * n));
+  return {p, std::clamp(middle - half, 0.0, p), std::clamp(middle + half, p, 1.0)};
+}
+
 double Quantile(std::vector<double> values, double p) {
   if (values.empty()) return 0;
   const auto last = static_cast<double>(values.size() - 1);
@@ -61,20 +72,17 @@ LogitReport Summarize(std::span<const PositionDifference> differences, std::span
   report.positions = std::ssize(differences);
   if (differences.empty()) return report;
   std::vector<double> kl, delta;
-  double same = 0;
+  std::int64_t same = 0;
   for (std::size_t i = 0; i < differences.size(); ++i) {
     kl.push_back(differences[i].kl);
     delta.push_back(losses[i] - reference_losses[i]);
     same += differences[i].same_top ? 1 : 0;
   }
-  const auto n = static_cast<double>(differences.size());
   report.kl = MeanOf(kl);
   report.kl_median = Quantile(kl, 0.5);
   report.kl_p99 = Quantile(kl, 0.99);
   report.kl_max = Quantile(kl, 1.0);
-  report.same_top = same / n;
-  const double p = report.same_top;
-  report.same_top_half_width = kZ95 / (1 + kZ95 * kZ95 / n) * std::sqrt(p * (1 - p) / n + kZ95 * kZ95 / (4 * n * n));
+  report.same_top = ProportionOf(same, report.positions);
   report.loss_difference = MeanOf(delta);
   return report;
 }

@@ -15,6 +15,15 @@ struct MeanInterval {
 
 MeanInterval MeanOf(std::span<const double> values);
 
+/// A part of a number of trials and the ends of its 95 % interval (Wilson 1927), which has some width also at 0 and 1.
+struct Proportion {
+  double fraction = 0;
+  double low = 0, high = 1;
+};
+
+/// REQUIRES: `successes` <= `trials`.
+Proportion ProportionOf(std::int64_t successes, std::int64_t trials);
+
 /// The value that a fraction `p` of `values` do not exceed; 0 for none.
 double Quantile(std::vector<double> values, double p);
 
@@ -35,9 +44,8 @@ struct LogitReport {
   std::int64_t positions = 0;
   MeanInterval kl;
   double kl_median = 0, kl_p99 = 0, kl_max = 0;
-  double same_top = 0;             // fraction of positions
-  double same_top_half_width = 0;  // 95 %, Wilson's interval's half
-  MeanInterval loss_difference;    // model's -log p of the text's tokens minus the reference's
+  Proportion same_top;
+  MeanInterval loss_difference;  // model's -log p of the text's tokens minus the reference's
 };
 
 /// REQUIRES: `losses` and `reference_losses` are as long as `differences`.

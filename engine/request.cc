@@ -62,7 +62,7 @@ Request::Request(GenerationRequest asked, std::shared_ptr<EventQueue> queue, std
   }
   token_limit = std::min(params.max_tokens, context - (first.length() - first.source));
   if (params.prompt_logprobs) first.score_end = prompt_size() - 1;
-  first.compute_all = params.pooling == Pooling::kMean;
+  first.compute_all = params.pooling == Pooling::kMean || !params.reuse_prefix;
 }
 
 void Request::SetOrdinal(std::int64_t ordinal, Clock::time_point now) {

@@ -307,7 +307,8 @@ Result<RowLogprobs> RowLogprobs::Of(const KernelTable& kernels, std::span<const 
 
 TokenLogprob RowLogprobs::At(tok::TokenId token) const {
   // Rounding of the sum may give a certain token a hair above zero.
-  return {token, std::min(0.0F, logits_[static_cast<std::size_t>(token)] - log_sum_exp_)};
+  const double logit = static_cast<double>(logits_[static_cast<std::size_t>(token)]);
+  return {token, static_cast<float>(std::min(0.0, logit - log_sum_exp_))};
 }
 
 std::vector<TokenLogprob> RowLogprobs::Top(std::int32_t n) const {

@@ -96,10 +96,10 @@ class RowLogprobs {
   std::vector<TokenLogprob> Top(std::int32_t n) const;
 
  private:
-  RowLogprobs(std::span<const float> logits, float log_sum_exp) : logits_(logits), log_sum_exp_(log_sum_exp) {}
+  RowLogprobs(std::span<const float> logits, double log_sum_exp) : logits_(logits), log_sum_exp_(log_sum_exp) {}
 
   std::span<const float> logits_;
-  float log_sum_exp_;
+  double log_sum_exp_;
 };
 
 /// The ids of the `k` highest values, best first, ties by id. Does not sort the rest.

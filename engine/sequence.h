@@ -31,7 +31,7 @@ struct Sequence {
   // as it reads them. The prefix cache does not skip such positions.
   std::int32_t scored = 0;
   std::int32_t score_end = 0;
-  bool compute_all = false;  // every token is computed, whatever the prefix cache has: its hidden state is wanted
+  bool compute_all = false;  // every token is computed, whatever the prefix cache has
 
   // Tokens that the owner guesses to follow `tokens`; a step that computes the last token may compute some of them with
   // it, each with its row of logits. The owner then appends those that were right and moves `computed` on with them.

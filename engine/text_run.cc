@@ -53,7 +53,8 @@ Status RunText(Model& model, std::span<const tok::TokenId> tokens, const TextRun
         losses[static_cast<std::size_t>(i)] = next;
         if (pos + i + 1 == std::ssize(window)) break;
         const float* row = logits.data() + i * vocab;
-        next = model.kernels().log_sum_exp(row, vocab) - row[window[static_cast<std::size_t>(pos + i + 1)]];
+        const auto wanted_logit = static_cast<double>(row[window[static_cast<std::size_t>(pos + i + 1)]]);
+        next = static_cast<float>(model.kernels().log_sum_exp(row, vocab) - wanted_logit);
       }
       QUORUM_TRY(
           each({start + pos, std::span(losses).first(static_cast<std::size_t>(rows)), trace ? &*trace : nullptr}));

@@ -9,9 +9,11 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "quant/encode.h"
 #include "quant/expert_places.h"
 #include "quant/gguf_parser.h"
-#include "quant/quantize.h"
+#include "quant/int8_exact.h"
+#include "quant/workers.h"
 
 namespace quorum::quant {
 namespace {
@@ -20,34 +22,55 @@ Error Fault(const GgufFile& file, const std::string& what) { return InvalidArgum
 
 bool Verbatim(const NewExpert& expert) { return expert.parts.size() == 1; }
 
-/// The type in which averages are kept.
-DType AverageType(const GgufTensor& tensor) {
-  if (CanQuantize(tensor.type)) return tensor.type;
-  return tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16;
+/// How averages of a tensor are kept: as its weights are, where that can be made.
+Encoding AverageEncoding(const GgufTensor& tensor) {
+  if (tensor.type == DType::kQ4_K && IsInt8Exact(tensor.data.data(), tensor.elements())) return {DType::kQ4_K, true};
+  if (CanEncode(tensor.type)) return {tensor.type, false};
+  return {tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16, false};
 }
 
-/// Writes the weighted mean of some blocks of the type `from` in the type `to`.
-Status WriteMean(DType from, DType to, const std::vector<std::pair<std::span<const std::byte>, double>>& parts,
-                 std::int64_t elements, const GgufWriter::Sink& sink) {
-  constexpr std::int64_t kChunk = std::int64_t{1} << 16;  // a multiple of every block
-  std::vector<float> values(static_cast<std::size_t>(std::min(kChunk, elements)));
+/// Blocks of an expert and what they count for.
+struct Part {
+  DType type = DType::kF32;
+  std::span<const std::byte> data;
+  double weight = 1;
+};
+
+constexpr std::int64_t kChunk = std::int64_t{1} << 16;  // a multiple of every block
+
+/// The weighted mean of elements [at, at + n) of the parts, encoded.
+Status EncodeMean(const std::vector<Part>& parts, const Encoding& to, std::int64_t at, std::int64_t n,
+                  std::byte* blocks) {
+  std::vector<float> values(static_cast<std::size_t>(n));
   std::vector<double> sums(values.size());
-  std::vector<std::byte> blocks;
   double total = 0;
-  for (const auto& part : parts) total += part.second;
-  for (std::int64_t at = 0; at < elements; at += kChunk) {
-    const std::int64_t n = std::min(kChunk, elements - at);
-    std::fill(sums.begin(), sums.end(), 0.0);
-    for (const auto& [data, weight] : parts) {
-      if (!Dequantize(from, data.data() + BytesOf(from, at), values.data(), n)) {
-        return Unsupported("a tensor of type " + std::string(Info(from).name) + " cannot be averaged");
-      }
-      for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i)
-        sums[i] += weight / total * static_cast<double>(values[i]);
+  for (const Part& part : parts) total += part.weight;
+  for (const Part& part : parts) {
+    if (!Dequantize(part.type, part.data.data() + BytesOf(part.type, at), values.data(), n)) {
+      return Unsupported("a tensor of type " + std::string(Info(part.type).name) + " cannot be averaged");
     }
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) values[i] = static_cast<float>(sums[i]);
-    blocks.resize(static_cast<std::size_t>(BytesOf(to, n)));
-    QUORUM_CHECK(Quantize(to, values.data(), blocks.data(), n));
+    for (std::size_t i = 0; i < values.size(); ++i) sums[i] += part.weight / total * static_cast<double>(values[i]);
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(sums[i]);
+  QUORUM_CHECK(Encode(to, values.data(), nullptr, blocks, n));
+  return {};
+}
+
+/// Writes the weighted mean of some tensors' parts, chunks of it side by side.
+Status WriteMean(const std::vector<Part>& parts, const Encoding& to, std::int64_t elements, int threads,
+                 const GgufWriter::Sink& sink) {
+  const std::int64_t batch = kChunk * std::max(threads, 1);
+  std::vector<std::byte> blocks;
+  for (std::int64_t at = 0; at < elements; at += batch) {
+    const std::int64_t n = std::min(batch, elements - at);
+    const std::int64_t chunks = (n + kChunk - 1) / kChunk;
+    blocks.resize(static_cast<std::size_t>(BytesOf(to.type, n)));
+    std::vector<Status> done(static_cast<std::size_t>(chunks));
+    ForEach(threads, chunks, [&](std::int64_t i) {
+      done[static_cast<std::size_t>(i)] = EncodeMean(parts, to, at + i * kChunk, std::min(kChunk, n - i * kChunk),
+                                                     blocks.data() + BytesOf(to.type, i * kChunk));
+    });
+    for (const Status& status : done) QUORUM_TRY(status);
     QUORUM_TRY(sink(blocks));
   }
   return {};
@@ -56,8 +79,9 @@ Status WriteMean(DType from, DType to, const std::vector<std::pair<std::span<con
 /// Builds the new file's list of tensors; borrows from its arguments.
 class Rewriter {
  public:
-  Rewriter(const GgufFile& src, std::map<std::int32_t, std::int32_t> experts, const std::vector<LayerSurgery>& plan)
-      : src_(src), experts_(std::move(experts)) {
+  Rewriter(const GgufFile& src, std::map<std::int32_t, std::int32_t> experts, const std::vector<LayerSurgery>& plan,
+           int threads)
+      : src_(src), experts_(std::move(experts)), threads_(threads) {
     for (const LayerSurgery& layer : plan) plan_[layer.layer] = &layer;
     for (const GgufTensor& tensor : src.tensors()) {
       const Place place = PlaceOf(tensor.name);
@@ -92,21 +116,21 @@ class Rewriter {
                              " experts on its last axis");
     }
     const bool all_verbatim = std::all_of(surgery.experts.begin(), surgery.experts.end(), Verbatim);
-    const DType type = all_verbatim ? tensor.type : AverageType(tensor);
-    if (type != tensor.type) summary.retyped.push_back(tensor.name);
+    const Encoding to = all_verbatim ? Encoding{tensor.type, false} : AverageEncoding(tensor);
+    if (to.type != tensor.type) summary.retyped.push_back(tensor.name);
     std::vector<std::int64_t> dims = tensor.dims;
     dims.back() = std::ssize(surgery.experts);
-    writer.AddTensor(tensor.name, type, dims,
-                     [this, &tensor, &surgery, old, each, type](const GgufWriter::Sink& sink) -> Status {
+    writer.AddTensor(tensor.name, to.type, dims,
+                     [this, &tensor, &surgery, old, each, to](const GgufWriter::Sink& sink) -> Status {
                        for (const NewExpert& expert : surgery.experts) {
-                         if (Verbatim(expert) && type == tensor.type) {
+                         if (Verbatim(expert) && to.type == tensor.type) {
                            QUORUM_TRY(sink(ExpertSlice(tensor, expert.parts.front().expert, old)));
                            continue;
                          }
-                         std::vector<std::pair<std::span<const std::byte>, double>> parts;
+                         std::vector<Part> parts;
                          for (const NewExpert::Part& part : expert.parts)
-                           parts.emplace_back(ExpertSlice(tensor, part.expert, old), part.weight);
-                         QUORUM_TRY(WriteMean(tensor.type, type, parts, each, sink));
+                           parts.push_back({tensor.type, ExpertSlice(tensor, part.expert, old), part.weight});
+                         QUORUM_TRY(WriteMean(parts, to, each, threads_, sink));
                        }
                        src_.Release(tensor);
                        return {};
@@ -135,31 +159,19 @@ class Rewriter {
         parts.push_back(found->second);
       }
       const GgufTensor& first = *parts.front();
-      const DType type = Verbatim(expert) ? first.type : AverageType(first);
+      const Encoding to = Verbatim(expert) ? Encoding{first.type, false} : AverageEncoding(first);
       const std::string name = place.before + std::to_string(i) + place.after;
-      if (type != first.type) summary.retyped.push_back(name);
+      if (to.type != first.type) summary.retyped.push_back(name);
       summary.parameters += first.elements();
       if (Verbatim(expert)) {
-        writer.AddTensor(name, type, first.dims, first.data);
+        writer.AddTensor(name, to.type, first.dims, first.data);
         continue;
       }
-      writer.AddTensor(name, type, first.dims, [parts, &expert, type](const GgufWriter::Sink& sink) -> Status {
-        // Types may differ: each is read in its own.
-        std::vector<float> values(static_cast<std::size_t>(parts.front()->elements()));
-        std::vector<double> sums(values.size());
-        double total = 0;
-        for (const NewExpert::Part& part : expert.parts) total += part.weight;
-        for (std::size_t p = 0; p < parts.size(); ++p) {
-          if (!Dequantize(parts[p]->type, parts[p]->data.data(), values.data(), parts[p]->elements())) {
-            return Unsupported("a tensor of type " + std::string(Info(parts[p]->type).name) + " cannot be averaged");
-          }
-          for (std::size_t j = 0; j < sums.size(); ++j)
-            sums[j] += expert.parts[p].weight / total * static_cast<double>(values[j]);
-        }
-        for (std::size_t j = 0; j < sums.size(); ++j) values[j] = static_cast<float>(sums[j]);
-        std::vector<std::byte> blocks(static_cast<std::size_t>(BytesOf(type, std::ssize(values))));
-        QUORUM_CHECK(Quantize(type, values.data(), blocks.data(), std::ssize(values)));
-        return sink(blocks);
+      writer.AddTensor(name, to.type, first.dims, [this, parts, &expert, to](const GgufWriter::Sink& sink) -> Status {
+        std::vector<Part> blocks;  // types may differ: each is read in its own
+        for (std::size_t p = 0; p < parts.size(); ++p)
+          blocks.push_back({parts[p]->type, parts[p]->data, expert.parts[p].weight});
+        return WriteMean(blocks, to, parts.front()->elements(), threads_, sink);
       });
     }
     return {};
@@ -167,6 +179,7 @@ class Rewriter {
 
   const GgufFile& src_;
   std::map<std::int32_t, std::int32_t> experts_;      // of each layer that has some
+  int threads_;                                       // to average with
   std::map<std::int32_t, const LayerSurgery*> plan_;  // by layer
   std::map<std::pair<std::int32_t, std::string>, std::map<std::int32_t, const GgufTensor*>> singles_;
 };
@@ -297,7 +310,7 @@ Result<SurgerySummary> RewriteExperts(const GgufFile& src, const std::string& ds
   writer.SetUint32(key("expert_count"), static_cast<std::uint32_t>(summary.experts));
   writer.SetUint32(key("expert_used_count"), static_cast<std::uint32_t>(summary.top_k));
   writer.Erase("general.size_label");
-  Rewriter rewriter(src, std::move(experts), plan);
+  Rewriter rewriter(src, std::move(experts), plan, options.threads);
   QUORUM_TRY(rewriter.AddTensors(writer, summary));
   if (src.metadata().contains("general.parameter_count")) {
     writer.SetUint64("general.parameter_count", static_cast<std::uint64_t>(summary.parameters));

@@ -6,7 +6,8 @@
 //    generation).
 //  - Merging averages weights and router rows of a group (Li et al. 2023, arXiv:2310.01334; Chen et al. 2024,
 //  arXiv:2410.08589);
-//    an expert that is a group of its own stays verbatim wherever its tensor's type can be quantized to.
+//    averages have the type that the tensor had, or Q8_0 where nothing here writes it (IQ4_NL, IQ4_XS), and an expert
+//    that is a group of its own stays verbatim wherever the type does.
 //
 // GGUF has one number of experts for all layers, and its readers rely on it: every layer keeps equally many.
 #pragma once
@@ -40,6 +41,7 @@ struct LayerSurgery {
 struct SurgeryOptions {
   std::string method;    // for the metadata: "pruned by REAP"
   bool replace = false;  // write over an existing file
+  int threads = 1;       // to average with
 };
 
 struct SurgerySummary {
@@ -48,7 +50,7 @@ struct SurgerySummary {
   std::int32_t top_k = 0, old_top_k = 0;  // of a token; lowered where fewer experts are left
   std::int64_t parameters = 0, old_parameters = 0;
   std::uint64_t bytes = 0, old_bytes = 0;
-  std::vector<std::string> retyped;  // tensors that became Q8_0, because their type cannot be quantized to
+  std::vector<std::string> retyped;  // tensors that became Q8_0, because nothing here writes their type
 };
 
 /// The layers of a file that have experts, ascending, and how many each has.

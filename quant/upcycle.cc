@@ -10,10 +10,10 @@
 #include "engine/base/check.h"
 #include "quant/counter_random.h"
 #include "quant/dense_ffn.h"
+#include "quant/encode.h"
 #include "quant/expert_surgery.h"
 #include "quant/gguf.h"
 #include "quant/gguf_parser.h"
-#include "quant/quantize.h"
 
 namespace quorum::quant {
 namespace {
@@ -47,9 +47,9 @@ Status CheckOptions(const UpcycleOptions& options) {
 Status CheckNoise(const GgufFile& src, const DenseModel& dense) {
   for (const DenseFfn& ffn : dense.layers) {
     for (const GgufTensor* tensor : {ffn.gate, ffn.up, ffn.down}) {
-      if (CanQuantize(tensor->type)) continue;
-      return Unsupported(src.path() + ": --noise needs weights in F32, F16, BF16, Q8_0, Q4_0 or Q4_1, but tensor '" + tensor->name +
-                         "' is " + std::string(Info(tensor->type).name));
+      if (CanEncode(tensor->type)) continue;
+      return Unsupported(src.path() + ": --noise needs weights of a type that quorum quantize makes, but tensor '" +
+                         tensor->name + "' is " + std::string(Info(tensor->type).name));
     }
   }
   return {};
@@ -118,7 +118,7 @@ Status WriteNoisyExperts(const GgufTensor& tensor, std::uint64_t stream, const U
       }
       const auto count = static_cast<std::int64_t>(values.size());
       blocks.resize(static_cast<std::size_t>(BytesOf(tensor.type, count)));
-      QUORUM_CHECK(Quantize(tensor.type, values.data(), blocks.data(), count));
+      QUORUM_CHECK(Encode({tensor.type, false}, values.data(), nullptr, blocks.data(), count));
       return sink(blocks);
     };
     QUORUM_TRY(ForChunks(tensor, buffer, add_noise));

@@ -16,7 +16,7 @@ struct UpcycleOptions {
   int top_k = 2;           // 1..experts
   std::uint64_t seed = 0;  // of the router and of the noise
   /// Standard deviation of the normal noise added to each expert's weights, in units of the tensor's root mean square.
-  /// 0 copies the quantized blocks verbatim; anything else needs types that `CanQuantize` knows.
+  /// 0 copies the quantized blocks verbatim; anything else needs types that `CanEncode` knows.
   double noise = 0.0;
   bool replace = false;  // write over an existing file
 };

@@ -73,6 +73,8 @@ Status ReadEngineFields(JsonFields& fields, GenerationFields& out) {
     request.time_limit =
         std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*timeout * 1000)));
   }
+  QUORUM_ASSIGN(const auto cache_prompt, fields.Bool("cache_prompt"));
+  request.reuse_prefix = cache_prompt.value_or(true);
   QUORUM_ASSIGN(const auto cache_report, fields.Bool("cache_report"));
   request.explain_cache = cache_report.value_or(false);
   QUORUM_ASSIGN(const auto cache_save, fields.Bool("cache_save"));

@@ -6,10 +6,10 @@
 
 namespace quorum::server {
 
-/// Reads "moe" {"top_k", "dense", "min_weight", "mask", "report"}, "priority", "timeout" (seconds), "cache_report",
-/// "cache_save", "thinking_budget" (tokens; "thinking_token_budget" in vLLM's words) and "speculate" into
-/// `out.request`. What is not honoured, inside "moe" too, is added to `out.ignored`. Errors: kInvalidArgument with the
-/// field as param.
+/// Reads "moe" {"top_k", "dense", "min_weight", "mask", "report"}, "priority", "timeout" (seconds), "cache_prompt",
+/// "cache_report", "cache_save", "thinking_budget" (tokens; "thinking_token_budget" in vLLM's words) and "speculate"
+/// into `out.request`. What is not honoured, inside "moe" too, is added to `out.ignored`. Errors: kInvalidArgument with
+/// the field as param.
 Status ReadEngineFields(JsonFields& fields, GenerationFields& out);
 
 /// For APIs whose answers have no place for reports of single tokens: "moe": {"report": "tokens"} is as good as true,

@@ -82,10 +82,18 @@ Json Probe::ChatBody(const Json& extra) const {
   return body;
 }
 
-Json Probe::Ok(const std::string& path, const Json& body) {
-  const Answer answer = Post(path, body);
+void Probe::DemandOk(const std::string& path, const Answer& answer) {
+  if (answer.status == 400) {
+    const Json error = Opt(Json::parse(answer.body, nullptr, false), "error");
+    if (Opt(error, "code") == "context_length_exceeded") Skip("the server's context is too short for it");
+  }
   Demand(answer.status == 200, fmt::format("{} answers {} {}", path, answer.status,
                                            answer.status == 0 ? answer.failure : answer.body.substr(0, 160)));
+}
+
+Json Probe::Ok(const std::string& path, const Json& body) {
+  const Answer answer = Post(path, body);
+  DemandOk(path, answer);
   Json parsed = Json::parse(answer.body, nullptr, false);
   Demand(parsed.is_object(), "the answer is no JSON object");
   return parsed.is_object() ? parsed : Json();
@@ -112,9 +120,7 @@ Json Probe::Refused(const Answer& answer, long least, long most) {
 Stream Probe::StreamOf(const std::string& path, const Json& body) {
   Stream stream;
   stream.answer = Post(path, body);
-  Demand(stream.answer.status == 200,
-         fmt::format("{} answers {} {}", path, stream.answer.status,
-                     stream.answer.status == 0 ? stream.answer.failure : stream.answer.body.substr(0, 160)));
+  DemandOk(path, stream.answer);
   const std::string& text = stream.answer.body;
   for (std::size_t at = 0; at < text.size() && stream.fault.empty();) {
     const std::size_t end = text.find("\n\n", at);

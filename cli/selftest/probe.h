@@ -102,6 +102,8 @@ class Probe {
   static constexpr const char* kChat = "/v1/chat/completions";
 
  private:
+  /// Broken unless it is a 200; skipped where the prompt is longer than the server's context.
+  void DemandOk(const std::string& path, const Answer& answer);
   void Step(const Json*& at, const std::string& name);
   void Step(const Json*& at, std::size_t index);
   void Step(const Json*& at, int index) { Step(at, static_cast<std::size_t>(index)); }

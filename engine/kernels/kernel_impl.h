@@ -24,7 +24,7 @@
   void ClampedSwiGlu(const float* gate, const float* up, int64_t step, float alpha, float limit, int64_t n, float* y); \
   void Softcap(float cap, int64_t n, float* x);                                                                        \
   float Softmax(float* x, int64_t n);                                                                                  \
-  float LogSumExp(const float* x, int64_t n);                                                                          \
+  double LogSumExp(const float* x, int64_t n);                                                                         \
   void Rope(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);                                \
   void Hadamard(float* x, int64_t n, float factor);                                                                    \
   void AttendPage(const AttendPageArgs& args);                                                                         \

@@ -109,8 +109,8 @@ struct KernelTable {
   void (*softcap)(float cap, int64_t n, float* x);
   /// In place: x = exp(x - max) / sum; returns the max. n >= 1.
   float (*softmax)(float* x, int64_t n);
-  /// max over x + log(sum(exp(x - max))), n >= 1, for log-probabilities.
-  float (*log_sum_exp)(const float* x, int64_t n);
+  /// max over x + log(sum(exp(x - max))), n >= 1, for log-probabilities; within 5e-7 plus 1e-7 of the logarithm.
+  double (*log_sum_exp)(const float* x, int64_t n);
   /// Rotates one head in place by the angles' cosines and sines (n_rot / 2 each). `neox`: pairs (i, i + n_rot/2); else
   /// pairs (2i, 2i + 1). Dimensions from n_rot on stay.
   void (*rope)(float* head, const float* cos, const float* sin, int64_t n_rot, bool neox);

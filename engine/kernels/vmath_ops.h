@@ -183,20 +183,20 @@ QUORUM_KERNEL_INLINE float MaxOfRow(const float* x, int64_t n) {
   return V::ReduceMax(max);
 }
 
-/// sum(exp(x - max)); also stores the terms where `y` is not null (y may be x).
-template <class V, bool kStore>
+/// sum(exp(x - max)), whose terms go to `y` (which may be x).
+template <class V>
 QUORUM_KERNEL_INLINE float SumExpRow(const float* x, float max, int64_t n, float* y) {
   const V shift = V::Set(max);
   V sum = V::Set(0.0F);
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) {
     const V e = Exp(V::Load(x + i) - shift);
-    if constexpr (kStore) e.Store(y + i);
+    e.Store(y + i);
     sum = sum + e;
   }
   if (i < n) {
     const V e = Exp(V::Load(x + i, n - i, -kInfinity) - shift);  // lanes beyond n add 0
-    if constexpr (kStore) e.Store(y + i, n - i);
+    e.Store(y + i, n - i);
     sum = sum + e;
   }
   return V::ReduceAdd(sum);
@@ -205,16 +205,27 @@ QUORUM_KERNEL_INLINE float SumExpRow(const float* x, float max, int64_t n, float
 template <class V>
 QUORUM_KERNEL_INLINE float SoftmaxRow(float* x, int64_t n) {
   const float max = MaxOfRow<V>(x, n);
-  const V sum = V::Set(SumExpRow<V, true>(x, max, n, x));
+  const V sum = V::Set(SumExpRow<V>(x, max, n, x));
   MapRow<V>(n, x,
             [&](int64_t at, int64_t count) __attribute__((always_inline)) { return Part<V>(x, at, count) / sum; });
   return max;
 }
 
+/// What a sum lost is carried on (Kahan 1965): a vocabulary's many small terms would be rounded away one by one.
 template <class V>
-QUORUM_KERNEL_INLINE float LogSumExpRow(const float* x, int64_t n) {
+QUORUM_KERNEL_INLINE double LogSumExpRow(const float* x, int64_t n) {
   const float max = MaxOfRow<V>(x, n);
-  return max + Log<V>(SumExpRow<V, false>(x, max, n, nullptr));
+  const V shift = V::Set(max);
+  V sum = V::Set(0.0F);
+  V excess = V::Set(0.0F);  // by which `sum` is too large
+  for (int64_t i = 0; i < n; i += 16) {
+    const V part = i + 16 <= n ? V::Load(x + i) : V::Load(x + i, n - i, -kInfinity);  // lanes beyond n add 0
+    const V term = Exp(part - shift) - excess;
+    const V next = sum + term;
+    excess = (next - sum) - term;
+    sum = next;
+  }
+  return static_cast<double>(max) + static_cast<double>(Log<V>(V::ReduceAdd(sum)));
 }
 
 template <class V>

@@ -57,7 +57,18 @@ TEST_CASE("KL divergence, agreement and intervals are what they say") {
   CHECK(std::fabs(LogSumExp(b) - 3) < 1e-6);
   const LogitReport report = Summarize(std::vector{same, other}, std::vector{1.0, 3.0}, std::vector{1.0, 2.0});
   CHECK(report.positions == 2);
-  CHECK(report.same_top == 0.5);
+  CHECK(report.same_top.fraction == 0.5);
+  // Wilson's intervals: Brown, Cai and DasGupta 2001 have the formula; these ends were worked out by hand.
+  const Proportion all = ProportionOf(3, 3), none = ProportionOf(0, 3), most = ProportionOf(3, 4);
+  CHECK(all.fraction == 1);
+  CHECK(all.high == 1);
+  CHECK(std::fabs(all.low - 3 / (3 + 3.841458820694124)) < 1e-12);
+  CHECK(std::fabs(none.high - 3.841458820694124 / (3 + 3.841458820694124)) < 1e-12);
+  CHECK(none.low == 0);
+  CHECK(most.fraction == 0.75);
+  CHECK(std::fabs(most.low - 0.3006) < 1e-4);
+  CHECK(std::fabs(most.high - 0.9544) < 1e-4);
+  CHECK(ProportionOf(0, 0).high == 1);
   CHECK(report.loss_difference.mean == 0.5);
   CHECK(report.kl_max == other.kl);
   CHECK(std::fabs(report.kl.mean - other.kl / 2) < 1e-7);

@@ -421,7 +421,8 @@ TEST_CASE("A text's losses do not depend on how it is cut into steps") {
       continue;
     }
     const float* row = (at < 150 ? first : second).data() + (in - 1) * vocab;
-    const float loss = tiny.model->kernels().log_sum_exp(row, static_cast<std::int64_t>(vocab)) - row[tokens[at]];
+    const auto loss = static_cast<float>(tiny.model->kernels().log_sum_exp(row, static_cast<std::int64_t>(vocab)) -
+                                         static_cast<double>(row[tokens[at]]));
     CHECK(SameBits({&loss, 1}, {&(*losses)[at], 1}));
   }
   CHECK_FALSE(TextLosses(*tiny.model, tokens, {.window = 1}).ok());

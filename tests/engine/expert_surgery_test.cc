@@ -2,6 +2,9 @@
 // averages are.
 #include "quant/expert_surgery.h"
 #include "quant/alike_experts.h"
+#include "quant/encode.h"
+#include "quant/int8_exact.h"
+#include "quant/upcycle.h"
 
 #include <algorithm>
 #include <cmath>
@@ -202,22 +205,100 @@ TEST_CASE("Merging: copies become one again, averages are means, experts alone s
   }
 }
 
-TEST_CASE("K-quants are pruned verbatim; where they are averaged they become Q8_0, and that is said") {
+TEST_CASE("Averages have the type that their tensor had, where it can be made; whole experts stay verbatim") {
+  using quant::DType;
+  struct Kind {
+    DType type;
+    bool int8_exact;
+    bool stacked;
+    double most;  // of the averages' relative error
+  };
+  const Kind kinds[] = {
+      {DType::kQ2_K, false, true, 0.35},   {DType::kQ3_K, false, true, 0.2},    {DType::kQ4_K, false, true, 0.1},
+      {DType::kQ4_K, true, true, 0.1},     {DType::kQ4_K, true, false, 0.1},    {DType::kQ5_K, false, false, 0.05},
+      {DType::kQ6_K, false, true, 0.03},   {DType::kQ5_1, false, true, 0.05},   {DType::kMXFP4, false, true, 0.2},
+      {DType::kIQ4_XS, false, true, 0.01}, {DType::kIQ4_NL, false, false, 0.01}};
+  for (const Kind& kind : kinds) {
+    CAPTURE(quant::Info(kind.type).name, kind.int8_exact, kind.stacked);
+    const Folder folder;
+    WriteTiny({.d_model = 256,
+               .heads = 4,
+               .kv_heads = 2,
+               .head_dim = 64,
+               .ff = 512,
+               .experts = 3,
+               .single_experts = !kind.stacked,
+               .type = kind.type,
+               .int8_exact = kind.int8_exact},
+              folder / "all.gguf");
+    const auto file = quant::GgufFile::Open(folder / "all.gguf");
+    REQUIRE(file.ok());
+    const std::vector<quant::LayerSurgery> plan = {{0, {{{{0, 1.0}, {2, 3.0}}}, {{{1, 1.0}}}}},
+                                                   {1, {{{{0, 1.0}}}, {{{1, 1.0}, {2, 1.0}}}}}};
+    const auto made = quant::RewriteExperts(*file, folder / "two.gguf", plan, {"", false, 3});
+    REQUIRE(made.ok());
+    CHECK(LoadFile(folder / "two.gguf").model->experts().most() == 2);
+    const auto now = quant::GgufFile::Open(folder / "two.gguf");
+    REQUIRE(now.ok());
+    const bool kept = quant::CanEncode(kind.type);
+    CHECK(made->retyped.empty() == kept);
+
+    constexpr std::int64_t kEach = 256 * 512;
+    const auto values = [&](const quant::GgufFile& in, std::size_t expert, std::size_t of, DType& type) {
+      const std::string stacked = "blk.0.ffn_up_exps.weight";
+      const quant::GgufTensor* tensor =
+          in.FindTensor(kind.stacked ? stacked : "blk.0.ffn_up." + std::to_string(expert) + ".weight");
+      REQUIRE(tensor != nullptr);
+      type = tensor->type;
+      const std::byte* data =
+          kind.stacked ? tensor->data.data() + expert * (tensor->data.size() / of) : tensor->data.data();
+      if (type == kind.type && kind.int8_exact) CHECK(quant::IsInt8Exact(data, kEach));
+      std::vector<float> floats(kEach);
+      REQUIRE(quant::Dequantize(type, data, floats.data(), kEach));
+      return floats;
+    };
+    DType type = DType::kF32;
+    const auto first = values(*file, 0, 3, type), whole = values(*file, 1, 3, type), third = values(*file, 2, 3, type);
+    const auto same = values(*now, 1, 2, type);
+    CHECK(type == (kept || !kind.stacked ? kind.type : DType::kQ8_0));
+    const auto mean = values(*now, 0, 2, type);
+    CHECK(type == (kept ? kind.type : DType::kQ8_0));
+    if (kept || !kind.stacked) CHECK(same == whole);
+    double error = 0, power = 0;
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      const double want = 0.25 * static_cast<double>(first[i]) + 0.75 * static_cast<double>(third[i]);
+      power += want * want;
+      error += (static_cast<double>(mean[i]) - want) * (static_cast<double>(mean[i]) - want);
+    }
+    CHECK(std::sqrt(error / power) < kind.most);
+  }
+}
+
+TEST_CASE("Upcycling adds noise to K-quants, too, and keeps their types") {
   const Folder folder;
-  WriteTiny(
-      {.d_model = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ff = 256, .experts = 3, .type = quant::DType::kQ4_K},
-      folder / "all.gguf");
-  const auto file = quant::GgufFile::Open(folder / "all.gguf");
-  REQUIRE(file.ok());
-  const std::vector<quant::LayerSurgery> plan = {{0, {{{{0, 1.0}, {2, 1.0}}}, {{{1, 1.0}}}}},
-                                                 {1, {{{{0, 1.0}}}, {{{1, 1.0}, {2, 1.0}}}}}};
-  const auto made = quant::RewriteExperts(*file, folder / "two.gguf", plan, {"", false});
-  REQUIRE(made.ok());
-  const LoadedFile two = LoadFile(folder / "two.gguf");
-  CHECK(two.model->experts().most() == 2);
-  const auto now = quant::GgufFile::Open(folder / "two.gguf");
-  REQUIRE(now.ok());
-  for (const std::string& name : made->retyped) CHECK(now->FindTensor(name)->type == quant::DType::kQ8_0);
+  WriteTiny({.d_model = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ff = 256, .type = quant::DType::kQ5_K},
+            folder / "dense.gguf");
+  quant::UpcycleOptions options;
+  options.experts = 2;
+  options.noise = 0.5;
+  REQUIRE(quant::Upcycle(folder / "dense.gguf", folder / "moe.gguf", options).ok());
+  const auto dense = quant::GgufFile::Open(folder / "dense.gguf"), moe = quant::GgufFile::Open(folder / "moe.gguf");
+  const quant::GgufTensor &from = *dense->FindTensor("blk.1.ffn_down.weight"),
+                          &to = *moe->FindTensor("blk.1.ffn_down_exps.weight");
+  REQUIRE(to.type == quant::DType::kQ5_K);
+  REQUIRE(to.elements() == 2 * from.elements());
+  std::vector<float> before(static_cast<std::size_t>(from.elements())), after(2 * before.size());
+  REQUIRE(quant::Dequantize(from.type, from.data.data(), before.data(), from.elements()));
+  REQUIRE(quant::Dequantize(to.type, to.data.data(), after.data(), to.elements()));
+  for (std::size_t expert = 0; expert < 2; ++expert) {
+    double noise = 0, power = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      const double d = static_cast<double>(after[expert * before.size() + i]) - static_cast<double>(before[i]);
+      noise += d * d;
+      power += static_cast<double>(before[i]) * static_cast<double>(before[i]);
+    }
+    CHECK(std::fabs(std::sqrt(noise / power) - 0.5) < 0.05);
+  }
 }
 
 TEST_CASE("Alike experts are found") {

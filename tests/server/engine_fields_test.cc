@@ -175,6 +175,35 @@ TEST_CASE("The cache says how much was reused and in which message a conversatio
   CHECK(several[1]["first_difference"]["message"].is_null());
 }
 
+TEST_CASE("cache_prompt: false computes the whole prompt, with the same answer, and its report tells of all of it") {
+  TestService server(WithExperts());
+  json body = {{"prompt", "Why is the sky blue, and why are evenings red, as everybody knows who has eyes to see?"},
+               {"max_tokens", 3},
+               {"temperature", 0},
+               {"n", 2},
+               {"cache_report", true},
+               {"moe", {{"report", true}}}};
+  const auto ask = [&server, &body] {
+    const auto response = server.Post(kCompletions, body);
+    REQUIRE(response.status == 200);
+    return json::parse(response.body);
+  };
+  const json first = ask();
+  const int prompt = first["usage"]["prompt_tokens"];
+  REQUIRE(prompt > 16);
+  CHECK(first["cache"]["cached_tokens"] == 0);
+  const json again = ask();
+  CHECK(again["cache"]["cached_tokens"] == prompt - 1);
+  CHECK(again["moe"]["tokens"] == first["moe"]["tokens"].get<int>() - prompt + 1);
+  body["cache_prompt"] = false;
+  const json cold = ask();
+  CHECK(cold["cache"]["cached_tokens"] == 0);
+  CHECK(cold["moe"] == first["moe"]);
+  CHECK(cold["choices"] == first["choices"]);
+  body["cache_prompt"] = true;
+  CHECK(ask()["cache"]["cached_tokens"] == prompt - 1);  // what the cold one computed is there as before
+}
+
 TEST_CASE("Priority, time limit and guessing: types and ranges are checked") {
   TestService server;
   CHECK(
@@ -184,6 +213,7 @@ TEST_CASE("Priority, time limit and guessing: types and ranges are checked") {
   CHECK(RefusedParam(server, {{"timeout", 1e12}}) == "timeout");
   CHECK(RefusedParam(server, {{"speculate", 1}}) == "speculate");
   CHECK(RefusedParam(server, {{"cache_report", "yes"}}) == "cache_report");
+  CHECK(RefusedParam(server, {{"cache_prompt", 0}}) == "cache_prompt");
 }
 
 TEST_CASE("What this server cannot do for a request is named") {
