@@ -267,11 +267,11 @@ TEST_CASE("Upcycle: models that it cannot take") {
             "'blk.0.ffn_up.weight' is no matrix: 64"));
   UpcycleOptions noisy;
   noisy.noise = 0.1;
-  const auto q5 = [](GgufWriter& w) {
-    w.AddTensor("blk.0.ffn_up.weight", DType::kQ5_0, {64, 96},
-                std::as_bytes(std::span(zeros)).first(64 * 96 / 32 * 22));
+  const auto iq4 = [](GgufWriter& w) {
+    w.AddTensor("blk.0.ffn_up.weight", DType::kIQ4_NL, {64, 96},
+                std::as_bytes(std::span(zeros)).first(64 * 96 / 32 * 18));
   };
-  CHECK(Has(ErrorOf(noisy, q5, without_up), ErrorCode::kUnsupported, "'blk.0.ffn_up.weight' is Q5_0"));
+  CHECK(Has(ErrorOf(noisy, iq4, without_up), ErrorCode::kUnsupported, "'blk.0.ffn_up.weight' is IQ4_NL"));
 }
 
 TEST_CASE("CounterRandom: fixed numbers, the right moments") {
