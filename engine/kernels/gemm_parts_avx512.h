@@ -30,7 +30,7 @@ struct alignas(kLineBytes) TwoLevelSide {
   float scale;                      // d_a
   int32_t exact_start;              // int8-exact and folded: -kExactBias * sum(q_a)
   const int8_t* q;
-  alignas(kLineBytes) int32_t start[kBlock / 16];  // what the dot product of each s-group, or half of one, starts at
+  alignas(kLineBytes) int32_t start[kBlock / 8];  // what the dot product of each s-group, or part of one, starts at
 };
 
 /// A row's sums over 16 columns, from memory: |sum| <= 16 * 127 fits int16.
@@ -56,11 +56,29 @@ QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_
   side->q = q;
 }
 
-/// Dot products of `columns` columns, 16 or 32, start at -bias * sum.
+/// -bias times the sums of 8 columns each.
+template <int32_t bias>
+QUORUM_INLINE void StoreStarts8(const int8_t* q, int32_t* start) {
+  const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  for (int64_t half = 0; half < 2; ++half, q += kBlock / 2, start += kLanes) {
+    __m512i sums[2];  // of 8 columns, in even lanes
+    for (int64_t i = 0; i < 2; ++i) {
+      const __m512i quads = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1),
+                                                _mm512_loadu_si512(q + i * kLineBytes));
+      sums[i] = _mm512_add_epi32(quads, _mm512_srli_epi64(quads, 32));
+    }
+    const __m512i each = _mm512_permutex2var_epi32(sums[0], even, sums[1]);
+    _mm512_store_si512(start, _mm512_mullo_epi32(each, _mm512_set1_epi32(-bias)));
+  }
+}
+
+/// Dot products of `columns` columns, 8, 16 or 32, start at -bias * sum.
 template <int64_t s_columns, int64_t columns, int32_t bias>
 QUORUM_INLINE void PrepareSide(const int8_t* q, const float* scale, const int32_t* sum, TwoLevelSide* side) {
   const __m512i sum16 = LoadSums(sum, kBlockGroups);
-  if constexpr (bias != 0 && columns == 16) {
+  if constexpr (bias != 0 && columns == 8) {
+    StoreStarts8<bias>(q, side->start);
+  } else if constexpr (bias != 0 && columns == 16) {
     _mm512_store_si512(side->start, _mm512_mullo_epi32(sum16, _mm512_set1_epi32(-bias)));
   } else if constexpr (bias != 0) {
     StoreStarts(Sums32(sum16), bias, side->start);

@@ -6,29 +6,31 @@ namespace {
 
 /// How the codes of a block are summed before an integer scale is multiplied in.
 struct Dots {
-  int64_t columns;  // of one sum: those that share a scale, or half of them
-  bool in_16;       // sums fit int16, so that vpdpwssd multiplies and adds them in one instruction
-  int32_t start;    // sums start at -start * sum(q_a): the bias, or what lets them fit; the latter times s comes back
-  bool comes_back;
+  int64_t columns;  // of one sum: those that share a scale, or as many of them as
+  bool in_16;       // fit int16, so that vpdpwssd multiplies and adds in one instruction
+  int32_t start;    // sums start at -start * sum(q_a): the bias, or what lets more columns fit; the latter
+  bool comes_back;  // times s comes back once a block
 };
 
-static constexpr bool Fit16(const PackTraits& traits, int32_t start, int64_t columns) {
+static constexpr int64_t Fitting(const PackTraits& traits, int32_t start) {
   const int32_t above = LargestCode(traits) - start;
-  return (start > above ? start : above) * columns * 127 <= 32767;
+  int64_t columns = traits.s_columns;
+  while ((start > above ? start : above) * columns * 127 > 32767) columns /= 2;
+  return columns;
 }
 
-/// `centred`: codes without a bias may be lowered by half of the largest. Int8-exact ones always are: it is part of the
-/// offsets.
-static constexpr Dots DotsOf(const PackTraits& traits, bool centred) {
-  centred = centred || IsExact(traits);
-  const int64_t whole = traits.s_columns;
-  if (traits.table != Table::kNone) return {whole, false, traits.bias, false};
-  if (Fit16(traits, traits.bias, whole)) return {whole, true, traits.bias, false};
+/// vpmulld is two operations, and an addition a third: two products of 16 bits are faster, and even four. `tiles`: what
+/// comes back may be worth its while, which is where four would become two.
+static constexpr Dots DotsOf(const PackTraits& traits, bool tiles) {
+  if (traits.table != Table::kNone) return {traits.s_columns, false, traits.bias, false};
+  const int64_t columns = Fitting(traits, traits.bias);
   const int32_t centre = (LargestCode(traits) + 1) / 2;
-  if (Folds(traits) && centred && Fit16(traits, centre, whole)) return {whole, true, centre, true};
-  if (Folds(traits) && centred && Fit16(traits, centre, 16)) return {16, true, centre, true};
-  return {whole, false, traits.bias, false};
+  if (tiles && traits.bias == 0 && columns == 8) return {Fitting(traits, centre), true, centre, true};
+  return {columns, true, traits.bias, false};
 }
+
+/// Whether s-groups have offsets.
+static constexpr bool HasOffsets(const PackTraits& traits) { return HasMin(traits.scales) || IsExact(traits); }
 
 /// What the code of tiles depends on.
 struct TileKind {
@@ -48,16 +50,6 @@ struct RawScales {
     return _mm512_or_si512(Low(2 * pair), _mm512_slli_epi32(S(2 * pair + 1), 16));
   }
   QUORUM_MEMBER __m512i Z(int64_t pair) const { return LoadOffsetPair<traits>(at, pair); }
-  /// centre * s - z of both s-groups of a pair.
-  template <int16_t centre>
-  QUORUM_MEMBER __m512i Centred(int64_t pair) const {
-    const __m512i s = LoadWords(at + 2 * pair * kLanes);
-    const __m512i z = LoadWords(at + ZOffset(traits) + 2 * pair * kLanes);
-    const __m512i c = _mm512_sub_epi16(_mm512_mullo_epi16(s, _mm512_set1_epi16(centre)), z);
-    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i behind = _mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(kLanes)), 16);
-    return _mm512_permutexvar_epi16(_mm512_or_si512(lanes, behind), c);
-  }
   QUORUM_MEMBER __m512 D() const { return LoadHalves(at + SuperOffset(traits)); }
   QUORUM_MEMBER __m512 Dmin() const { return LoadHalves(at + SuperOffset(traits) + 2 * kLanes); }
 
@@ -71,13 +63,14 @@ struct alignas(kLineBytes) PanelScales {
 
   QUORUM_MEMBER __m512i S(int64_t h) const { return _mm512_load_si512(s[h]); }
   QUORUM_MEMBER __m512i Low(int64_t h) const { return S(h); }
-  QUORUM_MEMBER __m512i Pair(int64_t p) const { return _mm512_load_si512(pair[p]); }
+  QUORUM_MEMBER __m512i Pair(int64_t p) const {
+    return _mm512_or_si512(Low(2 * p), _mm512_slli_epi32(S(2 * p + 1), 16));
+  }
   QUORUM_MEMBER __m512i Z(int64_t p) const { return _mm512_load_si512(z[p]); }
   QUORUM_MEMBER __m512 D() const { return _mm512_load_ps(d); }
   QUORUM_MEMBER __m512 Dmin() const { return _mm512_load_ps(dmin); }
 
   int32_t s[2 * kPairs][kLanes];
-  int32_t pair[has_min ? kPairs : 1][kLanes];
   int32_t z[has_min ? kPairs : 1][kLanes];
   float d[kLanes];
   float dmin[kLanes];
@@ -93,7 +86,7 @@ struct TwoLevels {
   static constexpr PackTraits Unpacked(PackTraits traits) {
     traits.payload = Payload::kBits8;
     traits.table = Table::kNone;
-    traits.bias = 0;  // Dots know it
+    traits.bias = 0;  // a tile's kind knows whether there is one
     return traits;
   }
   template <PackFormat format>
@@ -120,25 +113,23 @@ struct TwoLevels {
     _mm512_store_ps(panel->d, raw.D());
     if constexpr (HasMin(kTraits.scales)) {
       for (int64_t pair = 0; pair < kBlock / kTraits.s_columns / 2; ++pair) {
-        if constexpr (!folded && kDots.comes_back) _mm512_store_si512(panel->pair[pair], raw.Pair(pair));
         _mm512_store_si512(panel->z[pair], raw.Z(pair));
       }
       _mm512_store_ps(panel->dmin, raw.Dmin());
     }
   }
 
-  /// sum[i] = sum over the block of a factor of the weights times q_a, for one panel; `pair_of` gives the factors of
-  /// two neighbouring s-groups.
-  template <int64_t s_columns, size_t R, typename PairOf>
-  QUORUM_INLINE void SumPairs(const Side (&side)[R], __m512i (&sum)[R], PairOf pair_of) {
+  /// `step(pair)` for each two neighbouring s-groups. Tiles do not unroll it: g++ would keep every row's sums in general
+  /// registers from one such loop to the next, and bringing them back takes two operations of the products' own ports.
+  template <int64_t s_columns, bool unrolled, typename Step>
+  QUORUM_INLINE void ForPairs(Step step) {
+    constexpr int64_t kPairs = kBlock / s_columns / 2;
+    if constexpr (unrolled) {
 #pragma GCC unroll 8
-    for (size_t i = 0; i < R; ++i) sum[i] = _mm512_setzero_si512();
-    for (int64_t pair = 0; pair < kBlock / s_columns / 2; ++pair) {
-      const __m512i factors = pair_of(pair);
-#pragma GCC unroll 8
-      for (size_t i = 0; i < R; ++i) {
-        sum[i] = _mm512_dpwssd_epi32(sum[i], factors, _mm512_set1_epi32(side[i].sum_pairs[pair]));
-      }
+      for (int64_t pair = 0; pair < kPairs; ++pair) step(pair);
+    } else {
+#pragma GCC unroll 1
+      for (int64_t pair = 0; pair < kPairs; ++pair) step(pair);
     }
   }
 
@@ -160,66 +151,71 @@ struct TwoLevels {
     for (size_t p = 0; p < P; ++p) s[p] = in_16 ? scales[p].Low(h) : scales[p].S(h);
   }
 
+  /// Columns [4 * quad, 4 * quad + columns) of a group join the sums.
+  template <PackTraits traits, Dots dots, int quad, size_t R, size_t P>
+  QUORUM_INLINE void AddPart(const uint8_t* const (&group)[P], const int8_t* const (&q)[R], int64_t g,
+                             const Side (&side)[R], const __m512i (&s)[P], __m512i (&total)[R][P]) {
+    __m512i dot[R][P];
+    StartDots<dots.start != 0>(side, g * (kGroup / dots.columns) + 4 * quad / dots.columns, dot);
+    if constexpr (dots.columns == kGroup) {
+      AddGroup<traits>(group, q, g * kGroup, dot);
+    } else {
+      AddQuad<traits, quad>(group, q, g * kGroup, dot);
+      AddQuad<traits, quad + 1>(group, q, g * kGroup, dot);
+      if constexpr (dots.columns == 16) {
+        AddQuad<traits, quad + 2>(group, q, g * kGroup, dot);
+        AddQuad<traits, quad + 3>(group, q, g * kGroup, dot);
+      }
+    }
+    AddScaled<dots.in_16>(s, dot, total);
+  }
+
   /// total[i][p] = sum over the block of s * q_w * q_a. Bounds: gemm_scalar.cc.
   template <PackTraits traits, Dots dots, bool in_panel, size_t R, size_t P, typename Scales>
   QUORUM_INLINE void SumCodes(const uint8_t* const (&codes)[P], const Scales (&scales)[P], const int8_t* const (&q)[R],
                               const Side (&side)[R], const Partial& partial, __m512i (&total)[R][P]) {
-    constexpr bool kStarts = dots.start != 0;
-    for (size_t p = 0; p < P; ++p) {
-      __m512i sum[R];
-      if constexpr (IsExact(traits)) {
-        SumPairs<traits.s_columns>(side, sum,
-                                   [&](int64_t pair) { return scales[p].template Centred<dots.start>(pair); });
-      } else if constexpr (dots.comes_back) {
-        SumPairs<traits.s_columns>(side, sum, [&](int64_t pair) { return scales[p].Pair(pair); });
-      }
 #pragma GCC unroll 8
-      for (size_t i = 0; i < R; ++i) {
-        total[i][p] = IsExact(traits)   ? sum[i]
-                      : dots.comes_back ? _mm512_mullo_epi32(sum[i], _mm512_set1_epi32(dots.start))
-                                        : _mm512_setzero_si512();
-      }
+    for (size_t i = 0; i < R; ++i) {
+#pragma GCC unroll 2
+      for (size_t p = 0; p < P; ++p) total[i][p] = _mm512_setzero_si512();
     }
     const uint8_t* group[P];
     for (size_t p = 0; p < P; ++p) group[p] = codes[p];
+    constexpr int64_t kPerGroup = kGroup / traits.s_columns;
     for (int64_t g = 0; g < kBlockGroups; ++g) {
-      const int64_t column = g * kGroup;
-      __m512i dot[R][P];
       __m512i s[P];
-      if constexpr (dots.columns == 16) {
-        constexpr int64_t kPerGroup = kGroup / traits.s_columns;
-        StartDots<kStarts>(side, 2 * g, dot);
-        AddQuad<traits, 0>(group, q, column, dot);
-        AddQuad<traits, 1>(group, q, column, dot);
-        AddQuad<traits, 2>(group, q, column, dot);
-        AddQuad<traits, 3>(group, q, column, dot);
-        LoadScales<dots.in_16>(scales, kPerGroup * g, s);
-        AddScaled<dots.in_16>(s, dot, total);
-        StartDots<kStarts>(side, 2 * g + 1, dot);
-        AddQuad<traits, 4>(group, q, column, dot);
-        AddQuad<traits, 5>(group, q, column, dot);
-        AddQuad<traits, 6>(group, q, column, dot);
-        AddQuad<traits, 7>(group, q, column, dot);
+      LoadScales<dots.in_16>(scales, kPerGroup * g, s);
+      AddPart<traits, dots, 0>(group, q, g, side, s, total);
+      if constexpr (dots.columns == 8) AddPart<traits, dots, 2>(group, q, g, side, s, total);
+      if constexpr (dots.columns <= 16) {
         if constexpr (kPerGroup == 2) LoadScales<dots.in_16>(scales, 2 * g + 1, s);
-        AddScaled<dots.in_16>(s, dot, total);
-      } else {
-        StartDots<kStarts>(side, g, dot);
-        AddGroup<traits>(group, q, column, dot);
-        LoadScales<dots.in_16>(scales, g, s);
-        AddScaled<dots.in_16>(s, dot, total);
+        AddPart<traits, dots, 4>(group, q, g, side, s, total);
       }
+      if constexpr (dots.columns == 8) AddPart<traits, dots, 6>(group, q, g, side, s, total);
       NextGroup<traits, in_panel>(group, g, partial);
     }
   }
 
-  /// The block joins partial's sums.
-  template <PackTraits traits, size_t R, size_t P, typename Scales>
+  /// The block joins partial's sums. `has_offsets`: they are not in `total` yet, nor is what comes back.
+  template <PackTraits traits, Dots dots, bool has_offsets, bool unrolled, size_t R, size_t P, typename Scales>
   QUORUM_INLINE void Join(const Scales (&scales)[P], const Side (&side)[R], const __m512i (&total)[R][P],
                           const Partial& partial) {
     for (size_t p = 0; p < P; ++p) {
       __m512i offset[R];
-      if constexpr (HasMin(traits.scales)) {
-        SumPairs<traits.s_columns>(side, offset, [&](int64_t pair) { return scales[p].Z(pair); });
+      __m512i back[R];
+#pragma GCC unroll 8
+      for (size_t i = 0; i < R; ++i) offset[i] = back[i] = _mm512_setzero_si512();
+      if constexpr (has_offsets) {
+        ForPairs<traits.s_columns, unrolled>([&](int64_t pair) __attribute__((always_inline)) {
+          const __m512i z = scales[p].Z(pair);
+          const __m512i s = dots.comes_back ? scales[p].Pair(pair) : z;
+#pragma GCC unroll 8
+          for (size_t i = 0; i < R; ++i) {
+            const __m512i sums = _mm512_set1_epi32(side[i].sum_pairs[pair]);
+            offset[i] = _mm512_dpwssd_epi32(offset[i], z, sums);
+            if constexpr (dots.comes_back) back[i] = _mm512_dpwssd_epi32(back[i], s, sums);
+          }
+        });
       }
       const __m512 d = scales[p].D();
       const __m512 dmin = HasMin(traits.scales) ? scales[p].Dmin() : d;
@@ -228,7 +224,12 @@ struct TwoLevels {
         float* at = partial.dst + static_cast<int64_t>(i) * partial.ld + p * kLanes;
         __m512 acc = partial.start ? _mm512_setzero_ps() : _mm512_loadu_ps(at);
         const __m512 scale = _mm512_set1_ps(side[i].scale);
-        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total[i][p]), _mm512_mul_ps(d, scale), acc);
+        __m512i whole = total[i][p];
+        if constexpr (has_offsets && IsExact(traits)) whole = _mm512_sub_epi32(whole, offset[i]);
+        if constexpr (dots.comes_back) {
+          whole = _mm512_add_epi32(whole, _mm512_mullo_epi32(back[i], _mm512_set1_epi32(dots.start)));
+        }
+        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), _mm512_mul_ps(d, scale), acc);
         if constexpr (HasMin(traits.scales)) {
           acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(offset[i]), _mm512_mul_ps(dmin, scale), acc);
         }
@@ -241,10 +242,9 @@ struct TwoLevels {
   QUORUM_INLINE void Few(const uint8_t* const (&codes)[1], const Raw<format> (&scales)[1], int64_t /*groups*/,
                          const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
     constexpr PackTraits kTraits = TraitsOf(format);
-    constexpr Dots kDots = DotsOf(kTraits, false);  // what comes back costs as much as it saves so few rows
     __m512i total[R][1];
-    SumCodes<kTraits, kDots, true>(codes, scales, q, side, partial, total);
-    Join<kTraits>(scales, side, total, partial);
+    SumCodes<kTraits, DotsOf(kTraits, false), true>(codes, scales, q, side, partial, total);
+    Join<kTraits, DotsOf(kTraits, false), HasOffsets(kTraits), true>(scales, side, total, partial);
   }
 
   template <TileKind kind, size_t R, typename Scales>
@@ -252,7 +252,7 @@ struct TwoLevels {
                           const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
     __m512i total[R][2];
     SumCodes<kind.traits, kind.dots, false>(codes, scales, q, side, partial, total);
-    Join<kind.traits>(scales, side, total, partial);
+    Join<kind.traits, kind.dots, HasOffsets(kind.traits), false>(scales, side, total, partial);
   }
 
   /// Codes that are multiplied with their scales (int8-exact: with their offsets in them, too). They are at most 255,
@@ -273,7 +273,7 @@ struct TwoLevels {
       AddGroup<kind>(group, q, g * kGroup, total);
       NextGroup<kind, false>(group, g, partial);
     }
-    Join<kind>(scales, side, total, partial);
+    Join<kind, DotsOf(kind, false), HasMin(kind.scales), false>(scales, side, total, partial);
   }
 };
 
