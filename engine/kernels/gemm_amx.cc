@@ -167,9 +167,8 @@ template <PackTraits traits>
 QUORUM_INLINE void JoinTwoLevels(const avx512::TwoLevelSide* side, int64_t count, const Sums& low,
                                  const Sums* high, const uint8_t* scales, float* dst, int64_t ld, bool start) {
   constexpr int64_t kPairs = kBlock / traits.s_columns / 2;
-  const uint8_t* super = scales + SuperOffset(traits);
-  const __m512 d = avx512::LoadHalves(super);
-  const __m512 dmin = avx512::LoadHalves(super + 2 * kLanes);
+  const __m512 d = avx512::LoadD<traits>(scales);
+  const __m512 dmin = HasMin(traits.scales) ? avx512::LoadDmin<traits>(scales) : d;
   __m512i z[size_t{kPairs}];
   for (int64_t pair = 0; pair < kPairs; ++pair) {
     z[pair] = HasMin(traits.scales) ? avx512::LoadOffsetPair<traits>(scales, pair) : _mm512_setzero_si512();

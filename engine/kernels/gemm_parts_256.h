@@ -211,7 +211,7 @@ struct Rows256 {
     __m128i most = _mm_setzero_si128();
     for (int64_t h = 0; h < kBlock / kTraits.s_columns; ++h) {
       __m128i s = _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + h * kLanes));
-      if constexpr (kTraits.scales == Scales::kNibbles) s = _mm_and_si128(s, _mm_set1_epi8(15));
+      s = _mm_and_si128(s, _mm_set1_epi8(kTraits.scales == Scales::kNibbles ? 15 : kSmallScale));
       most = _mm_max_epu8(most, s);
     }
     const __m128i limit = _mm_set1_epi8(static_cast<char>(255 / LargestCode(kTraits)));
@@ -241,7 +241,8 @@ struct Rows256 {
       LoadSmallScales<kCodes.traits.scales>(scales, kPerGroup * g, s);
       __m256i z[2] = {s[0], s[1]};
       if constexpr (IsExact(kCodes.traits)) {
-        LoadSmallScales<Scales::kBytes>(scales + ZOffset(kCodes.traits), g, z);
+        const uint8_t* at = scales + BehindScales(kCodes.traits) + g * kLanes;
+        Spread16(_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))), z);
         for (__m256i& half : z) {  // from the even byte of each int16 to both
           half = _mm256_or_si256(half, _mm256_slli_epi16(half, 8));
           half = _mm256_sub_epi8(half, _mm256_set1_epi8(static_cast<char>(kExactBias)));

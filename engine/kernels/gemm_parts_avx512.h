@@ -150,6 +150,11 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t g, const Partia
   }
 }
 
+/// The bits of a byte that are an unsigned s.
+static constexpr int SmallScaleMask(const PackTraits& traits) {
+  return traits.scales == Scales::kNibbles ? 15 : kSmallScale;
+}
+
 /// Integer scales of s-group `h`, each twice in its lane: for products of 16 bits.
 template <PackTraits traits>
 QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
@@ -162,7 +167,7 @@ QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
   const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(0x8000));
   const __m512i spread = _mm512_or_si512(_mm512_or_si512(lanes, _mm512_slli_epi32(lanes, 16)), zero);
   const __m512i s = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(LoadBytes16(scales + h * kLanes)), spread);
-  return traits.scales == Scales::kNibbles ? _mm512_and_si512(s, _mm512_set1_epi16(15)) : s;
+  return _mm512_and_si512(s, _mm512_set1_epi16(SmallScaleMask(traits)));
 }
 
 /// Whether s * q of a whole block fits unsigned bytes. Four s-groups lie in a line.
@@ -171,7 +176,7 @@ QUORUM_INLINE bool FitsBytes(const uint8_t* scales) {
   __m512i most = _mm512_setzero_si512();
   for (int64_t line = 0; line < kBlock / traits.s_columns / 4; ++line) {
     __m512i s = LoadLine(scales, line);
-    if constexpr (traits.scales == Scales::kNibbles) s = _mm512_and_si512(s, _mm512_set1_epi8(15));
+    s = _mm512_and_si512(s, _mm512_set1_epi8(SmallScaleMask(traits)));
     most = _mm512_max_epu8(most, s);
   }
   return _mm512_cmpgt_epu8_mask(most, _mm512_set1_epi8(static_cast<char>(255 / LargestCode(traits)))) == 0;
@@ -183,7 +188,7 @@ QUORUM_INLINE __m512i ExactOffsets(const uint8_t* scales, int64_t h) {
   const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   const __m512i two = _mm512_or_si512(lanes, _mm512_slli_epi32(lanes, 8));
   const __m512i four = _mm512_or_si512(two, _mm512_slli_epi32(two, 16));
-  const __m128i z = LoadBytes16(scales + ZOffset(traits) + h * kLanes);
+  const __m128i z = LoadBytes16(scales + BehindScales(traits) + h * kLanes);
   const __m512i spread = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(z), four);
   return bias == 0 ? spread : _mm512_sub_epi8(spread, _mm512_set1_epi8(static_cast<char>(bias)));
 }

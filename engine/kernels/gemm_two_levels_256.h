@@ -90,15 +90,15 @@ struct TwoLevels {
   template <PackTraits traits, size_t R>
   QUORUM_INLINE void Join(const uint8_t* scales, const ActRows<R>& act, const __m256i (&total)[R][2],
                           const __m256i (&offset)[R][2], __m256 (&acc)[R][2]) {
-    const uint8_t* super = scales + SuperOffset(traits);
+    __m256 d[2];
+    __m256 dmin[2];
+    LoadSuper<traits>(scales, d, dmin);
     for (size_t h = 0; h < 2; ++h) {
-      const __m256 d = LoadHalves(super + 2 * h * kHalfLanes);
-      const __m256 dmin = LoadHalves(super + 2 * (kLanes + h * kHalfLanes));
       for (size_t i = 0; i < R; ++i) {
         const __m256 scale = _mm256_set1_ps(act.scale[i][0]);
-        acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][h]), _mm256_mul_ps(d, scale), acc[i][h]);
+        acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][h]), _mm256_mul_ps(d[h], scale), acc[i][h]);
         if constexpr (HasMin(traits.scales)) {
-          acc[i][h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offset[i][h]), _mm256_mul_ps(dmin, scale), acc[i][h]);
+          acc[i][h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offset[i][h]), _mm256_mul_ps(dmin[h], scale), acc[i][h]);
         }
       }
     }

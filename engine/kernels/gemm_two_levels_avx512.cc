@@ -50,8 +50,8 @@ struct RawScales {
     return _mm512_or_si512(Low(2 * pair), _mm512_slli_epi32(S(2 * pair + 1), 16));
   }
   QUORUM_MEMBER __m512i Z(int64_t pair) const { return LoadOffsetPair<traits>(at, pair); }
-  QUORUM_MEMBER __m512 D() const { return LoadHalves(at + SuperOffset(traits)); }
-  QUORUM_MEMBER __m512 Dmin() const { return LoadHalves(at + SuperOffset(traits) + 2 * kLanes); }
+  QUORUM_MEMBER __m512 D() const { return LoadD<traits>(at); }
+  QUORUM_MEMBER __m512 Dmin() const { return LoadDmin<traits>(at); }
 
   const uint8_t* at;
 };

@@ -17,7 +17,10 @@
 //
 // One-level scales: for each group 16 f16 d, and 16 f16 m where the format has a minimum (E8M0: 16 bytes).
 // Two-level scales: for each s-group (32 or 16 columns) 16 bytes s; then, where the format has offsets, 16 bytes z
-// for each s-group (Q2_K: s and z share a byte, s low); then one line with 16 f16 d and 16 f16 dmin (or zero).
+// for each s-group (Q2_K: s and z share a byte, s low); then one line with 16 f16 d and 16 f16 dmin (or zero). Formats
+// that have bytes z need no such line: six bits are enough for s, and the highest two of byte 2 * lane of the n-th 32
+// bytes of s, n = 0 ... 3, are bits 6 - 2n and 7 - 2n of that lane's d, those of the byte behind it 14 - 2n and 15 - 2n.
+// The highest bits of z hold dmin in the same way; int8-exact z take seven bits, and there is no dmin.
 #pragma once
 
 #include <stddef.h>
@@ -49,8 +52,8 @@ enum class Scales : uint8_t {
   kHalfMin,  // one level: f16 d and m per group
   kE8m0,     // one level: a power of two per group, E8M0Half
   kSigned,   // two levels: signed s, f16 d
-  kBytes,    // two levels: unsigned s and z, f16 d and dmin
-  kExact,    // two levels: unsigned s and z, f16 d; s * q - z fits int8
+  kBytes,    // two levels: unsigned s and z of 6 bits, f16 d and dmin in their bytes
+  kExact,    // two levels: unsigned s of 6 bits and f16 d in its bytes, unsigned z; s * q - z fits int8
   kNibbles,  // two levels: unsigned s and z of 4 bits in one byte, f16 d and dmin
 };
 
@@ -132,7 +135,7 @@ static constexpr int64_t ScaleBytes(const PackTraits& t, int64_t groups) {
     case Scales::kSigned:
     case Scales::kNibbles: return groups * (kGroup / t.s_columns) * kLanes + kLineBytes;
     case Scales::kBytes:
-    case Scales::kExact: return 2 * groups * (kGroup / t.s_columns) * kLanes + kLineBytes;
+    case Scales::kExact: return 2 * groups * (kGroup / t.s_columns) * kLanes;
   }
   return 0;
 }
@@ -143,12 +146,12 @@ static constexpr int64_t BlockBytes(const PackTraits& t, int64_t groups) {
   return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
 }
 
-/// Offset of a two-level block's z (HasOffsetBytes) and of its line of d and dmin, from the start of its scales.
-/// Two-level blocks are always whole.
-static constexpr int64_t ZOffset(const PackTraits& t) { return kBlock / t.s_columns * kLanes; }
-static constexpr int64_t SuperOffset(const PackTraits& t) {
-  return (HasOffsetBytes(t.scales) ? 2 : 1) * (kBlock / t.s_columns) * kLanes;
-}
+/// Offset of what follows a two-level block's s, from the start of its scales: z (HasOffsetBytes), or the line of d and
+/// dmin. Two-level blocks are always whole.
+static constexpr int64_t BehindScales(const PackTraits& t) { return kBlock / t.s_columns * kLanes; }
+
+/// The bits of a byte s, and of kBytes' z, that are their own.
+constexpr int kSmallScale = 63;
 
 /// Bits of the float 2^(e - 128): half of the E8M0 scale 2^(e - 127), exact also where it is subnormal.
 static constexpr uint32_t E8m0HalfBits(uint32_t e) { return e < 2 ? 0x00200000U << e : (e - 1) << 23; }

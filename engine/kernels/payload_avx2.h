@@ -74,6 +74,42 @@ QUORUM_INLINE __m256 LoadE8m0(const uint8_t* p) {
   return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 }
 
+// 16 f16 in the highest bits of 128 bytes, as floats.
+QUORUM_INLINE void LoadSpread(const uint8_t* bytes, __m256 (&floats)[2]) {
+  const __m256i* at = reinterpret_cast<const __m256i*>(bytes);
+  const __m256i a = AndBytes(_mm256_loadu_si256(at), 0xC0);
+  const __m256i b = AndBytes(_mm256_srli_epi16(_mm256_loadu_si256(at + 1), 2), 0x30);
+  const __m256i c = AndBytes(_mm256_srli_epi16(_mm256_loadu_si256(at + 2), 4), 0x0C);
+  const __m256i d = AndBytes(_mm256_srli_epi16(_mm256_loadu_si256(at + 3), 6), 0x03);
+  const __m256i halves = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
+  floats[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+  floats[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+}
+
+// Two levels: d of 16 rows, and dmin of formats that have it.
+template <PackTraits traits>
+QUORUM_INLINE void LoadSuper(const uint8_t* scales, __m256 (&d)[2], __m256 (&dmin)[2]) {
+  const uint8_t* behind = scales + BehindScales(traits);
+  if constexpr (HasOffsetBytes(traits.scales)) {
+    LoadSpread(scales, d);
+    if constexpr (HasMin(traits.scales)) LoadSpread(behind, dmin);
+  } else {
+    for (int64_t h = 0; h < 2; ++h) {
+      d[h] = LoadHalves(behind + 2 * h * kHalfLanes);
+      if constexpr (HasMin(traits.scales)) dmin[h] = LoadHalves(behind + 2 * (kLanes + h * kHalfLanes));
+    }
+  }
+}
+
+// The 16 bytes in either half of `bytes`, 8 lanes each, in both int16 halves of every lane.
+QUORUM_INLINE void Spread16(__m256i bytes, __m256i (&s)[2]) {
+  const __m256i first = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1,  //
+                                         4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
+  const __m256i eight = _mm256_set1_epi16(8);
+  s[0] = _mm256_shuffle_epi8(bytes, first);
+  s[1] = _mm256_shuffle_epi8(bytes, _mm256_add_epi8(first, eight));
+}
+
 // Two levels: the 16 integer scales of s-group `h`, 8 lanes each, in both int16 halves of every lane.
 template <Scales kind>
 QUORUM_INLINE void LoadSmallScales(const uint8_t* scales, int64_t h, __m256i (&s)[2]) {
@@ -87,23 +123,21 @@ QUORUM_INLINE void LoadSmallScales(const uint8_t* scales, int64_t h, __m256i (&s
   // All 16 in either half of the register, of which each shuffle takes its own four, and zeros.
   __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
   if constexpr (kind == Scales::kNibbles) bytes = AndBytes(bytes, 15);
-  const __m256i first = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1,  //
-                                         4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
-  const __m256i eight = _mm256_set1_epi16(8);
-  s[0] = _mm256_shuffle_epi8(bytes, first);
-  s[1] = _mm256_shuffle_epi8(bytes, _mm256_add_epi8(first, eight));
+  if constexpr (HasOffsetBytes(kind)) bytes = AndBytes(bytes, kSmallScale);
+  Spread16(bytes, s);
 }
 
 // Two levels: what is multiplied with the sums of s-groups 2 * pair (low int16) and 2 * pair + 1 (high): z, or s where
 // the format has no minimum.
 template <PackTraits traits>
 QUORUM_INLINE __m256i LoadOffsetPair(const uint8_t* scales, int64_t pair) {
-  const uint8_t* z = scales + (HasOffsetBytes(traits.scales) ? ZOffset(traits) : 0) + 2 * pair * kLanes;
+  const uint8_t* z = scales + (HasOffsetBytes(traits.scales) ? BehindScales(traits) : 0) + 2 * pair * kLanes;
   __m128i both = _mm_unpacklo_epi8(LoadBytes8(z), LoadBytes8(z + kLanes));
   if constexpr (traits.scales == Scales::kSigned) return _mm256_cvtepi8_epi16(both);
   if constexpr (traits.scales == Scales::kNibbles) {
     both = _mm_and_si128(_mm_srli_epi16(both, 4), _mm_set1_epi8(15));
   }
+  if constexpr (traits.scales == Scales::kBytes) both = _mm_and_si128(both, _mm_set1_epi8(kSmallScale));
   return _mm256_cvtepu8_epi16(both);
 }
 

@@ -95,21 +95,41 @@ template <Scales kind>
 QUORUM_INLINE __m512i LoadSmallScales(const uint8_t* scales, int64_t h) {
   const __m128i bytes = LoadBytes16(scales + h * kLanes);
   if constexpr (kind == Scales::kSigned) return _mm512_cvtepi8_epi32(bytes);
-  if constexpr (HasOffsetBytes(kind)) return _mm512_cvtepu8_epi32(bytes);
+  if constexpr (HasOffsetBytes(kind)) return _mm512_cvtepu8_epi32(_mm_and_si128(bytes, _mm_set1_epi8(kSmallScale)));
   return _mm512_and_si512(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(15));
 }
 
 // Two levels: z of s-groups 2 * pair (low half of each lane) and 2 * pair + 1 (high half).
 template <PackTraits traits>
 QUORUM_INLINE __m512i LoadOffsetPair(const uint8_t* scales, int64_t pair) {
-  const uint8_t* z = scales + (HasOffsetBytes(traits.scales) ? ZOffset(traits) : 0) + 2 * pair * kLanes;
+  const uint8_t* z = scales + (HasOffsetBytes(traits.scales) ? BehindScales(traits) : 0) + 2 * pair * kLanes;
   __m512i even = _mm512_cvtepu8_epi32(LoadBytes16(z));
   __m512i odd = _mm512_cvtepu8_epi32(LoadBytes16(z + kLanes));
   if constexpr (traits.scales == Scales::kNibbles) {
     even = _mm512_srli_epi32(even, 4);
     odd = _mm512_srli_epi32(odd, 4);
   }
-  return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+  const __m512i both = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+  return traits.scales == Scales::kBytes ? _mm512_and_si512(both, _mm512_set1_epi16(kSmallScale)) : both;
+}
+
+// 16 f16 in the highest bits of 128 bytes, as floats.
+QUORUM_INLINE __m512 LoadSpread(const uint8_t* bytes) {
+  const __m512i first = _mm512_and_si512(LoadLine(bytes, 0), _mm512_set1_epi8(static_cast<char>(0xC0)));
+  const __m512i half = OrMasked(_mm512_srli_epi16(LoadLine(bytes, 1), 4), 0x0C, first);  // of each f16 four bits
+  const __m256i others = _mm256_srli_epi16(_mm512_extracti64x4_epi64(half, 1), 2);
+  return _mm512_cvtph_ps(_mm256_or_si256(_mm512_castsi512_si256(half), others));
+}
+
+// Two levels: d and dmin of 16 rows.
+template <PackTraits traits>
+QUORUM_INLINE __m512 LoadD(const uint8_t* scales) {
+  return HasOffsetBytes(traits.scales) ? LoadSpread(scales) : LoadHalves(scales + BehindScales(traits));
+}
+template <PackTraits traits>
+QUORUM_INLINE __m512 LoadDmin(const uint8_t* scales) {
+  const uint8_t* behind = scales + BehindScales(traits);
+  return HasOffsetBytes(traits.scales) ? LoadSpread(behind) : LoadHalves(behind + 2 * kLanes);
 }
 
 }  // namespace quorum::engine::avx512

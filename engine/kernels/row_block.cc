@@ -89,6 +89,23 @@ void LoadCodes(Payload payload, const std::uint8_t* group, std::int64_t lane, st
   std::memcpy(codes, words, sizeof words);
 }
 
+/// The lane's f16 in the highest bits of 128 bytes of s or z, which are zero.
+void StoreSpread(std::uint16_t half, std::int64_t lane, std::uint8_t* bytes) {
+  for (int n = 0; n < 4; ++n) {
+    for (int j = 0; j < 2; ++j) {
+      bytes[32 * n + 2 * lane + j] |= static_cast<std::uint8_t>((half >> (8 * j + 6 - 2 * n) & 3) << 6);
+    }
+  }
+}
+
+std::uint16_t LoadSpread(const std::uint8_t* bytes, std::int64_t lane) {
+  unsigned half = 0;
+  for (int n = 0; n < 4; ++n) {
+    for (int j = 0; j < 2; ++j) half |= static_cast<unsigned>(bytes[32 * n + 2 * lane + j] >> 6) << (8 * j + 6 - 2 * n);
+  }
+  return static_cast<std::uint16_t>(half);
+}
+
 }  // namespace
 
 void StoreRow(const PackTraits& traits, const RowBlock& row, std::int64_t groups, std::int64_t lane,
@@ -115,12 +132,17 @@ void StoreRow(const PackTraits& traits, const RowBlock& row, std::int64_t groups
     const std::int64_t i = h * traits.s_columns / 16;
     unsigned s = static_cast<unsigned>(row.s[i]) & 0xFFU;
     if (traits.scales == Scales::kNibbles) s |= static_cast<unsigned>(row.z[i]) << 4;
-    block[h * kLanes + lane] = static_cast<std::uint8_t>(s);
-    if (HasOffsetBytes(traits.scales)) block[ZOffset(traits) + h * kLanes + lane] = row.z[i];
+    block[h * kLanes + lane] |= static_cast<std::uint8_t>(s);
+    if (HasOffsetBytes(traits.scales)) block[BehindScales(traits) + h * kLanes + lane] |= row.z[i];
   }
-  std::uint8_t* super = block + SuperOffset(traits);
-  StoreU16(super + 2 * lane, row.super_d);
-  StoreU16(super + 2 * (kLanes + lane), row.super_min);
+  std::uint8_t* behind = block + BehindScales(traits);
+  if (HasOffsetBytes(traits.scales)) {
+    StoreSpread(row.super_d, lane, block);
+    if (HasMin(traits.scales)) StoreSpread(row.super_min, lane, behind);
+  } else {
+    StoreU16(behind + 2 * lane, row.super_d);
+    StoreU16(behind + 2 * (kLanes + lane), row.super_min);
+  }
 }
 
 void LoadRow(const PackTraits& traits, const std::uint8_t* block, std::int64_t groups, std::int64_t lane,
@@ -148,15 +170,24 @@ void LoadRow(const PackTraits& traits, const std::uint8_t* block, std::int64_t g
     row->s[i] = s;
     row->z[i] = 0;
     if (traits.scales == Scales::kSigned) row->s[i] = static_cast<std::int8_t>(s);
-    if (HasOffsetBytes(traits.scales)) row->z[i] = block[ZOffset(traits) + h * kLanes + lane];
+    if (HasOffsetBytes(traits.scales)) {
+      row->s[i] = s & kSmallScale;
+      const std::uint8_t z = block[BehindScales(traits) + h * kLanes + lane];
+      row->z[i] = HasMin(traits.scales) ? z & kSmallScale : z;
+    }
     if (traits.scales == Scales::kNibbles) {
       row->s[i] = s & 15;
       row->z[i] = s >> 4;
     }
   }
-  const std::uint8_t* super = block + SuperOffset(traits);
-  row->super_d = LoadU16(super + 2 * lane);
-  row->super_min = LoadU16(super + 2 * (kLanes + lane));
+  const std::uint8_t* behind = block + BehindScales(traits);
+  if (HasOffsetBytes(traits.scales)) {
+    row->super_d = LoadSpread(block, lane);
+    row->super_min = HasMin(traits.scales) ? LoadSpread(behind, lane) : std::uint16_t{0};
+  } else {
+    row->super_d = LoadU16(behind + 2 * lane);
+    row->super_min = LoadU16(behind + 2 * (kLanes + lane));
+  }
 }
 
 void CodeValues(const PackTraits& traits, const std::uint8_t* codes, std::int64_t count, std::int8_t* q) {

@@ -36,7 +36,10 @@ void CutScales(std::int64_t largest, const PackedView& view, std::uint8_t* packe
   const std::int64_t block = BlockBytes(traits, kBlockGroups);
   for (std::int64_t b = 0; b < panels * view.panel_bytes / block; ++b) {
     std::uint8_t* scales = packed + b * block + kBlockGroups * GroupBytes(traits.payload);
-    for (std::int64_t i = 0; i < ZOffset(traits); ++i) scales[i] = static_cast<std::uint8_t>(scales[i] % (largest + 1));
+    for (std::int64_t i = 0; i < BehindScales(traits); ++i) {
+      const int s = scales[i] & kSmallScale;
+      scales[i] = static_cast<std::uint8_t>((scales[i] - s) | static_cast<int>(s % (largest + 1)));
+    }
   }
 }
 

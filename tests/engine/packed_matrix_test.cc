@@ -105,7 +105,7 @@ TEST_CASE("packed sizes stay close to the file's") {
       {DType::kQ4_0, 2304, 25920},  {DType::kQ4_1, 2560, 28800}, {DType::kQ5_0, 2816, 31680},
       {DType::kQ5_1, 3072, 34560},  {DType::kQ8_0, 4352, 48960}, {DType::kIQ4_NL, 2304, 25920},
       {DType::kMXFP4, 2176, 24512}, {DType::kQ2_K, 1344, 0},     {DType::kQ3_K, 1856, 0},
-      {DType::kQ4_K, 2368, 0},      {DType::kQ5_K, 2880, 0},     {DType::kQ6_K, 3392, 0},
+      {DType::kQ4_K, 2304, 0},      {DType::kQ5_K, 2816, 0},     {DType::kQ6_K, 3392, 0},
       {DType::kIQ4_XS, 2240, 0},
   };
   REQUIRE(sizes.size() + 1 == PackableKinds().size());  // int8-exact has Q4_K's
