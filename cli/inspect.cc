@@ -12,7 +12,7 @@
 #include "cli/command.h"
 #include "cli/inspect_folder.h"
 #include "cli/inspect_format.h"
-#include "cli/pulled_model.h"
+#include "cli/model_flags.h"
 #include "engine/model_files.h"
 #include "quant/gguf.h"
 #include "quant/gguf_summary.h"
@@ -26,7 +26,7 @@ using quant::GgufSummary;
 using quant::GgufTensor;
 
 struct Flags {
-  std::string model;
+  ModelFlags model;
   bool tensors = false;
   bool json = false;
 };
@@ -288,8 +288,9 @@ Json ToJson(const GgufFile& file, const GgufSummary& s, bool tensors) {
 }
 
 int Run(const Flags& flags) {
-  if (engine::IsFolder(flags.model)) return InspectFolder(flags.model, flags.tensors, flags.json);
-  const auto file = GgufFile::Open(flags.model);
+  const std::string& path = flags.model.path;
+  if (engine::IsFolder(path)) return InspectFolder(path, flags.tensors, flags.json);
+  const auto file = GgufFile::Open(path);
   if (!file.ok()) return Fail(file.error());
   const GgufSummary summary = quant::Summarize(*file);
   if (flags.json) {
@@ -306,7 +307,7 @@ int Run(const Flags& flags) {
 void AddInspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
-  command->add_option("MODEL", flags->model, kModelHelp)->required()->transform(PulledModel())->envname("QUORUM_MODEL");
+  AddModelOption(*command, flags->model);
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] { action = [flags] { return Run(*flags); }; });

@@ -86,13 +86,16 @@ void AddDemo(CLI::App& command, ModelFlags& flags, CLI::Option* model) {
 
 std::string ModelFlags::Name() const { return demo ? kDemoName : path; }
 
-void AddModelFlags(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice) {
+void AddModelOption(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice) {
   CLI::Option* model =
       command.add_option("MODEL", flags.path, choice.model)->required(choice.required)->transform(PulledModel());
-  if (!choice.named) {
-    model->envname("QUORUM_MODEL");
-    AddDemo(command, flags, model);
-  }
+  if (choice.named) return;
+  model->envname("QUORUM_MODEL");
+  AddDemo(command, flags, model);
+}
+
+void AddModelFlags(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice) {
+  AddModelOption(command, flags, choice);
   command.option_defaults()->group("How the model is kept and computed");
   command.add_option("--threads", flags.threads, "Compute threads; 0: as many CPUs as cpuset and cgroup quota allow")
       ->envname("QUORUM_THREADS")

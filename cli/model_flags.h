@@ -38,7 +38,10 @@ struct ModelFlagChoice {
   bool context = true;  // --ctx
 };
 
-/// Adds MODEL, --demo, --threads, --numa, --ctx, --weights, --float-gemm, --kv and --act.
+/// Adds MODEL and --demo.
+void AddModelOption(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice = {});
+
+/// Adds these, --threads, --numa, --ctx, --weights, --float-gemm, --kv and --act.
 void AddModelFlags(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& choice = {});
 
 /// A model and the threads that it runs on.

@@ -86,6 +86,7 @@ def check_variables(folder):
     assert run("run", "-p", "Reverse hello", QUORUM_DEMO="1").stdout.strip() == "olleh"
     assert run("run", "--demo", "-p", "Reverse hello", QUORUM_MODEL="none.gguf").stdout.strip() == "olleh"
     assert json.loads(run("inspect", MOE, "--json", QUORUM_DEMO="1").stdout)["files"] == [str(MOE)]
+    assert json.loads(run("inspect", "--demo", "--json").stdout)["experts"] == 16
     there = folder / "there.gguf"
     there.write_text("precious")
     expect(1, "exists already", "upcycle", DENSE, there, QUORUM_UPCYCLE_FORCE="1", QUORUM_FORCE="1")

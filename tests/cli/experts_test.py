@@ -50,6 +50,36 @@ def check_experts(quorum, folder):
     run(quorum, "experts", MOE, "--demo", "--text", text, fails=True)
 
 
+def check_eval(quorum, folder):
+    text = folder / "eval.txt"
+    text.write_text("".join(TEXT.read_text().splitlines(True)[::20]))
+    common = ["--demo", "--text", text, "--ctx", 128]
+    rows = json.loads(run(quorum, "eval", *common, "--moe-top-k", "2,all", "--json"))
+    assert [row["experts"] for row in rows] == [2, 16], rows
+    assert "reference" not in rows[0] and rows[1]["reference"] == {"model": rows[0]["model"], "experts": 2}, rows
+    assert rows[1]["difference"]["kl_mean"] > 0
+    low, high = (rows[1]["difference"][f"top1_agreement_ci95_{end}"] for end in ("low", "high"))
+    assert 0 <= low < rows[1]["difference"]["top1_agreement"] < high <= 1, rows
+    # Two programs' ways to the same losses.
+    loss = json.loads(run(quorum, "experts", *common, "--json"))["topics"][0]["loss"]
+    own = json.loads(run(quorum, "eval", *common, "--json"))
+    assert abs(own["mean_nll"] - loss) < 1e-6, (own["mean_nll"], loss)
+    tasks = folder / "tasks.jsonl"
+    tasks.write_text('{"prompt": "Sum 47+8=", "answer": "55"}\n{"prompt": "Sum 47+8=", "choices": ["55", "56"], "answer": 0}\n')
+    solved = json.loads(run(quorum, "eval", "--demo", "--tasks", tasks, "--json"))
+    assert solved["accuracy"] == 1 and abs(solved["accuracy_ci95_low"] - 2 / (2 + 1.959964**2)) < 1e-6, solved
+    assert solved["tasks_with_choices"] == 1 and solved["accuracy_by_length_ci95_high"] == 1, solved
+
+
+def check_bench(quorum):
+    for row in json.loads(run(quorum, "bench", "--demo", "-p", 16, "-n", 4, "-r", 3, "--json")):
+        assert len(row["samples_ns"]) == len(row["samples_ts"]) == 3 and row["model_size"] > 0, row
+        assert abs(row["avg_ns"] - sum(row["samples_ns"]) / 3) <= 1, row
+        tokens = row["n_prompt"] + row["n_gen"]
+        for ns, rate in zip(row["samples_ns"], row["samples_ts"]):
+            assert abs(ns * 1e-9 * rate / tokens - 1) < 1e-3, row
+
+
 def check_surgery(quorum, folder):
     report = folder / "report.json"
     report.write_text(run(quorum, "experts", MOE, "--text", TEXT, "--ctx", 256, "--json"))
@@ -143,10 +173,12 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         check_experts(sys.argv[1], folder)
+        check_eval(sys.argv[1], folder)
         check_surgery(sys.argv[1], folder)
         check_upcycle(sys.argv[1], folder)
         check_served(sys.argv[1], folder)
     check_counters_bench(sys.argv[1])
+    check_bench(sys.argv[1])
     check_demo(sys.argv[1])
 
 
