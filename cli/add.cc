@@ -134,12 +134,17 @@ Status Add(const Flags& flags) {
                              {"experts", shape.most()},
                              {"experts_per_token", shape.top_k},
                              {"bytes", made.bytes},
+                             {"requantized", made.requantized},
                              {"domains", std::move(domains)}})
                            .dump(2));
     return {};
   }
   fmt::print("{}\n  {} layers, {} experts each, {} used a token; {:.1f} M parameters, {}\n", flags.dst, made.layers,
              shape.most(), shape.top_k, static_cast<double>(made.parameters) * 1e-6, FormatBytes(made.bytes));
+  if (made.requantized > 0) {
+    fmt::print("  {} matrices of the added experts were quantized anew, to the types of {}'s\n", made.requantized,
+               flags.model.path);
+  }
   fmt::print("  text                       perplexity: before   its model      now   tokens that visit its expert\n");
   for (std::size_t i = 0; i < texts.topics.size(); ++i) {
     const bool has_expert = i > 0 || first == 0;
@@ -174,7 +179,7 @@ void AddAdd(CLI::App& app, Action& action) {
       ->check(CLI::ExistingFile);
   command->add_option("--top-k", flags->top_k, "Experts that a token uses; 0: as MODEL has it, 2 for a dense one")
       ->check(CLI::Range(0, 1024));
-  AddWindowFlag(*command, flags->window)->envname("QUORUM_EXPERTS_CTX");
+  AddWindowFlag(*command, flags->window);
   command->add_flag("--force", flags->replace, "Write over an existing file");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {

@@ -64,9 +64,9 @@ struct Test {
     for (const double seconds : samples) rates.push_back(Tokens() / seconds);
     return rates;
   }
-  std::vector<double> Nanoseconds() const {
-    std::vector<double> times;
-    for (const double seconds : samples) times.push_back(std::round(seconds * 1e9));
+  std::vector<std::int64_t> Nanoseconds() const {
+    std::vector<std::int64_t> times;
+    for (const double seconds : samples) times.push_back(std::llround(seconds * 1e9));
     return times;
   }
   double Gigabytes() const { return static_cast<double>(cost.bytes) / Seconds() / 1e9; }   // a second
@@ -113,7 +113,9 @@ Result<double> Measure(engine::Model& model, const Test& test, const BenchFlags&
 
 nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const LoadedModel& loaded,
                               const engine::Roof& roof) {
-  const std::vector<double> rates = test.Rates(), times = test.Nanoseconds();
+  const std::vector<double> rates = test.Rates();
+  const std::vector<std::int64_t> times = test.Nanoseconds();
+  const std::vector<double> exact(times.begin(), times.end());
   nlohmann::ordered_json json = {{"model_filename", flags.model.Name()},
                                  {"model_type", loaded.model->spec().architecture},
                                  {"backends", fmt::format("quorum-{}", loaded.model->kernels().name)},
@@ -130,8 +132,8 @@ nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const L
                                  {"n_depth", test.depth},
                                  {"n_seq", test.batch},
                                  {"test_time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(test.began))},
-                                 {"avg_ns", std::round(Mean(times))},
-                                 {"stddev_ns", std::round(Deviation(times))},
+                                 {"avg_ns", std::llround(Mean(exact))},
+                                 {"stddev_ns", std::llround(Deviation(exact))},
                                  {"samples_ns", times},
                                  {"avg_ts", Mean(rates)},
                                  {"stddev_ts", Deviation(rates)},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -164,6 +165,16 @@ void Refuse(const CLI::App& command, std::initializer_list<const char*> options,
   for (const char* option : options) {
     if (Given(command, option)) throw CLI::ValidationError(option, why);
   }
+}
+
+CLI::Validator AtLeast(double least) {
+  return CLI::Validator(
+      [least](std::string& text) {
+        double value = 0;
+        if (CLI::detail::lexical_cast(text, value) && value >= least && std::isfinite(value)) return std::string();
+        return fmt::format("'{}' is no number from {} on", text, least);
+      },
+      "", "at least");
 }
 
 }  // namespace quorum::cli

@@ -36,4 +36,7 @@ bool Given(const CLI::App& command, const std::string& option);
 /// Variables that have nothing to say are left alone.
 void Refuse(const CLI::App& command, std::initializer_list<const char*> options, const std::string& why);
 
+/// A number from `least` on. (CLI11's own says what the largest double is, in 309 digits.)
+CLI::Validator AtLeast(double least);
+
 }  // namespace quorum::cli

@@ -123,7 +123,7 @@ Status EvalText(EvalFlags flags) {
     fmt::print("{}\n", out.dump(2));
     return {};
   }
-  Print(text, scores);
+  Print(flags, text, scores);
   if (layers) Print(layers->Differences());
   return {};
 }
@@ -132,7 +132,7 @@ Status Eval(EvalFlags flags) {
   if (!flags.text.empty()) return EvalText(std::move(flags));
   QUORUM_TRY(CheckModels(flags, {}));
   QUORUM_ASSIGN(const engine::ExpertRequest experts, ExpertsOf(flags, flags.top_k.empty() ? "" : flags.top_k.front()));
-  return EvalTasks(flags.model, flags.tasks, flags.window, experts, flags.json);
+  return EvalTasks(flags, experts);
 }
 
 /// What contradicts itself or would have no effect.
@@ -167,7 +167,8 @@ void AddEval(CLI::App& app, Action& action) {
       "The text is cut into windows of --ctx tokens that do not overlap; every token but each window's first "
       "is scored given those before it in the window. No BOS is added. Intervals are of 95 %, taking positions "
       "as independent.\nTask files are JSON lines: {\"prompt\": TEXT, \"choices\": [TEXT, ...], \"answer\": "
-      "INDEX} or {\"prompt\": TEXT, \"answer\": TEXT}.");
+      "INDEX} or {\"prompt\": TEXT, \"answer\": TEXT}. Without choices the first line that is generated has "
+      "to equal the answer, but for white space around both; prompts are taken as they are, without a template.");
   AddModelFlags(*command, flags->model, {.context = false});
   AddWindowFlag(*command, flags->window);
   CLI::Option* text =
@@ -214,7 +215,7 @@ void AddEval(CLI::App& app, Action& action) {
   command->add_flag(
       "--like-llama-perplexity", flags->like_llama,
       "Score what llama.cpp's llama-perplexity does: the second half of each whole window, with BOS first "
-      "where the model has one");
+      "where the tokenizer adds one");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, command, &action] {
     CheckUsage(*command, *flags);

@@ -13,7 +13,8 @@ using Json = nlohmann::ordered_json;
 Json ToJson(const engine::LogitReport& report) {
   return {{"positions", report.positions},
           {"kl_mean", report.kl.mean},
-          {"kl_mean_ci95", report.kl.half_width},
+          {"kl_mean_ci95_low", report.kl.low()},
+          {"kl_mean_ci95_high", report.kl.high()},
           {"kl_median", report.kl_median},
           {"kl_p99", report.kl_p99},
           {"kl_max", report.kl_max},
@@ -21,13 +22,40 @@ Json ToJson(const engine::LogitReport& report) {
           {"top1_agreement_ci95_low", report.same_top.low},
           {"top1_agreement_ci95_high", report.same_top.high},
           {"nll_difference", report.loss_difference.mean},
-          {"nll_difference_ci95", report.loss_difference.half_width}};
+          {"nll_difference_ci95_low", report.loss_difference.low()},
+          {"nll_difference_ci95_high", report.loss_difference.high()}};
 }
 
 }  // namespace
 
 std::string Percent(const engine::Proportion& part) {
   return fmt::format("{:.2f} % (95 %: {:.2f} to {:.2f})", 100 * part.fraction, 100 * part.low, 100 * part.high);
+}
+
+std::string Perplexity(const engine::MeanInterval& loss) {
+  if (std::isnan(loss.half_width)) return fmt::format("{:.4f}", std::exp(loss.mean));
+  return fmt::format("{:.4f} (95 %: {:.4f} to {:.4f})", std::exp(loss.mean), std::exp(loss.low()),
+                     std::exp(loss.high()));
+}
+
+Json Settings(const EvalFlags& flags, Stepper& stepper) {
+  Json out = {{"kernels", stepper.model().kernels().name},
+              {"kv", KvName(stepper.model())},
+              {"act", ActivationsName(stepper.model())},
+              {"weights", flags.model.weights}};
+  if (flags.top_k.size() == 1) out["moe_top_k"] = flags.top_k.front();
+  if (flags.min_weight > 0) out["moe_min_weight"] = flags.min_weight;
+  if (!flags.mask.empty()) out["mask"] = flags.mask;
+  return out;
+}
+
+std::string SettingsText(const EvalFlags& flags) {
+  std::string text;
+  if (flags.top_k.size() == 1) text += " --moe-top-k " + flags.top_k.front();
+  if (flags.min_weight > 0) text += fmt::format(" --moe-min-weight {}", flags.min_weight);
+  if (!flags.mask.empty()) text += " --mask " + flags.mask;
+  if (flags.like_llama) text += " --like-llama-perplexity";
+  return text.empty() ? text : "with" + text + "\n";
 }
 
 Json ToJson(const std::string& model, const EvalFlags& flags, Stepper& stepper, const Text& text,
@@ -41,11 +69,13 @@ Json ToJson(const std::string& model, const EvalFlags& flags, Stepper& stepper, 
               {"scored", scores.losses.size()},
               {"perplexity", perplexity},
               {"perplexity_stderr", perplexity * loss.half_width / 1.96},
-              {"perplexity_ci95", perplexity * loss.half_width},
-              {"mean_nll", loss.mean},
-              {"kernels", stepper.model().kernels().name},
-              {"kv", KvName(stepper.model())},
-              {"act", ActivationsName(stepper.model())}};
+              {"perplexity_ci95_low", std::exp(loss.low())},
+              {"perplexity_ci95_high", std::exp(loss.high())},
+              {"mean_nll", loss.mean}};
+  out.update(Settings(flags, stepper));
+  if (flags.like_llama) out["like_llama_perplexity"] = true;
+  if (!flags.reference.empty()) out["reference"] = flags.reference;
+  if (!flags.kl.empty()) out["reference"] = flags.kl;
   if (scores.difference) out["difference"] = ToJson(*scores.difference);
   return out;
 }
@@ -71,19 +101,20 @@ void Print(const std::vector<engine::LayerDifference>& layers) {
   }
 }
 
-void Print(const Text& text, const Scores& scores) {
-  const engine::MeanInterval loss = engine::MeanOf(scores.losses);
-  const double perplexity = std::exp(loss.mean);
-  fmt::print("perplexity {:.4f} ± {:.4f} (95 %)   ({} of {} tokens scored, windows of {})\n", perplexity,
-             perplexity * loss.half_width, scores.losses.size(), text.tokens.size(), text.window);
+void Print(const EvalFlags& flags, const Text& text, const Scores& scores) {
+  fmt::print("{}perplexity {}   ({} of {} tokens scored, windows of {})\n", SettingsText(flags),
+             Perplexity(engine::MeanOf(scores.losses)), scores.losses.size(), text.tokens.size(), text.window);
   if (!scores.difference) return;
   const engine::LogitReport& d = *scores.difference;
-  fmt::print("KL divergence from the reference: mean {:.6f} ± {:.6f}, median {:.6f}, p99 {:.5f}, max {:.4f} nats\n",
-             d.kl.mean, d.kl.half_width, d.kl_median, d.kl_p99, d.kl_max);
+  fmt::print("KL divergence from the reference: mean {:.6f}{}, median {:.6f}, p99 {:.5f}, max {:.4f} nats\n", d.kl.mean,
+             std::isnan(d.kl.half_width) ? "" : fmt::format(" ± {:.6f}", d.kl.half_width), d.kl_median, d.kl_p99,
+             d.kl_max);
   fmt::print("same most likely token: {}\n", Percent(d.same_top));
-  fmt::print("perplexity / reference's: {:.5f} (95 %: {:.5f} to {:.5f})\n", std::exp(d.loss_difference.mean),
-             std::exp(d.loss_difference.mean - d.loss_difference.half_width),
-             std::exp(d.loss_difference.mean + d.loss_difference.half_width));
+  const engine::MeanInterval& ratio = d.loss_difference;
+  fmt::print("perplexity / reference's: {:.5f}{}\n", std::exp(ratio.mean),
+             std::isnan(ratio.half_width)
+                 ? ""
+                 : fmt::format(" (95 %: {:.5f} to {:.5f})", std::exp(ratio.low()), std::exp(ratio.high())));
 }
 
 }  // namespace quorum::cli

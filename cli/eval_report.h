@@ -14,10 +14,18 @@ nlohmann::ordered_json ToJson(const std::string& model, const EvalFlags& flags, 
                               const Scores& scores);
 nlohmann::ordered_json ToJson(const std::vector<engine::LayerDifference>& layers);
 
+/// exp of a mean loss and of the ends of its interval: "35.2452 (95 %: 30.1000 to 41.2000)".
+std::string Perplexity(const engine::MeanInterval& loss);
+
+/// What the numbers depend on besides model and text: kernels, how keys, values, activations and weights are kept, and
+/// which experts were asked for; of the latter, and how llama.cpp scores, a line of text, "" where there is nothing.
+nlohmann::ordered_json Settings(const EvalFlags& flags, Stepper& stepper);
+std::string SettingsText(const EvalFlags& flags);
+
 /// "98.50 % (95 %: 98.10 to 98.80)".
 std::string Percent(const engine::Proportion& part);
 
-void Print(const Text& text, const Scores& scores);
+void Print(const EvalFlags& flags, const Text& text, const Scores& scores);
 void Print(const std::vector<engine::LayerDifference>& layers);
 
 }  // namespace quorum::cli

@@ -64,8 +64,9 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
   std::optional<engine::LogitReader> logits;
   Json rows = Json::array();
   if (!flags.json) {
+    fmt::print("{}{} tokens in windows of {}. ", SettingsText(flags), text.tokens.size(), text.window);
     fmt::print("KL divergence (nats) and top-1 agreement are from the first row, MB those of the weights in memory.\n");
-    fmt::print("{:36} {:>7} {:>10} {:>20} {:>10} {:>8} {:>10} {:>10}\n", "model", "experts", "MB", "perplexity", "KL",
+    fmt::print("{:36} {:>7} {:>10} {:>40} {:>10} {:>8} {:>10} {:>10}\n", "model", "experts", "MB", "perplexity", "KL",
                "top-1 %", "prefill/s", "decode/s");
   }
   for (const std::string& path : paths) {
@@ -111,15 +112,13 @@ Status CompareModels(const EvalFlags& flags, const Text& text) {
         rows.push_back(std::move(row));
         continue;
       }
-      const engine::MeanInterval loss = engine::MeanOf(scores.losses);
       std::string name = model_flags.Name();
       if (name.size() > 36) name = "..." + name.substr(name.size() - 33);
-      fmt::print("{:36} {:>7} {:10.1f} {:>11.4f} ± {:<6.4f} {:>10} {:>8} {:10.1f} {:10.1f}\n", name,
-                 visited > 0 ? std::to_string(visited) : "dense", bytes * 1e-6, std::exp(loss.mean),
-                 std::exp(loss.mean) * loss.half_width,
-                 scores.difference ? fmt::format("{:.6f}", scores.difference->kl.mean) : "",
-                 scores.difference ? fmt::format("{:.2f}", 100 * scores.difference->same_top.fraction) : "", prefill,
-                 decode);
+      fmt::print(
+          "{:36} {:>7} {:10.1f} {:>40} {:>10} {:>8} {:10.1f} {:10.1f}\n", name,
+          visited > 0 ? std::to_string(visited) : "dense", bytes * 1e-6, Perplexity(engine::MeanOf(scores.losses)),
+          scores.difference ? fmt::format("{:.6f}", scores.difference->kl.mean) : "",
+          scores.difference ? fmt::format("{:.2f}", 100 * scores.difference->same_top.fraction) : "", prefill, decode);
       std::fflush(stdout);
     }
   }

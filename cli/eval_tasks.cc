@@ -112,13 +112,14 @@ class TaskRunner {
 
 }  // namespace
 
-Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t context,
-                 const engine::ExpertRequest& experts, bool json) {
+Status EvalTasks(const EvalFlags& flags, const engine::ExpertRequest& experts) {
+  const std::string& path = flags.tasks;
+  const std::int32_t context = flags.window;
   QUORUM_ASSIGN(const MappedFile file, MappedFile::Open(path));
   const auto tasks = engine::ParseEvalTasks({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
   if (!tasks.ok()) return InvalidArgument(path + ": " + tasks.error().message);
-  QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.path, 0));
-  QUORUM_ASSIGN(Stepper stepper, Stepper::Load(flags, context, experts));
+  QUORUM_ASSIGN(const engine::LoadedTokenizer tokenizer, LoadModelTokenizer(flags.model.path, 0));
+  QUORUM_ASSIGN(Stepper stepper, Stepper::Load(flags.model, context, experts));
   TaskRunner runner(stepper, *tokenizer.tokenizer, context);
   std::int64_t right = 0, with_choices = 0, by_length = 0;
   Json rows = Json::array();
@@ -143,8 +144,8 @@ Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t 
   ShowCount("tasks", std::ssize(*tasks), std::ssize(*tasks));
   const engine::Proportion accuracy = engine::ProportionOf(right, std::ssize(*tasks));
   const engine::Proportion normalized = engine::ProportionOf(by_length, with_choices);
-  if (json) {
-    Json out = {{"model", flags.Name()},
+  if (flags.json) {
+    Json out = {{"model", flags.model.Name()},
                 {"tasks_file", path},
                 {"tasks", tasks->size()},
                 {"accuracy", accuracy.fraction},
@@ -156,11 +157,12 @@ Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t 
       out["accuracy_by_length_ci95_low"] = normalized.low;
       out["accuracy_by_length_ci95_high"] = normalized.high;
     }
+    out.update(Settings(flags, stepper));
     out["results"] = std::move(rows);
     fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
     return {};
   }
-  fmt::print("{} tasks, solved {}\n", tasks->size(), Percent(accuracy));
+  fmt::print("{}{} tasks, solved {}\n", SettingsText(flags), tasks->size(), Percent(accuracy));
   if (with_choices > 0) {
     fmt::print("  the {} with choices by log-probability a byte: {}\n", with_choices, Percent(normalized));
   }

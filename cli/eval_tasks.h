@@ -1,16 +1,12 @@
 // Tasks of `quorum eval --tasks`.
 #pragma once
 
-#include <cstdint>
-#include <string>
-
-#include "cli/model_flags.h"
+#include "cli/eval_flags.h"
 #include "engine/expert_options.h"
 
 namespace quorum::cli {
 
-/// Runs every task of the file and prints how many were solved, as text or JSON.
-Status EvalTasks(const ModelFlags& flags, const std::string& path, std::int32_t context,
-                 const engine::ExpertRequest& experts, bool json);
+/// Runs every task of the flags' file with `experts` and prints how many were solved, as text or JSON.
+Status EvalTasks(const EvalFlags& flags, const engine::ExpertRequest& experts);
 
 }  // namespace quorum::cli

@@ -51,6 +51,56 @@ Result<double> Score(const Json& expert, const std::string& by) {
   return number("reap");
 }
 
+Result<Scores> ReadScores(const Json& report, const std::vector<quant::ExpertLayer>& layers, const std::string& by) {
+  Scores scores;
+  std::map<std::int32_t, std::size_t> place;
+  for (const quant::ExpertLayer& layer : layers) {
+    place[layer.layer] = scores.size();
+    scores.emplace_back(static_cast<std::size_t>(layer.experts), std::nan(""));
+  }
+  const auto set = [&](const Json& layer, const Json& expert, double value) -> Status {
+    if (!layer.is_number_integer() || !expert.is_number_integer()) return InvalidArgument("the report is damaged");
+    const auto found = place.find(layer.get<std::int32_t>());
+    const auto id = expert.get<std::int64_t>();
+    if (found == place.end() || id < 0 || id >= std::ssize(scores[found->second])) {
+      return InvalidArgument(
+          fmt::format("the report is of another model: it has expert {} of layer {}", id, layer.get<std::int32_t>()));
+    }
+    scores[found->second][static_cast<std::size_t>(id)] = value;
+    return {};
+  };
+  if (!report.is_object() || !report.contains("layers") || !report["layers"].is_array())
+    return InvalidArgument("that is no report of quorum experts --json");
+  if (by == "ablation") {
+    if (!report.contains("ablation") || !report["ablation"].is_array())
+      return InvalidArgument("the report has no ablation (quorum experts --ablate)");
+    for (const Json& one : report["ablation"]) {
+      if (!one.is_object() || !one.value("increase", Json()).is_number())
+        return InvalidArgument("the report is damaged");
+      QUORUM_TRY(set(one.value("layer", Json()), one.value("expert", Json()), one["increase"].get<double>()));
+    }
+  } else {
+    for (const Json& layer : report["layers"]) {
+      if (!layer.is_object() || !layer.value("experts", Json()).is_array())
+        return InvalidArgument("the report is damaged");
+      for (const Json& expert : layer["experts"]) {
+        if (!expert.is_object()) return InvalidArgument("the report is damaged");
+        QUORUM_ASSIGN(const double value, Score(expert, by));
+        if (!(value >= 0)) return InvalidArgument(fmt::format("the report has {} as what an expert is worth", value));
+        QUORUM_TRY(set(layer.value("layer", Json()), expert.value("expert", Json()), value));
+      }
+    }
+  }
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const auto missing = std::find_if(scores[i].begin(), scores[i].end(), [](double x) { return std::isnan(x); });
+    if (missing != scores[i].end()) {
+      return InvalidArgument(
+          fmt::format("the report does not know expert {} of layer {}", missing - scores[i].begin(), layers[i].layer));
+    }
+  }
+  return scores;
+}
+
 }  // namespace
 
 CLI::Validator IsKeep() {
@@ -124,49 +174,11 @@ Result<std::vector<quant::LayerSurgery>> KeepOthers(const std::vector<std::strin
   return plan;
 }
 
-Result<Scores> ScoresOf(const Json& report, const std::vector<quant::ExpertLayer>& layers, const std::string& by) {
-  Scores scores;
-  std::map<std::int32_t, std::size_t> place;
-  for (const quant::ExpertLayer& layer : layers) {
-    place[layer.layer] = scores.size();
-    scores.emplace_back(static_cast<std::size_t>(layer.experts), std::nan(""));
-  }
-  const auto set = [&](const Json& layer, const Json& expert, double value) -> Status {
-    if (!layer.is_number_integer() || !expert.is_number_integer()) return InvalidArgument("the report is damaged");
-    const auto found = place.find(layer.get<std::int32_t>());
-    const auto id = expert.get<std::int64_t>();
-    if (found == place.end() || id < 0 || id >= std::ssize(scores[found->second])) {
-      return InvalidArgument("the report is of another model");
-    }
-    scores[found->second][static_cast<std::size_t>(id)] = value;
-    return {};
-  };
-  if (!report.is_object() || !report.contains("layers") || !report["layers"].is_array())
-    return InvalidArgument("that is no report of quorum experts --json");
-  if (by == "ablation") {
-    if (!report.contains("ablation") || !report["ablation"].is_array())
-      return InvalidArgument("the report has no ablation (quorum experts --ablate)");
-    for (const Json& one : report["ablation"]) {
-      if (!one.is_object() || !one.value("increase", Json()).is_number())
-        return InvalidArgument("the report is damaged");
-      QUORUM_TRY(set(one.value("layer", Json()), one.value("expert", Json()), one["increase"].get<double>()));
-    }
-  } else {
-    for (const Json& layer : report["layers"]) {
-      if (!layer.is_object() || !layer.value("experts", Json()).is_array())
-        return InvalidArgument("the report is damaged");
-      for (const Json& expert : layer["experts"]) {
-        if (!expert.is_object()) return InvalidArgument("the report is damaged");
-        QUORUM_ASSIGN(const double value, Score(expert, by));
-        QUORUM_TRY(set(layer.value("layer", Json()), expert.value("expert", Json()), value));
-      }
-    }
-  }
-  for (const auto& layer : scores) {
-    if (std::any_of(layer.begin(), layer.end(), [](double x) { return std::isnan(x); }))
-      return InvalidArgument("the report does not know every expert of the model");
-  }
-  return scores;
+Result<Scores> ScoresOf(const Json& report, const std::string& name, const std::vector<quant::ExpertLayer>& layers,
+                        const std::string& by) {
+  auto scores = ReadScores(report, layers, by);
+  if (scores.ok() || name.empty()) return scores;
+  return InvalidArgument(name + ": " + scores.error().message);
 }
 
 Result<Json> ReadReport(const std::string& path) {

@@ -33,7 +33,9 @@ using Scores = std::vector<std::vector<double>>;
 
 /// What the report says of every expert of `layers`. `by`: tokens, mass, norm, reap or ablation. Errors:
 /// kInvalidArgument.
-Result<Scores> ScoresOf(const Json& report, const std::vector<quant::ExpertLayer>& layers, const std::string& by);
+/// `name` is the report's, for messages; "" where it was made just now.
+Result<Scores> ScoresOf(const Json& report, const std::string& name, const std::vector<quant::ExpertLayer>& layers,
+                        const std::string& by);
 
 /// Reads what `quorum experts --json` printed. Errors: kInvalidArgument.
 Result<Json> ReadReport(const std::string& path);

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -70,7 +71,7 @@ Status ReadLog(const std::string& path, Found& found) {
 /// Runs the texts and sums up what was seen, writing the log on the way.
 Status Observe(const ExpertsFlags& flags, engine::Model& model, const tok::Tokenizer& tokenizer, const Texts& texts,
                std::int32_t window, Found& found) {
-  found.head = {flags.model.Name(), model.experts(), texts.topics};
+  found.head = {flags.model.Name(), model.experts(), texts.topics, 1};
   found.insight.emplace(found.head.shape, static_cast<std::int32_t>(texts.topics.size()));
   std::optional<NewFile> log;
   if (!flags.log.empty()) {
@@ -107,11 +108,10 @@ Result<Spread> ReadSpread(const std::string& path) {
   return SpreadOf(path, report);
 }
 
-Result<std::vector<engine::Ablated>> Ablate(const ExpertsFlags& flags, engine::Model& model, const Texts& texts,
-                                            std::int32_t window) {
-  const std::vector<engine::TopicText> sample = engine::SampleWindows(texts.texts, window, flags.ablate_tokens);
+Result<std::vector<engine::Ablated>> Ablate(engine::Model& model, const std::vector<engine::TopicText>& sample,
+                                            std::ptrdiff_t topics, std::int32_t window) {
   return engine::AblateExperts(
-      model, sample, static_cast<std::int32_t>(texts.topics.size()), window,
+      model, sample, static_cast<std::int32_t>(topics), window,
       [](std::int64_t done, std::int64_t total) { return ShowCount("masked experts", done, total); });
 }
 
@@ -157,7 +157,11 @@ Status Experts(const ExpertsFlags& flags) {
     QUORUM_TRY(Observe(flags, *loaded.model, *tokenizer.tokenizer, texts, window, found));
     report = ReportOf(found.head, *found.insight, text_of);
     if (flags.ablate) {
-      QUORUM_ASSIGN(auto ablated, Ablate(flags, *loaded.model, texts, window));
+      const auto sample = engine::SampleWindows(texts.texts, window, flags.ablate_tokens);
+      QUORUM_ASSIGN(auto ablated, Ablate(*loaded.model, sample, std::ssize(texts.topics), window));
+      report["ablation_tokens"] =
+          std::accumulate(sample.begin(), sample.end(), std::size_t{0},
+                          [](std::size_t n, const engine::TopicText& text) { return n + text.tokens.size(); });
       report["ablation"] = AblationReport(std::move(ablated));
     }
   }
@@ -186,7 +190,8 @@ void AddExperts(CLI::App& app, Action& action) {
       "report (--json) or saved answer of GET /v1/experts.\n"
       "A log is JSON lines. The first is {\"quorum_expert_log\": 1, \"model\": NAME, \"top_k\": K, \"experts\": "
       "[experts "
-      "of each layer, 0: dense], \"topics\": [NAME, ...]}, each other a token: \"t\" and \"s\" its id and text (a "
+      "of each layer, 0: dense], \"topics\": [NAME, ...], \"share\": what part of all "
+      "tokens it has, if not 1}, each other a token: \"t\" and \"s\" its id and text (a "
       "server leaves them out without --expert-log-text), \"topic\" counted from 0, \"loss\" its -log p in nats; then "
       "lists with an entry for each layer: \"e\" its experts, ascending, \"w\" their weights, \"n\" lengths of their "
       "outputs (not from a server), \"m\" the margin of the choice in logits. null stands for what there is not.");
@@ -209,7 +214,7 @@ void AddExperts(CLI::App& app, Action& action) {
   command
       ->add_option("--ablate-tokens", flags->ablate_tokens,
                    "Tokens of the sample, whole windows from all over the text")
-      ->check(CLI::PositiveNumber)
+      ->check(AtLeast(1))
       ->capture_default_str();
   command->add_option("--compare", flags->compare, "Earlier log, report or /v1/experts answer: show the drift since")
       ->check(CLI::ExistingFile);

@@ -160,6 +160,7 @@ Json ReportOf(const engine::ExpertLogHead& head, const engine::ExpertInsight& in
   return {{"object", "expert_report"},
           {"model", head.model},
           {"tokens", insight.tokens()},
+          {"log_share", head.share},
           {"experts_per_token", head.shape.top_k},
           {"experts_per_token_seen", cells > 0 ? Rounded(visits_seen / cells) : Json()},
           {"layers", std::move(layers)},
@@ -283,6 +284,9 @@ void PrintReport(const Json& report) {
     fmt::print("{}: {} tokens, {} layers with experts, {} experts a token{}\n", report["model"].get<std::string>(),
                report["tokens"].get<std::int64_t>(), layers.size(), top_k,
                as_made ? "" : fmt::format(" as the model is made, {:.2f} seen", seen.get<double>()));
+    if (const double share = report["log_share"].get<double>(); share != 1) {
+      fmt::print("the log has {:.3g} of the tokens that were computed\n", share);
+    }
     for (const Json& layer : layers) PrintLayer(layer, norms);
     if (report["topics"].size() > 1) {
       fmt::print("\ntopics (loss a token; busiest experts of the layer that tells topics apart best)\n");
@@ -318,7 +322,10 @@ void PrintReport(const Json& report) {
   }
   if (report.contains("ablation")) {
     const Json& list = report["ablation"];
-    fmt::print("\nablation: what the text's loss gains without an expert (nats a token)\n");
+    fmt::print("\nablation{}: what the text's loss gains without an expert (nats a token)\n",
+               report.contains("ablation_tokens")
+                   ? fmt::format(" over a sample of {} tokens", report["ablation_tokens"].get<std::int64_t>())
+                   : "");
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (i == 12 && list.size() > 20) {
         fmt::print("  …\n");

@@ -27,7 +27,7 @@ Status Merge(const SurgeryFlags& flags) {
   const MakePlan make = [&](const Json& report) -> Result<SurgeryPlan> {
     Scores tokens;
     if (!report.is_null()) {
-      QUORUM_ASSIGN(tokens, ScoresOf(report, layers, "tokens"));
+      QUORUM_ASSIGN(tokens, ScoresOf(report, flags.report, layers, "tokens"));
     }
     SurgeryPlan plan;
     for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -78,8 +78,8 @@ void AddMerge(CLI::App& app, Action& action) {
   flags->by = "tokens";
   CLI::App* command = AddSurgeryCommand(app, "merge", "Average alike experts of a Mixture-of-Experts model", *flags);
   command->footer(
-      "Experts are grouped by how alike their weights are and averaged, weighted by the tokens that visit "
-      "them; so are their router rows. Meant for experts that grew out of one another (upcycled, branched); "
+      "Experts are grouped by how alike their weights are and averaged, weighted by one more than the tokens "
+      "that visit them; so are their router rows. Meant for experts that grew out of one another (upcycled, branched); "
       "others lose less by quorum prune.");
   command->add_option("--keep", flags->keep, "Experts that a layer keeps: a number, or a percentage such as 75%")
       ->required()

@@ -111,7 +111,7 @@ void AddModelFlags(CLI::App& command, ModelFlags& flags, const ModelFlagChoice& 
   if (choice.context) {
     command.add_option("--ctx", flags.context, "Longest context of one sequence in tokens; 0: the model's own")
         ->envname("QUORUM_CTX")
-        ->check(CLI::NonNegativeNumber);
+        ->check(AtLeast(0));
   }
   command
       .add_option(

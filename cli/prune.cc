@@ -28,7 +28,7 @@ Status Prune(const SurgeryFlags& flags) {
   }
   const MakePlan make = [&](const Json& report) -> Result<SurgeryPlan> {
     if (!flags.drop.empty()) return KeepOthers(flags.drop, layers);
-    QUORUM_ASSIGN(const Scores scores, ScoresOf(report, layers, flags.idle ? "tokens" : flags.by));
+    QUORUM_ASSIGN(const Scores scores, ScoresOf(report, flags.report, layers, flags.idle ? "tokens" : flags.by));
     if (flags.idle) return KeepVisited(layers, scores);
     return KeepBest(layers, scores, keep);
   };

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "cli/demo_model.h"
 #include "cli/serving_model.h"
 #include "engine/base/log.h"
@@ -194,10 +195,10 @@ void AddRun(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.01F, 1.0F))
       ->capture_default_str();
   command->add_option("--top-k", flags->top_k, "Keep so many of the likeliest tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
   command->add_option("--max-tokens", flags->max_tokens, "Longest answer in tokens; 0: to the end of the context")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "The same seed gives the same answer");
   const CLI::Option* log_level = app.get_option_no_throw("--log-level");

@@ -145,7 +145,7 @@ void AddServe(CLI::App& app, Action& action) {
   command
       ->add_option("--max-queue-tokens", flags->serving.engine.max_queue_tokens,
                    "Prompt tokens that may wait in all; more are refused with 429; 0: no limit")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeast(0))
       ->capture_default_str();
   command
       ->add_option("--prefix-file", flags->serving.engine.prefix_file,

@@ -215,9 +215,7 @@ void AddSimulate(CLI::App& app, Action& action) {
   command->add_option("--requests", flags->requests, "Random requests")
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
-  command->add_option("--rate", flags->rate, "Random requests per second")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  command->add_option("--rate", flags->rate, "Random requests per second")->check(AtLeast(1e-6))->capture_default_str();
   const auto tokens = [&](const char* name, std::int32_t& target, const char* help, int min) {
     command->add_option(name, target, help)->check(CLI::Range(min, kMostTokens))->capture_default_str();
   };
@@ -231,7 +229,7 @@ void AddSimulate(CLI::App& app, Action& action) {
   command->add_option("--max-itl-ms", flags->max_itl_ms, "As in serve")
       ->check(CLI::Range(0.0, 3.6e6))
       ->capture_default_str();
-  command->add_option("--max-queue", flags->sim.max_queue, "As in serve")->check(CLI::NonNegativeNumber);
+  command->add_option("--max-queue", flags->sim.max_queue, "As in serve")->check(AtLeast(0));
   command->add_option("--kv-tokens", flags->kv_tokens, "Tokens that the KV cache holds")
       ->check(CLI::Range(std::int64_t{64}, std::int64_t{1} << 34))
       ->capture_default_str();

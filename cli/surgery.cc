@@ -10,6 +10,7 @@
 #include "cli/model_header.h"
 #include "cli/text_files.h"
 #include "cli/text_model.h"
+#include "engine/base/log.h"
 #include "engine/base/units.h"
 #include "engine/text_run.h"
 
@@ -18,7 +19,7 @@ namespace {
 
 /// Runs the texts through the model and reports what its experts did.
 Result<Json> Study(const SurgeryFlags& flags, engine::Model& model, const Texts& texts, bool ablate) {
-  const engine::ExpertLogHead head{flags.model.Name(), model.experts(), texts.topics};
+  const engine::ExpertLogHead head{flags.model.Name(), model.experts(), texts.topics, 1};
   engine::ExpertInsight insight(head.shape, static_cast<std::int32_t>(texts.topics.size()));
   const std::int32_t window = TextWindow(flags.window, model);
   QUORUM_TRY(engine::RouteTexts(model, texts.texts, window, nullptr, [&](const engine::RoutedToken& token) -> Status {
@@ -105,7 +106,7 @@ CLI::App* AddSurgeryCommand(CLI::App& app, const char* name, const char* what, S
       ->check(CLI::ExistingFile);
   command->add_option("--report", flags.report, "What quorum experts --json found, instead of running the text for it")
       ->check(CLI::ExistingFile);
-  AddWindowFlag(*command, flags.window)->envname("QUORUM_EXPERTS_CTX");
+  AddWindowFlag(*command, flags.window);
   command->add_flag("--force", flags.replace, "Write over an existing file");
   command->add_flag("--json", flags.json, "Print JSON");
   return command;
@@ -116,6 +117,12 @@ Result<SurgeryPlan> RunOriginal(const SurgeryFlags& flags, const std::vector<qua
   std::optional<SurgeryPlan> plan;
   if (!flags.report.empty()) {
     QUORUM_ASSIGN(original.report, ReadReport(flags.report));
+    const Json named = original.report.is_object() ? original.report.value("model", Json()) : Json();
+    const auto file_name = [](const std::string& path) { return path.substr(path.rfind('/') + 1); };
+    if (named.is_string() && file_name(named.get<std::string>()) != file_name(flags.model.path)) {
+      Log(LogLevel::kWarn, "{} is of a model called {}, this one is {}", flags.report, named.get<std::string>(),
+          flags.model.path);
+    }
   }
   if (!flags.report.empty() || !needs_report) {
     QUORUM_ASSIGN(plan, make(original.report));

@@ -189,13 +189,13 @@ void AddUpcycle(CLI::App& app, Action& action) {
   command
       ->add_option("--noise", flags->options.noise,
                    "Make the experts differ: standard deviation of added noise, relative to a tensor's root mean "
-                   "square. Not for K-quants")
-      ->check(CLI::NonNegativeNumber)
+                   "square")
+      ->check(AtLeast(0))
       ->capture_default_str();
   command->add_flag(
       "--carve", flags->carve,
       "Split each network into experts by which neurons work together, instead of copying it (Pei et al. 2025): no "
-      "parameter more, fewer used. Writes architecture granitemoe, of llama only");
+      "parameter more but the routers', fewer used. Writes architecture granitemoe, of llama only");
   command
       ->add_option("--shared", flags->shared, "With --carve: the part of the neurons that every token uses, at least")
       ->check(CLI::Range(0.01, 0.95))
@@ -205,7 +205,7 @@ void AddUpcycle(CLI::App& app, Action& action) {
   command
       ->add_option("--tokens", flags->tokens,
                    "With --carve: how much of the texts is used, whole windows from all over")
-      ->check(CLI::PositiveNumber)
+      ->check(AtLeast(1))
       ->capture_default_str();
   command->add_flag("--force", flags->options.replace, "Write over an existing file");
   command->add_flag("--json", flags->json, "Print JSON");

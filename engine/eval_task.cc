@@ -31,6 +31,16 @@ bool TooDeep(std::string_view text) {
   return false;
 }
 
+std::string_view FirstLine(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  text.remove_prefix(begin);
+  text = text.substr(0, text.find('\n'));
+  const std::size_t end = text.find_last_not_of(kSpace);
+  return text.substr(0, end == std::string_view::npos ? 0 : end + 1);
+}
+
 Result<EvalTask> FromObject(const Json& object) {
   if (!object.is_object()) return InvalidArgument("expected an object");
   EvalTask task;
@@ -53,6 +63,12 @@ Result<EvalTask> FromObject(const Json& object) {
   if (choices == object.end()) {
     if (!answer->is_string()) return InvalidArgument("'answer' is no string, and there are no 'choices'");
     task.text = answer->get<std::string>();
+    const std::string_view line = FirstLine(task.text);
+    if (line.empty()) return InvalidArgument("'answer' is empty");
+    if (task.text.find_first_not_of(
+            " \t\r\n", static_cast<std::size_t>(line.data() + line.size() - task.text.data())) != std::string::npos) {
+      return InvalidArgument("'answer' has more than one line, and a single one is compared");
+    }
     return task;
   }
   if (!choices->is_array() || choices->size() < 2 || choices->size() > 1000) {
@@ -70,16 +86,6 @@ Result<EvalTask> FromObject(const Json& object) {
   }
   task.answer = answer->get<std::size_t>();
   return task;
-}
-
-std::string_view FirstLine(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const std::size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  text.remove_prefix(begin);
-  text = text.substr(0, text.find('\n'));
-  const std::size_t end = text.find_last_not_of(kSpace);
-  return text.substr(0, end == std::string_view::npos ? 0 : end + 1);
 }
 
 }  // namespace

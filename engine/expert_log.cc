@@ -109,6 +109,12 @@ std::string ReadHead(const Json& line, ExpertLogHead& head) {
     if (!topic.is_string()) return "has \"topics\" that are no names";
     head.topics.push_back(topic.get<std::string>());
   }
+  if (const auto share = line.find("share"); share != line.end()) {
+    if (!share->is_number() || !(share->get<double>() > 0 && share->get<double>() <= 1)) {
+      return "has a \"share\" that is not above 0 and at most 1";
+    }
+    head.share = share->get<double>();
+  }
   const std::int64_t cells = std::ssize(head.shape.experts) * head.shape.most();
   if (cells * (head.shape.most() + std::ssize(head.topics)) > kMaxCells) return "names too many experts and topics";
   return {};
@@ -188,11 +194,12 @@ std::string ReadToken(const Json& line, const ExpertLogHead& head, TokenRoom& ro
 }  // namespace
 
 std::string ExpertLogLine(const ExpertLogHead& head) {
-  const Json line = {{"quorum_expert_log", 1},
-                     {"model", tok::SanitizeUtf8(head.model)},
-                     {"top_k", head.shape.top_k},
-                     {"experts", head.shape.experts},
-                     {"topics", head.topics}};
+  Json line = {{"quorum_expert_log", 1},
+               {"model", tok::SanitizeUtf8(head.model)},
+               {"top_k", head.shape.top_k},
+               {"experts", head.shape.experts},
+               {"topics", head.topics}};
+  if (head.share != 1) line["share"] = head.share;
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

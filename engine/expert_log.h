@@ -1,7 +1,7 @@
 // Routing logs: one JSON object a line, a head and then a token each, so that routing can be kept, read by other
 // programs, and compared later without the model.
 //
-//   {"quorum_expert_log": 1, "model": "...", "top_k": 2, "experts": [8, 8], "topics": ["a.txt"]}
+//   {"quorum_expert_log": 1, "model": "...", "top_k": 2, "experts": [8, 8], "topics": ["a.txt"], "share": 0.5}
 //   {"t": 17, "s": "Hello", "topic": 0, "loss": 2.5, "e": [[1, 4], [0, 7]], "w": [[0.6, 0.4], ...], "n": [[...], ...],
 //   "m": [0.2, 1.3]}
 //
@@ -26,6 +26,7 @@ struct ExpertLogHead {
   std::string model;
   ExpertShape shape;
   std::vector<std::string> topics;
+  double share = 1;  // of what was computed that is in the log, steps evenly spread; not written where it is all
 };
 
 /// The head's line and a token's, line ends included. `text`: the token's bytes, perhaps no valid UTF-8; of kNoToken

@@ -17,8 +17,8 @@ namespace quorum::engine {
 
 Result<std::unique_ptr<ExpertLogWriter>> ExpertLogWriter::Open(ExpertLogOptions options, const std::string& model,
                                                                const ExpertShape& shape) {
-  std::unique_ptr<ExpertLogWriter> writer(
-      new ExpertLogWriter(std::move(options), {model, shape, {"prompts", "replies"}}));
+  ExpertLogHead head{model, shape, {"prompts", "replies"}, options.share};
+  std::unique_ptr<ExpertLogWriter> writer(new ExpertLogWriter(std::move(options), std::move(head)));
   QUORUM_TRY(writer->Begin());
   writer->thread_ = std::thread([raw = writer.get()] { raw->Run(); });
   return writer;

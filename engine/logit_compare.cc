@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/base/check.h"
 
@@ -13,14 +14,15 @@ constexpr double kZ95 = 1.959963984540054;
 }  // namespace
 
 MeanInterval MeanOf(std::span<const double> values) {
-  if (values.empty()) return {};
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  if (values.empty()) return {0, kUnknown};
   const auto n = static_cast<double>(values.size());
   double sum = 0;
   for (const double v : values) sum += v;
   const double mean = sum / n;
   double squares = 0;
   for (const double v : values) squares += (v - mean) * (v - mean);
-  const double deviation = values.size() > 1 ? std::sqrt(squares / (n - 1) / n) : 0;
+  const double deviation = values.size() > 1 ? std::sqrt(squares / (n - 1) / n) : kUnknown;
   return {mean, kZ95 * deviation};
 }
 

@@ -7,10 +7,14 @@
 
 namespace quorum::engine {
 
-/// A mean over positions and the half width of its 95 % interval, taking positions as independent.
+/// A mean over positions and the half width of its 95 % interval, taking positions as independent; of fewer than two
+/// not a number, for nothing tells it.
 struct MeanInterval {
   double mean = 0;
   double half_width = 0;
+
+  double low() const { return mean - half_width; }
+  double high() const { return mean + half_width; }
 };
 
 MeanInterval MeanOf(std::span<const double> values);

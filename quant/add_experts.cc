@@ -141,7 +141,7 @@ class Adder {
     return old_experts_ == 0 ? Matrix(dense_.layers[layer], matrix).type : layers_[layer].stacks[matrix]->type;
   }
 
-  Status CheckFits(const GgufFile& file, const DenseModel& model) const {
+  Status CheckFits(const GgufFile& file, const DenseModel& model) {
     const bool same_family = (model.architecture == "qwen3") == (architecture_ == "qwen3moe");
     if (!same_family || model.layers.size() != layers_.size()) {
       return InvalidArgument(file.path() + ": " + Quoted(model.architecture) + " with " +
@@ -157,7 +157,9 @@ class Adder {
                                  ", expected " + std::to_string(dims[0]) + " x " + std::to_string(dims[1]) + " as in " +
                                  src_.path());
         }
-        if (tensor.type != Type(i, m) && !CanEncode(Type(i, m))) {
+        if (tensor.type == Type(i, m)) continue;
+        ++summary_.requantized;
+        if (!CanEncode(Type(i, m))) {
           return Unsupported(file.path() + ": tensor " + Quoted(tensor.name) + " is " +
                              std::string(Info(tensor.type).name) + " and cannot be made " +
                              std::string(Info(Type(i, m)).name) + ", the type of the other experts");

@@ -29,6 +29,7 @@ struct UpcycleSummary {
   std::int64_t parameters = 0;
   std::int64_t active_parameters = 0;  // a token uses these: all but the experts that are not chosen
   std::uint64_t bytes = 0;
+  std::int64_t requantized = 0;  // of AddExperts: matrices that came in another type than the experts they join
 };
 
 /// Reads the dense model `src` and writes the MoE `dst`, in the names and shapes that llama.cpp gives Mixtral:

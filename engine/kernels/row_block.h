@@ -24,6 +24,7 @@ struct RowBlock {
 };
 
 /// Writes a row of `groups` groups into lane `lane` (0..15) of the block at `block`; other lanes stay as they are.
+/// REQUIRES: the lane is zero; rows of one block are written one after the other, for some bytes belong to two lanes.
 void StoreRow(const PackTraits& traits, const RowBlock& row, std::int64_t groups, std::int64_t lane,
               std::uint8_t* block);
 

@@ -84,6 +84,16 @@ def check_surgery(quorum, folder):
     report = folder / "report.json"
     report.write_text(run(quorum, "experts", MOE, "--text", TEXT, "--ctx", 256, "--json"))
     small = folder / "small.gguf"
+    data = json.loads(report.read_text())
+    for change, words in ((lambda r: r["layers"][1]["experts"].pop(), ["bad.json", "does not know expert 3 of layer 1"]),
+                          (lambda r: r["layers"][0]["experts"][2].update(expert=9), ["bad.json", "expert 9 of layer 0"]),
+                          (lambda r: r["layers"][0]["experts"][0].update(reap=-1), ["bad.json", "-1"]),
+                          (lambda r: r["layers"][0]["experts"][0].pop("reap"), ["bad.json", "--by tokens"])):
+        other = json.loads(json.dumps(data))
+        change(other)
+        (folder / "bad.json").write_text(json.dumps(other))
+        complaint = run(quorum, "prune", MOE, small, "--keep", 3, "--report", folder / "bad.json", fails=True)
+        assert all(word in complaint for word in words), complaint
     for ways in (["--keep", "50%", "--text", TEXT], ["--keep", 3, "--report", report, "--by", "tokens"], ["--drop", "0:1,1:2"], ["--drop", 3]):
         made = json.loads(run(quorum, "prune", MOE, small, *ways, "--force", "--json"))
         assert made["equals_masked"] and made["bytes"] == small.stat().st_size, made

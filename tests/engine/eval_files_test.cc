@@ -31,7 +31,8 @@ TEST_CASE("Task files are read, and errors name the line") {
         "{\"prompt\": \"p\", \"choices\": [\"a\", \"b\"], \"answer\": \"a\"}",
         "{\"prompt\": \"p\", \"choices\": [\"a\"], \"answer\": 0}",
         "{\"prompt\": \"p\", \"choices\": [\"a\", \"\"], \"answer\": 0}",
-        "{\"prompt\": \"p\", \"answer\": \"a\", \"max_tokens\": 0}", "\xff"}) {
+        "{\"prompt\": \"p\", \"answer\": \"a\", \"max_tokens\": 0}", "{\"prompt\": \"p\", \"answer\": \" \\n\"}",
+        "{\"prompt\": \"p\", \"answer\": \"a\\nb\"}", "\xff"}) {
     INFO(bad);
     const auto failed = ParseEvalTasks(std::string("\n") + bad);
     REQUIRE_FALSE(failed.ok());
@@ -39,6 +40,7 @@ TEST_CASE("Task files are read, and errors name the line") {
   }
   CHECK_FALSE(ParseEvalTasks("\n \n").ok());
   CHECK_FALSE(ParseEvalTasks(std::string(100000, '[')).ok());
+  CHECK(ParseEvalTasks("{\"prompt\": \"p\", \"answer\": \"\\n a b \\n\"}").ok());  // one line with space around it
   CHECK(MatchesAnswer(" 42 \nmore", "42"));
   CHECK_FALSE(MatchesAnswer("421", "42"));
   CHECK_FALSE(MatchesAnswer("", "42"));
@@ -75,6 +77,8 @@ TEST_CASE("KL divergence, agreement and intervals are what they say") {
   const MeanInterval mean = MeanOf(std::vector{1.0, 2.0, 3.0});
   CHECK(mean.mean == 2);
   CHECK(std::fabs(mean.half_width - 1.96 / std::sqrt(3.0)) < 1e-3);
+  CHECK(mean.low() == mean.mean - mean.half_width);
+  CHECK(std::isnan(MeanOf(std::vector{1.0}).half_width));  // one value tells nothing of their spread
   CHECK(Quantile({3, 1, 2}, 0.5) == 2);
   CHECK(Quantile({}, 0.5) == 0);
 }

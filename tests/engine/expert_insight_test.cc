@@ -238,6 +238,16 @@ TEST_CASE("A log gives back the very sums, and says which line is damaged") {
   CHECK(refused("", "empty"));
   CHECK(refused("{}\n", "line 1"));
   CHECK(refused("{\"quorum_expert_log\": 2}\n", "version"));
+  CHECK(refused(R"({"quorum_expert_log":1,"model":"","top_k":1,"experts":[2],"topics":["a"],"share":2})", "share"));
+  CHECK(head.find("share") == std::string::npos);  // it has all
+  double share = 0;
+  std::istringstream part(ExpertLogLine(ExpertLogHead{"m", {1, {2}}, {"a"}, 0.25}));
+  const auto begin = [&share](const ExpertLogHead& of_part) -> Status {
+    share = of_part.share;
+    return {};
+  };
+  REQUIRE(ReadExpertLog(part, "log", begin, [](const RoutedToken&, const std::string&) { return Status(); }).ok());
+  CHECK(share == 0.25);
   CHECK(refused(head + "{\"t\": 1}\n", "line 2"));
   CHECK(refused(head + "{\"t\": 1, \"e\": [[[[]]]]}\n", "nested"));
   CHECK(refused(head + R"({"t":1,"e":[[0,6],[],[]],"w":[[1,1],[],[]],"m":[0,0,0]})", "layer 0"));
