@@ -164,6 +164,8 @@ Json SurgeryReport(const quant::SurgerySummary& made, const Original& original, 
                {"bytes", made.bytes},
                {"bytes_before", made.old_bytes}};
   if (original.real) {
+    json["ctx"] = original.window;
+    json["scored"] = std::count_if(after.begin(), after.end(), [](float loss) { return !std::isnan(loss); });
     json["perplexity_before"] = std::exp(engine::MeanLoss(original.losses));
     json["perplexity"] = std::exp(engine::MeanLoss(after));
   }
@@ -178,8 +180,9 @@ void PrintSurgery(const quant::SurgerySummary& made, const Json& summary, const 
   if (!made.retyped.empty())
     fmt::print("  {} tensors became Q8_0: Quorum reads their types but does not write them\n", made.retyped.size());
   if (summary.contains("perplexity")) {
-    fmt::print("  perplexity {:.4f}, before {:.4f}\n", summary["perplexity"].get<double>(),
-               summary["perplexity_before"].get<double>());
+    fmt::print("  perplexity {:.4f}, before {:.4f} ({} tokens scored, windows of {})\n",
+               summary["perplexity"].get<double>(), summary["perplexity_before"].get<double>(),
+               summary["scored"].get<std::int64_t>(), summary["ctx"].get<int>());
   }
 }
 
