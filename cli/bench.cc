@@ -120,7 +120,7 @@ nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const L
                                  {"model_type", loaded.model->spec().architecture},
                                  {"backends", fmt::format("quorum-{}", loaded.model->kernels().name)},
                                  {"cpu_features", CpuFeatures()},
-                                 {"model_size", loaded.model->memory().weights},
+                                 {"weight_bytes", loaded.model->memory().weights},
                                  {"n_threads", loaded.pool->size()},
                                  {"type_k", KvName(*loaded.model)},
                                  {"type_v", KvName(*loaded.model)},

@@ -197,8 +197,7 @@ void AddEval(CLI::App& app, Action& action) {
                    "others' reference")
       ->delimiter(',')
       ->allow_extra_args(false);
-  command->add_option("--moe-min-weight", flags->min_weight, "Leave out experts with a smaller weight")
-      ->check(CLI::Range(0.0, 0.999999));
+  command->add_option("--moe-min-weight", flags->min_weight, "Leave out experts with a smaller weight, below 1");
   command->add_option("--mask", flags->mask, "Experts to leave out: 3 or 1,2 in every layer; 0:1,2;5:7 by layer");
   command
       ->add_option(

@@ -20,6 +20,10 @@ bool Number(std::string_view text, std::int32_t& value) {
 
 Result<engine::ExpertRequest> ExpertsOf(const EvalFlags& flags, const std::string& top_k) {
   engine::ExpertRequest request;
+  if (!(flags.min_weight >= 0 && flags.min_weight < 1)) {
+    return InvalidArgument(
+        fmt::format("--moe-min-weight is {}, expected a number from 0 on and below 1", flags.min_weight));
+  }
   request.min_weight = flags.min_weight;
   if (top_k == "all") {
     request.dense = true;

@@ -40,10 +40,12 @@ bool ReadDrop(const std::string& text, std::int32_t& layer, std::int32_t& expert
 Result<double> Score(const Json& expert, const std::string& by) {
   const auto number = [&](const char* key) -> Result<double> {
     if (expert.contains(key) && expert[key].is_number()) return expert[key].get<double>();
+    const bool length = key != std::string_view("tokens") && key != std::string_view("gate_mass");
     return InvalidArgument(fmt::format(
-        "the report has no \"{}\" of every expert (a server's log tells no lengths of outputs): --by tokens and --by "
-        "mass go with it, or a report of quorum experts --text",
-        key));
+        "the report has no \"{}\" of every expert{}", key,
+        length ? " (a server's log tells no lengths of outputs): --by tokens and --by mass go with it, or a report of "
+                 "quorum experts --text"
+               : ""));
   };
   if (by == "tokens") return number("tokens");
   if (by == "mass") return number("gate_mass");
@@ -86,7 +88,10 @@ Result<Scores> ReadScores(const Json& report, const std::vector<quant::ExpertLay
       for (const Json& expert : layer["experts"]) {
         if (!expert.is_object()) return InvalidArgument("the report is damaged");
         QUORUM_ASSIGN(const double value, Score(expert, by));
-        if (!(value >= 0)) return InvalidArgument(fmt::format("the report has {} as what an expert is worth", value));
+        if (!(value >= 0))
+          return InvalidArgument(fmt::format("the report has {} as what expert {} of layer {} is worth", value,
+                                             expert.value("expert", Json()).dump(),
+                                             layer.value("layer", Json()).dump()));
         QUORUM_TRY(set(layer.value("layer", Json()), expert.value("expert", Json()), value));
       }
     }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "engine/base/check.h"
 
@@ -14,16 +13,15 @@ constexpr double kZ95 = 1.959963984540054;
 }  // namespace
 
 MeanInterval MeanOf(std::span<const double> values) {
-  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  if (values.empty()) return {0, kUnknown};
+  if (values.empty()) return {};
   const auto n = static_cast<double>(values.size());
   double sum = 0;
   for (const double v : values) sum += v;
   const double mean = sum / n;
   double squares = 0;
   for (const double v : values) squares += (v - mean) * (v - mean);
-  const double deviation = values.size() > 1 ? std::sqrt(squares / (n - 1) / n) : kUnknown;
-  return {mean, kZ95 * deviation};
+  if (values.size() == 1) return {mean};
+  return {mean, kZ95 * std::sqrt(squares / (n - 1) / n)};
 }
 
 Proportion ProportionOf(std::int64_t successes, std::int64_t trials) {

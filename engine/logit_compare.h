@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -11,7 +12,7 @@ namespace quorum::engine {
 /// not a number, for nothing tells it.
 struct MeanInterval {
   double mean = 0;
-  double half_width = 0;
+  double half_width = std::numeric_limits<double>::quiet_NaN();
 
   double low() const { return mean - half_width; }
   double high() const { return mean + half_width; }

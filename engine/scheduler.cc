@@ -215,7 +215,7 @@ bool Scheduler::TakePages(Sequence& sequence, std::int32_t headroom) {
 
 /// Shares full pages that the cache has, as far as the sequence can go on behind them.
 void Scheduler::AdoptFull(Sequence& sequence) {
-  if (sequence.encodes()) AdoptSource(sequence);
+  if (sequence.encodes() && !sequence.compute_all) AdoptSource(sequence);
   if (sequence.encodes()) return;
   found_.clear();
   const std::int32_t first = sequence.indexed;

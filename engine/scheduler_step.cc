@@ -84,7 +84,7 @@ std::int32_t Scheduler::PlanEncoding(std::int32_t budget) {
     const bool same = std::any_of(sources_.begin(), sources_.end(), [sequence](const Sequence* other) {
       return other->step_tokens > 0 && *other->lineage == *sequence->lineage;
     });
-    if (same) continue;  // it will have what the other one computes
+    if (same && !sequence->compute_all) continue;  // it will have what the other one computes
     SetStep(*sequence, sequence->source);
     sequence->step_first_logits = sequence->source;
     planned += sequence->source;

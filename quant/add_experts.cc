@@ -20,9 +20,11 @@ const GgufTensor& Matrix(const DenseFfn& ffn, std::size_t which) {
   return *(which == 0 ? ffn.gate : which == 1 ? ffn.up : ffn.down);
 }
 
-/// A dense model's matrix in the type of the experts that it joins.
-Status WriteAs(const GgufTensor& tensor, DType type, const GgufWriter::Sink& sink) {
+/// A dense model's matrix as the experts are kept that it joins.
+Status WriteAs(const GgufTensor& tensor, const GgufTensor& joined, const GgufWriter::Sink& sink) {
+  const DType type = joined.type;
   if (tensor.type == type) return sink(tensor.data);
+  const Encoding encoding = EncodingOf(type, joined.data.data(), joined.elements());
   constexpr std::int64_t kChunk = std::int64_t{1} << 18;  // a multiple of every block
   std::vector<float> values;
   std::vector<std::byte> blocks;
@@ -31,7 +33,7 @@ Status WriteAs(const GgufTensor& tensor, DType type, const GgufWriter::Sink& sin
     values.resize(static_cast<std::size_t>(n));
     blocks.resize(static_cast<std::size_t>(BytesOf(type, n)));
     QUORUM_CHECK(Dequantize(tensor.type, tensor.data.data() + BytesOf(tensor.type, at), values.data(), n));
-    QUORUM_CHECK(Encode({type, false}, values.data(), nullptr, blocks.data(), n));
+    QUORUM_CHECK(Encode(encoding, values.data(), nullptr, blocks.data(), n));
     QUORUM_TRY(sink(blocks));
   }
   return {};
@@ -263,7 +265,7 @@ class Adder {
                      [this, &tensor, layer, matrix](const GgufWriter::Sink& sink) -> Status {
                        QUORUM_TRY(sink(tensor.data));  // one network, or a stack of them
                        for (const DenseModel& other : others_)
-                         QUORUM_TRY(WriteAs(Matrix(other.layers[layer], matrix), tensor.type, sink));
+                         QUORUM_TRY(WriteAs(Matrix(other.layers[layer], matrix), tensor, sink));
                        return {};
                      });
     summary_.parameters += dims[0] * dims[1] * experts_;

@@ -11,6 +11,7 @@
 #include "quant/encode_k.h"
 #include "quant/encode_plain.h"
 #include "quant/encode_small.h"
+#include "quant/int8_exact.h"
 #include "quant/quantize.h"
 
 namespace quorum::quant {
@@ -191,6 +192,10 @@ bool Known(const Encoding& encoding) {
 }  // namespace
 
 bool CanEncode(DType type) { return Known({type, false}); }
+
+Encoding EncodingOf(DType type, const void* blocks, std::int64_t n) {
+  return {type, type == DType::kQ4_K && IsInt8Exact(blocks, n)};
+}
 
 bool Encode(const Encoding& encoding, const float* src, const float* importance, void* dst, std::int64_t n) {
   if (!Known(encoding)) return false;

@@ -37,6 +37,9 @@ bool Encode(const Encoding& encoding, const float* src, const float* importance,
 /// Whether Encode makes `type`, without further constraints.
 bool CanEncode(DType type);
 
+/// How these `n` elements are kept, so that others can be: int8-exact where all of these are. REQUIRES: CanEncode(type).
+Encoding EncodingOf(DType type, const void* blocks, std::int64_t n);
+
 /// Whether all of them are numbers.
 bool AllFinite(const float* values, std::int64_t n);
 

@@ -12,7 +12,6 @@
 #include "quant/encode.h"
 #include "quant/expert_places.h"
 #include "quant/gguf_parser.h"
-#include "quant/int8_exact.h"
 #include "quant/workers.h"
 
 namespace quorum::quant {
@@ -24,8 +23,7 @@ bool Verbatim(const NewExpert& expert) { return expert.parts.size() == 1; }
 
 /// How averages of a tensor are kept: as its weights are, where that can be made.
 Encoding AverageEncoding(const GgufTensor& tensor) {
-  if (tensor.type == DType::kQ4_K && IsInt8Exact(tensor.data.data(), tensor.elements())) return {DType::kQ4_K, true};
-  if (CanEncode(tensor.type)) return {tensor.type, false};
+  if (CanEncode(tensor.type)) return EncodingOf(tensor.type, tensor.data.data(), tensor.elements());
   return {tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16, false};
 }
 

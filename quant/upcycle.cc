@@ -109,6 +109,7 @@ Status WriteNoisyExperts(const GgufTensor& tensor, std::uint64_t stream, const U
   const double sigma = options.noise * std::sqrt(squares / static_cast<double>(tensor.elements()));
   const CounterRandom random(options.seed, stream);
   std::vector<std::byte> blocks;
+  const Encoding encoding = EncodingOf(tensor.type, tensor.data.data(), tensor.elements());
   for (int expert = 0; expert < options.experts; ++expert) {
     const auto base = static_cast<std::uint64_t>(expert) * static_cast<std::uint64_t>(tensor.elements());
     const auto add_noise = [&](std::int64_t at, std::span<float> values) -> Status {
@@ -118,7 +119,7 @@ Status WriteNoisyExperts(const GgufTensor& tensor, std::uint64_t stream, const U
       }
       const auto count = static_cast<std::int64_t>(values.size());
       blocks.resize(static_cast<std::size_t>(BytesOf(tensor.type, count)));
-      QUORUM_CHECK(Encode({tensor.type, false}, values.data(), nullptr, blocks.data(), count));
+      QUORUM_CHECK(Encode(encoding, values.data(), nullptr, blocks.data(), count));
       return sink(blocks);
     };
     QUORUM_TRY(ForChunks(tensor, buffer, add_noise));

@@ -24,7 +24,7 @@ struct alignas(kLineBytes) OneLevelSide {
   float scaled_sum[kBlockGroups];  // with m: d_a * float(sum of q_a) of each group
   const int8_t* q;
 };
-/// and with two-level ones, where the second line is for codes that are not folded.
+/// and with two-level ones, where `start` is for codes that are not folded (all of it of Q6_K alone).
 struct alignas(kLineBytes) TwoLevelSide {
   int32_t sum_pairs[kBlockGroups];  // int16 sums of two neighbouring s-groups
   float scale;                      // d_a
@@ -148,11 +148,6 @@ QUORUM_INLINE void NextGroup(const uint8_t* (&group)[P], int64_t g, const Partia
     if constexpr (in_panel) PrefetchAhead(group[p], GroupBytes(traits.payload), partial.ahead);
     group[p] += GroupBytes(traits.payload);
   }
-}
-
-/// The bits of a byte that are an unsigned s.
-static constexpr int SmallScaleMask(const PackTraits& traits) {
-  return traits.scales == Scales::kNibbles ? 15 : kSmallScale;
 }
 
 /// Integer scales of s-group `h`, each twice in its lane: for products of 16 bits.

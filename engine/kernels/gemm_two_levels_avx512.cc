@@ -119,7 +119,7 @@ struct TwoLevels {
     }
   }
 
-  /// `step(pair)` for each two neighbouring s-groups. Tiles do not unroll it: g++ would keep every row's sums in general
+  /// `step(pair)` for each two neighbouring s-groups. Tiles do not unroll it: g++ would keep each row's sums in general
   /// registers from one such loop to the next, and bringing them back takes two operations of the products' own ports.
   template <int64_t s_columns, bool unrolled, typename Step>
   QUORUM_INLINE void ForPairs(Step step) {
@@ -260,6 +260,7 @@ struct TwoLevels {
   template <PackTraits kind, size_t R, size_t P, typename Scales>
   QUORUM_INLINE void TileFolded(const uint8_t* const (&codes)[P], const Scales (&scales)[P], int64_t /*groups*/,
                                 const int8_t* const (&q)[R], const Side (&side)[R], const Partial& partial) {
+    constexpr Dots kNothingBack = {kBlock, false, 0, false};
     __m512i total[R][P];
 #pragma GCC unroll 8
     for (size_t i = 0; i < R; ++i) {
@@ -273,7 +274,7 @@ struct TwoLevels {
       AddGroup<kind>(group, q, g * kGroup, total);
       NextGroup<kind, false>(group, g, partial);
     }
-    Join<kind, DotsOf(kind, false), HasMin(kind.scales), false>(scales, side, total, partial);
+    Join<kind, kNothingBack, HasMin(kind.scales), false>(scales, side, total, partial);
   }
 };
 

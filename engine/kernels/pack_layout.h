@@ -19,7 +19,7 @@
 // Two-level scales: for each s-group (32 or 16 columns) 16 bytes s; then, where the format has offsets, 16 bytes z
 // for each s-group (Q2_K: s and z share a byte, s low); then one line with 16 f16 d and 16 f16 dmin (or zero). Formats
 // that have bytes z need no such line: six bits are enough for s, and the highest two of byte 2 * lane of the n-th 32
-// bytes of s, n = 0 ... 3, are bits 6 - 2n and 7 - 2n of that lane's d, those of the byte behind it 14 - 2n and 15 - 2n.
+// bytes of s, n = 0 to 3, are bits 6 - 2n and 7 - 2n of that lane's d, those of the byte behind 14 - 2n and 15 - 2n.
 // The highest bits of z hold dmin in the same way; int8-exact z take seven bits, and there is no dmin.
 #pragma once
 
@@ -152,6 +152,8 @@ static constexpr int64_t BehindScales(const PackTraits& t) { return kBlock / t.s
 
 /// The bits of a byte s, and of kBytes' z, that are their own.
 constexpr int kSmallScale = 63;
+/// The bits of a byte that are an unsigned s.
+static constexpr int SmallScaleMask(const PackTraits& t) { return t.scales == Scales::kNibbles ? 15 : kSmallScale; }
 
 /// Bits of the float 2^(e - 128): half of the E8M0 scale 2^(e - 127), exact also where it is subnormal.
 static constexpr uint32_t E8m0HalfBits(uint32_t e) { return e < 2 ? 0x00200000U << e : (e - 1) << 23; }

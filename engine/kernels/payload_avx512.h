@@ -71,11 +71,6 @@ QUORUM_INLINE __m512i LoadUnsigned(const uint8_t* group) {
 
 QUORUM_INLINE __m128i LoadBytes16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
-// 32 unsigned bytes as int16.
-QUORUM_INLINE __m512i LoadWords(const uint8_t* p) {
-  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-
 // 16 f16 as floats.
 QUORUM_INLINE __m512 LoadHalves(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "engine/base/check.h"
 #include "quant/dtype.h"
 
 namespace quorum::engine {
@@ -131,6 +132,9 @@ void StoreRow(const PackTraits& traits, const RowBlock& row, std::int64_t groups
   for (std::int64_t h = 0; h < s_groups; ++h) {
     const std::int64_t i = h * traits.s_columns / 16;
     unsigned s = static_cast<unsigned>(row.s[i]) & 0xFFU;
+    if (HasOffsetBytes(traits.scales)) {
+      QUORUM_CHECK(s <= kSmallScale && row.z[i] <= (HasMin(traits.scales) ? kSmallScale : 127));
+    }
     if (traits.scales == Scales::kNibbles) s |= static_cast<unsigned>(row.z[i]) << 4;
     block[h * kLanes + lane] |= static_cast<std::uint8_t>(s);
     if (HasOffsetBytes(traits.scales)) block[BehindScales(traits) + h * kLanes + lane] |= row.z[i];

@@ -73,7 +73,7 @@ def check_eval(quorum, folder):
 
 def check_bench(quorum):
     for row in json.loads(run(quorum, "bench", "--demo", "-p", 16, "-n", 4, "-r", 3, "--json")):
-        assert len(row["samples_ns"]) == len(row["samples_ts"]) == 3 and row["model_size"] > 0, row
+        assert len(row["samples_ns"]) == len(row["samples_ts"]) == 3 and row["weight_bytes"] > 0, row
         assert abs(row["avg_ns"] - sum(row["samples_ns"]) / 3) <= 1, row
         tokens = row["n_prompt"] + row["n_gen"]
         for ns, rate in zip(row["samples_ns"], row["samples_ts"]):

@@ -50,6 +50,7 @@ GenerationRequest RandomRequest(Dice& dice) {
   request.experts.report = dice.OneIn(8);
   request.priority = dice.OneIn(3) ? dice.In(-2, 2) : 0;
   request.explain_cache = dice.OneIn(5);
+  request.reuse_prefix = !dice.OneIn(6);
   if (dice.OneIn(8)) request.thinking = {.open = {5}, .close = {6}, .forced = {7, 6}, .budget = dice.In(-1, 9)};
   SamplingParams& sampling = request.sampling;
   sampling.temperature = dice.OneIn(3) ? 0.0F : static_cast<float>(dice.In(1, 4)) * 0.5F;
@@ -140,6 +141,8 @@ void RunRounds(const Kind& kind) {
       } else {
         CHECK(bench.outcome(i) == alone);
       }
+      const std::vector<Event>& events = bench.outcome(i).events;
+      if (!requests[i].reuse_prefix && !events.empty()) CHECK(events.front().cached_tokens == 0);
     }
     const EngineStats stats = bench.core.stats();
     CHECK(stats.finished + stats.cancelled == kRequests);

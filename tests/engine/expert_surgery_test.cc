@@ -225,7 +225,7 @@ TEST_CASE("Averages have the type that their tensor had, where it can be made; w
                .heads = 4,
                .kv_heads = 2,
                .head_dim = 64,
-               .ff = 512,
+               .ff = 768,
                .experts = 3,
                .single_experts = !kind.stacked,
                .type = kind.type,
@@ -237,13 +237,15 @@ TEST_CASE("Averages have the type that their tensor had, where it can be made; w
                                                    {1, {{{{0, 1.0}}}, {{{1, 1.0}, {2, 1.0}}}}}};
     const auto made = quant::RewriteExperts(*file, folder / "two.gguf", plan, {"", false, 3});
     REQUIRE(made.ok());
+    REQUIRE(quant::RewriteExperts(*file, folder / "alone.gguf", plan, {"", false, 1}).ok());
+    CHECK((quant::ReadFile(folder / "alone.gguf") == quant::ReadFile(folder / "two.gguf")));  // whatever the threads
     CHECK(LoadFile(folder / "two.gguf").model->experts().most() == 2);
     const auto now = quant::GgufFile::Open(folder / "two.gguf");
     REQUIRE(now.ok());
     const bool kept = quant::CanEncode(kind.type);
     CHECK(made->retyped.empty() == kept);
 
-    constexpr std::int64_t kEach = 256 * 512;
+    constexpr std::int64_t kEach = 256 * 768;  // three chunks
     const auto values = [&](const quant::GgufFile& in, std::size_t expert, std::size_t of, DType& type) {
       const std::string stacked = "blk.0.ffn_up_exps.weight";
       const quant::GgufTensor* tensor =
