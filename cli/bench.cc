@@ -114,8 +114,6 @@ Result<double> Measure(engine::Model& model, const Test& test, const BenchFlags&
 nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const LoadedModel& loaded,
                               const engine::Roof& roof) {
   const std::vector<double> rates = test.Rates();
-  const std::vector<std::int64_t> times = test.Nanoseconds();
-  const std::vector<double> exact(times.begin(), times.end());
   nlohmann::ordered_json json = {{"model_filename", flags.model.Name()},
                                  {"model_type", loaded.model->spec().architecture},
                                  {"backends", fmt::format("quorum-{}", loaded.model->kernels().name)},
@@ -132,9 +130,9 @@ nlohmann::ordered_json ToJson(const Test& test, const BenchFlags& flags, const L
                                  {"n_depth", test.depth},
                                  {"n_seq", test.batch},
                                  {"test_time", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(test.began))},
-                                 {"avg_ns", std::llround(Mean(exact))},
-                                 {"stddev_ns", std::llround(Deviation(exact))},
-                                 {"samples_ns", times},
+                                 {"avg_ns", std::llround(Mean(test.samples) * 1e9)},
+                                 {"stddev_ns", std::llround(Deviation(test.samples) * 1e9)},
+                                 {"samples_ns", test.Nanoseconds()},
                                  {"avg_ts", Mean(rates)},
                                  {"stddev_ts", Deviation(rates)},
                                  {"samples_ts", rates},

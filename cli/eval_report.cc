@@ -32,10 +32,10 @@ std::string Percent(const engine::Proportion& part) {
   return fmt::format("{:.2f} % (95 %: {:.2f} to {:.2f})", 100 * part.fraction, 100 * part.low, 100 * part.high);
 }
 
-std::string Perplexity(const engine::MeanInterval& loss) {
-  if (std::isnan(loss.half_width)) return fmt::format("{:.4f}", std::exp(loss.mean));
-  return fmt::format("{:.4f} (95 %: {:.4f} to {:.4f})", std::exp(loss.mean), std::exp(loss.low()),
-                     std::exp(loss.high()));
+std::string Perplexity(const engine::MeanInterval& loss, int digits) {
+  if (std::isnan(loss.half_width)) return fmt::format("{:.{}f}", std::exp(loss.mean), digits);
+  return fmt::format("{:.{}f} (95 %: {:.{}f} to {:.{}f})", std::exp(loss.mean), digits, std::exp(loss.low()), digits,
+                     std::exp(loss.high()), digits);
 }
 
 Json Settings(const EvalFlags& flags, Stepper& stepper) {
@@ -46,6 +46,7 @@ Json Settings(const EvalFlags& flags, Stepper& stepper) {
   if (flags.top_k.size() == 1) out["moe_top_k"] = flags.top_k.front();
   if (flags.min_weight > 0) out["moe_min_weight"] = flags.min_weight;
   if (!flags.mask.empty()) out["mask"] = flags.mask;
+  if (flags.like_llama) out["like_llama_perplexity"] = true;
   return out;
 }
 
@@ -73,7 +74,6 @@ Json ToJson(const std::string& model, const EvalFlags& flags, Stepper& stepper, 
               {"perplexity_ci95_high", std::exp(loss.high())},
               {"mean_nll", loss.mean}};
   out.update(Settings(flags, stepper));
-  if (flags.like_llama) out["like_llama_perplexity"] = true;
   if (!flags.reference.empty()) out["reference"] = flags.reference;
   if (!flags.kl.empty()) out["reference"] = flags.kl;
   if (scores.difference) out["difference"] = ToJson(*scores.difference);
@@ -110,11 +110,7 @@ void Print(const EvalFlags& flags, const Text& text, const Scores& scores) {
              std::isnan(d.kl.half_width) ? "" : fmt::format(" ± {:.6f}", d.kl.half_width), d.kl_median, d.kl_p99,
              d.kl_max);
   fmt::print("same most likely token: {}\n", Percent(d.same_top));
-  const engine::MeanInterval& ratio = d.loss_difference;
-  fmt::print("perplexity / reference's: {:.5f}{}\n", std::exp(ratio.mean),
-             std::isnan(ratio.half_width)
-                 ? ""
-                 : fmt::format(" (95 %: {:.5f} to {:.5f})", std::exp(ratio.low()), std::exp(ratio.high())));
+  fmt::print("perplexity / reference's: {}\n", Perplexity(d.loss_difference, 5));
 }
 
 }  // namespace quorum::cli

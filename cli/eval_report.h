@@ -15,10 +15,10 @@ nlohmann::ordered_json ToJson(const std::string& model, const EvalFlags& flags, 
 nlohmann::ordered_json ToJson(const std::vector<engine::LayerDifference>& layers);
 
 /// exp of a mean loss and of the ends of its interval: "35.2452 (95 %: 30.1000 to 41.2000)".
-std::string Perplexity(const engine::MeanInterval& loss);
+std::string Perplexity(const engine::MeanInterval& loss, int digits = 4);
 
-/// What the numbers depend on besides model and text: kernels, how keys, values, activations and weights are kept, and
-/// which experts were asked for; of the latter, and how llama.cpp scores, a line of text, "" where there is nothing.
+/// What the numbers depend on besides model and text: kernels, how keys, values, activations and weights are kept,
+/// which experts were asked for, what is scored; of the last two a line of text, "" where there is nothing to say.
 nlohmann::ordered_json Settings(const EvalFlags& flags, Stepper& stepper);
 std::string SettingsText(const EvalFlags& flags);
 

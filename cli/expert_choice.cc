@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/model_header.h"
+
 namespace quorum::cli {
 namespace {
 
@@ -182,8 +184,8 @@ Result<std::vector<quant::LayerSurgery>> KeepOthers(const std::vector<std::strin
 Result<Scores> ScoresOf(const Json& report, const std::string& name, const std::vector<quant::ExpertLayer>& layers,
                         const std::string& by) {
   auto scores = ReadScores(report, layers, by);
-  if (scores.ok() || name.empty()) return scores;
-  return InvalidArgument(name + ": " + scores.error().message);
+  if (!scores.ok()) return InModel(name, scores.error());
+  return scores;
 }
 
 Result<Json> ReadReport(const std::string& path) {

@@ -31,9 +31,8 @@ Result<std::vector<quant::LayerSurgery>> KeepOthers(const std::vector<std::strin
 /// By place in the list of layers with experts, then by expert: what each is worth.
 using Scores = std::vector<std::vector<double>>;
 
-/// What the report says of every expert of `layers`. `by`: tokens, mass, norm, reap or ablation. Errors:
-/// kInvalidArgument.
-/// `name` is the report's, for messages; "" where it was made just now.
+/// What the report says of every expert of `layers`. `name` is the report's, for messages; "" where it was made just
+/// now. `by`: tokens, mass, norm, reap or ablation. Errors: kInvalidArgument.
 Result<Scores> ScoresOf(const Json& report, const std::string& name, const std::vector<quant::ExpertLayer>& layers,
                         const std::string& by);
 

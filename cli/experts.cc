@@ -71,7 +71,7 @@ Status ReadLog(const std::string& path, Found& found) {
 /// Runs the texts and sums up what was seen, writing the log on the way.
 Status Observe(const ExpertsFlags& flags, engine::Model& model, const tok::Tokenizer& tokenizer, const Texts& texts,
                std::int32_t window, Found& found) {
-  found.head = {flags.model.Name(), model.experts(), texts.topics, 1};
+  found.head = {flags.model.Name(), model.experts(), texts.topics};
   found.insight.emplace(found.head.shape, static_cast<std::int32_t>(texts.topics.size()));
   std::optional<NewFile> log;
   if (!flags.log.empty()) {
@@ -189,9 +189,9 @@ void AddExperts(CLI::App& app, Action& action) {
       "turn and ranks by what the text's loss gains. --compare tells how far routing moved since another log, "
       "report (--json) or saved answer of GET /v1/experts.\n"
       "A log is JSON lines. The first is {\"quorum_expert_log\": 1, \"model\": NAME, \"top_k\": K, \"experts\": "
-      "[experts "
-      "of each layer, 0: dense], \"topics\": [NAME, ...], \"share\": what part of all "
-      "tokens it has, if not 1}, each other a token: \"t\" and \"s\" its id and text (a "
+      "[experts of each layer, 0: dense], \"topics\": [NAME, ...], \"share\": what part of all tokens it has, if not "
+      "1}, "
+      "each other a token: \"t\" and \"s\" its id and text (a "
       "server leaves them out without --expert-log-text), \"topic\" counted from 0, \"loss\" its -log p in nats; then "
       "lists with an entry for each layer: \"e\" its experts, ascending, \"w\" their weights, \"n\" lengths of their "
       "outputs (not from a server), \"m\" the margin of the choice in logits. null stands for what there is not.");

@@ -19,7 +19,7 @@ namespace {
 
 /// Runs the texts through the model and reports what its experts did.
 Result<Json> Study(const SurgeryFlags& flags, engine::Model& model, const Texts& texts, bool ablate) {
-  const engine::ExpertLogHead head{flags.model.Name(), model.experts(), texts.topics, 1};
+  const engine::ExpertLogHead head{flags.model.Name(), model.experts(), texts.topics};
   engine::ExpertInsight insight(head.shape, static_cast<std::int32_t>(texts.topics.size()));
   const std::int32_t window = TextWindow(flags.window, model);
   QUORUM_TRY(engine::RouteTexts(model, texts.texts, window, nullptr, [&](const engine::RoutedToken& token) -> Status {

@@ -31,14 +31,17 @@ bool TooDeep(std::string_view text) {
   return false;
 }
 
-std::string_view FirstLine(std::string_view text) {
+std::string_view Trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
   const std::size_t begin = text.find_first_not_of(kSpace);
   if (begin == std::string_view::npos) return {};
-  text.remove_prefix(begin);
-  text = text.substr(0, text.find('\n'));
-  const std::size_t end = text.find_last_not_of(kSpace);
-  return text.substr(0, end == std::string_view::npos ? 0 : end + 1);
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+/// The first that is not empty.
+std::string_view FirstLine(std::string_view text) {
+  text = Trimmed(text);
+  return Trimmed(text.substr(0, text.find('\n')));
 }
 
 Result<EvalTask> FromObject(const Json& object) {
@@ -65,8 +68,7 @@ Result<EvalTask> FromObject(const Json& object) {
     task.text = answer->get<std::string>();
     const std::string_view line = FirstLine(task.text);
     if (line.empty()) return InvalidArgument("'answer' is empty");
-    if (task.text.find_first_not_of(
-            " \t\r\n", static_cast<std::size_t>(line.data() + line.size() - task.text.data())) != std::string::npos) {
+    if (line != Trimmed(task.text)) {
       return InvalidArgument("'answer' has more than one line, and a single one is compared");
     }
     return task;

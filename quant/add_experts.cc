@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -20,11 +21,12 @@ const GgufTensor& Matrix(const DenseFfn& ffn, std::size_t which) {
   return *(which == 0 ? ffn.gate : which == 1 ? ffn.up : ffn.down);
 }
 
-/// A dense model's matrix as the experts are kept that it joins.
-Status WriteAs(const GgufTensor& tensor, const GgufTensor& joined, const GgufWriter::Sink& sink) {
+/// A dense model's matrix as the experts are kept that it joins, which is looked for once, where it is needed.
+Status WriteAs(const GgufTensor& tensor, const GgufTensor& joined, std::optional<Encoding>& encoding,
+               const GgufWriter::Sink& sink) {
   const DType type = joined.type;
   if (tensor.type == type) return sink(tensor.data);
-  const Encoding encoding = EncodingOf(type, joined.data.data(), joined.elements());
+  if (!encoding) encoding = EncodingOf(type, joined.data.data(), joined.elements());
   constexpr std::int64_t kChunk = std::int64_t{1} << 18;  // a multiple of every block
   std::vector<float> values;
   std::vector<std::byte> blocks;
@@ -33,7 +35,7 @@ Status WriteAs(const GgufTensor& tensor, const GgufTensor& joined, const GgufWri
     values.resize(static_cast<std::size_t>(n));
     blocks.resize(static_cast<std::size_t>(BytesOf(type, n)));
     QUORUM_CHECK(Dequantize(tensor.type, tensor.data.data() + BytesOf(tensor.type, at), values.data(), n));
-    QUORUM_CHECK(Encode(encoding, values.data(), nullptr, blocks.data(), n));
+    QUORUM_CHECK(Encode(*encoding, values.data(), nullptr, blocks.data(), n));
     QUORUM_TRY(sink(blocks));
   }
   return {};
@@ -264,8 +266,9 @@ class Adder {
                      tensor.type, {dims[0], dims[1], experts_},
                      [this, &tensor, layer, matrix](const GgufWriter::Sink& sink) -> Status {
                        QUORUM_TRY(sink(tensor.data));  // one network, or a stack of them
+                       std::optional<Encoding> encoding;
                        for (const DenseModel& other : others_)
-                         QUORUM_TRY(WriteAs(Matrix(other.layers[layer], matrix), tensor, sink));
+                         QUORUM_TRY(WriteAs(Matrix(other.layers[layer], matrix), tensor, encoding, sink));
                        return {};
                      });
     summary_.parameters += dims[0] * dims[1] * experts_;

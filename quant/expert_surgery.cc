@@ -21,10 +21,17 @@ Error Fault(const GgufFile& file, const std::string& what) { return InvalidArgum
 
 bool Verbatim(const NewExpert& expert) { return expert.parts.size() == 1; }
 
-/// How averages of a tensor are kept: as its weights are, where that can be made.
+/// The type in which averages are kept.
+DType AverageType(const GgufTensor& tensor) {
+  if (CanEncode(tensor.type)) return tensor.type;
+  return tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16;
+}
+
+/// And how: as the tensor's own weights, where the type is theirs. Reads them: while writing, not before.
 Encoding AverageEncoding(const GgufTensor& tensor) {
-  if (CanEncode(tensor.type)) return EncodingOf(tensor.type, tensor.data.data(), tensor.elements());
-  return {tensor.dim(0) % Info(DType::kQ8_0).block == 0 ? DType::kQ8_0 : DType::kF16, false};
+  const DType type = AverageType(tensor);
+  if (type != tensor.type) return {type, false};
+  return EncodingOf(type, tensor.data.data(), tensor.elements());
 }
 
 /// Blocks of an expert and what they count for.
@@ -114,14 +121,15 @@ class Rewriter {
                              " experts on its last axis");
     }
     const bool all_verbatim = std::all_of(surgery.experts.begin(), surgery.experts.end(), Verbatim);
-    const Encoding to = all_verbatim ? Encoding{tensor.type, false} : AverageEncoding(tensor);
-    if (to.type != tensor.type) summary.retyped.push_back(tensor.name);
+    const DType type = all_verbatim ? tensor.type : AverageType(tensor);
+    if (type != tensor.type) summary.retyped.push_back(tensor.name);
     std::vector<std::int64_t> dims = tensor.dims;
     dims.back() = std::ssize(surgery.experts);
-    writer.AddTensor(tensor.name, to.type, dims,
-                     [this, &tensor, &surgery, old, each, to](const GgufWriter::Sink& sink) -> Status {
+    writer.AddTensor(tensor.name, type, dims,
+                     [this, &tensor, &surgery, old, each, type, all_verbatim](const GgufWriter::Sink& sink) -> Status {
+                       const Encoding to = all_verbatim ? Encoding{type, false} : AverageEncoding(tensor);
                        for (const NewExpert& expert : surgery.experts) {
-                         if (Verbatim(expert) && to.type == tensor.type) {
+                         if (Verbatim(expert) && type == tensor.type) {
                            QUORUM_TRY(sink(ExpertSlice(tensor, expert.parts.front().expert, old)));
                            continue;
                          }
@@ -157,19 +165,19 @@ class Rewriter {
         parts.push_back(found->second);
       }
       const GgufTensor& first = *parts.front();
-      const Encoding to = Verbatim(expert) ? Encoding{first.type, false} : AverageEncoding(first);
+      const DType type = Verbatim(expert) ? first.type : AverageType(first);
       const std::string name = place.before + std::to_string(i) + place.after;
-      if (to.type != first.type) summary.retyped.push_back(name);
+      if (type != first.type) summary.retyped.push_back(name);
       summary.parameters += first.elements();
       if (Verbatim(expert)) {
-        writer.AddTensor(name, to.type, first.dims, first.data);
+        writer.AddTensor(name, type, first.dims, first.data);
         continue;
       }
-      writer.AddTensor(name, to.type, first.dims, [this, parts, &expert, to](const GgufWriter::Sink& sink) -> Status {
+      writer.AddTensor(name, type, first.dims, [this, parts, &expert](const GgufWriter::Sink& sink) -> Status {
         std::vector<Part> blocks;  // types may differ: each is read in its own
         for (std::size_t p = 0; p < parts.size(); ++p)
           blocks.push_back({parts[p]->type, parts[p]->data, expert.parts[p].weight});
-        return WriteMean(blocks, to, parts.front()->elements(), threads_, sink);
+        return WriteMean(blocks, AverageEncoding(*parts.front()), parts.front()->elements(), threads_, sink);
       });
     }
     return {};

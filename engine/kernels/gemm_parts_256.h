@@ -211,7 +211,7 @@ struct Rows256 {
     __m128i most = _mm_setzero_si128();
     for (int64_t h = 0; h < kBlock / kTraits.s_columns; ++h) {
       __m128i s = _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + h * kLanes));
-      s = _mm_and_si128(s, _mm_set1_epi8(SmallScaleMask(kTraits)));
+      s = _mm_and_si128(s, _mm_set1_epi8(SmallScaleMask(kTraits.scales)));
       most = _mm_max_epu8(most, s);
     }
     const __m128i limit = _mm_set1_epi8(static_cast<char>(255 / LargestCode(kTraits)));

@@ -162,7 +162,7 @@ QUORUM_INLINE __m512i ScalePairs(const uint8_t* scales, int64_t h) {
   const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(0x8000));
   const __m512i spread = _mm512_or_si512(_mm512_or_si512(lanes, _mm512_slli_epi32(lanes, 16)), zero);
   const __m512i s = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(LoadBytes16(scales + h * kLanes)), spread);
-  return _mm512_and_si512(s, _mm512_set1_epi16(SmallScaleMask(traits)));
+  return _mm512_and_si512(s, _mm512_set1_epi16(SmallScaleMask(traits.scales)));
 }
 
 /// Whether s * q of a whole block fits unsigned bytes. Four s-groups lie in a line.
@@ -171,7 +171,7 @@ QUORUM_INLINE bool FitsBytes(const uint8_t* scales) {
   __m512i most = _mm512_setzero_si512();
   for (int64_t line = 0; line < kBlock / traits.s_columns / 4; ++line) {
     __m512i s = LoadLine(scales, line);
-    s = _mm512_and_si512(s, _mm512_set1_epi8(SmallScaleMask(traits)));
+    s = _mm512_and_si512(s, _mm512_set1_epi8(SmallScaleMask(traits.scales)));
     most = _mm512_max_epu8(most, s);
   }
   return _mm512_cmpgt_epu8_mask(most, _mm512_set1_epi8(static_cast<char>(255 / LargestCode(traits)))) == 0;

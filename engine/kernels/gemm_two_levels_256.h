@@ -55,7 +55,7 @@ struct TwoLevels {
     constexpr PackTraits kTraits = codes.traits;
     __m256i offset[R][2];
     constexpr bool kExact = IsExact(kTraits);
-    if constexpr (HasMin(kTraits.scales) || kExact || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
+    if constexpr (HasOffsets(kTraits) || IsBiased(codes)) SumOffsets<kTraits>(scales, side, offset);
     __m256i total[R][2];
     for (size_t i = 0; i < R; ++i) {
       for (size_t h = 0; h < 2; ++h) {

@@ -29,9 +29,6 @@ static constexpr Dots DotsOf(const PackTraits& traits, bool tiles) {
   return {columns, true, traits.bias, false};
 }
 
-/// Whether s-groups have offsets.
-static constexpr bool HasOffsets(const PackTraits& traits) { return HasMin(traits.scales) || IsExact(traits); }
-
 /// What the code of tiles depends on.
 struct TileKind {
   PackTraits traits;

@@ -108,6 +108,9 @@ static constexpr bool HasMin(Scales scales) {
 /// Two levels, s * q - z times one float: offsets are part of the integer sum.
 static constexpr bool IsExact(const PackTraits& t) { return t.scales == Scales::kExact; }
 
+/// Whether s-groups have offsets.
+static constexpr bool HasOffsets(const PackTraits& t) { return HasMin(t.scales) || IsExact(t); }
+
 /// Two levels: bytes z of their own.
 static constexpr bool HasOffsetBytes(Scales scales) { return scales == Scales::kBytes || scales == Scales::kExact; }
 
@@ -153,7 +156,7 @@ static constexpr int64_t BehindScales(const PackTraits& t) { return kBlock / t.s
 /// The bits of a byte s, and of kBytes' z, that are their own.
 constexpr int kSmallScale = 63;
 /// The bits of a byte that are an unsigned s.
-static constexpr int SmallScaleMask(const PackTraits& t) { return t.scales == Scales::kNibbles ? 15 : kSmallScale; }
+static constexpr int SmallScaleMask(Scales scales) { return scales == Scales::kNibbles ? 15 : kSmallScale; }
 
 /// Bits of the float 2^(e - 128): half of the E8M0 scale 2^(e - 127), exact also where it is subnormal.
 static constexpr uint32_t E8m0HalfBits(uint32_t e) { return e < 2 ? 0x00200000U << e : (e - 1) << 23; }

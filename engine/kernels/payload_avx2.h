@@ -121,10 +121,8 @@ QUORUM_INLINE void LoadSmallScales(const uint8_t* scales, int64_t h, __m256i (&s
     return;
   }
   // All 16 in either half of the register, of which each shuffle takes its own four, and zeros.
-  __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
-  if constexpr (kind == Scales::kNibbles) bytes = AndBytes(bytes, 15);
-  if constexpr (HasOffsetBytes(kind)) bytes = AndBytes(bytes, kSmallScale);
-  Spread16(bytes, s);
+  const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
+  Spread16(AndBytes(bytes, SmallScaleMask(kind)), s);
 }
 
 // Two levels: what is multiplied with the sums of s-groups 2 * pair (low int16) and 2 * pair + 1 (high): z, or s where

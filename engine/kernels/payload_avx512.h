@@ -90,8 +90,7 @@ template <Scales kind>
 QUORUM_INLINE __m512i LoadSmallScales(const uint8_t* scales, int64_t h) {
   const __m128i bytes = LoadBytes16(scales + h * kLanes);
   if constexpr (kind == Scales::kSigned) return _mm512_cvtepi8_epi32(bytes);
-  if constexpr (HasOffsetBytes(kind)) return _mm512_cvtepu8_epi32(_mm_and_si128(bytes, _mm_set1_epi8(kSmallScale)));
-  return _mm512_and_si512(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(15));
+  return _mm512_cvtepu8_epi32(_mm_and_si128(bytes, _mm_set1_epi8(SmallScaleMask(kind))));
 }
 
 // Two levels: z of s-groups 2 * pair (low half of each lane) and 2 * pair + 1 (high half).
